@@ -1,0 +1,56 @@
+"""Money: integer pico-dollars inside, decimal text at the edges, never a float.
+
+A *rate* is pico-dollars per `per` units of a meter (a million tokens, an hour of audio), so that the
+cheapest published price ($0.0375 per million tokens) and every discount on it stay whole numbers.
+"""
+
+from decimal import Decimal, InvalidOperation, localcontext
+
+from farebox.errors import InvalidMoney
+
+PICO_PER_USD = 10**12
+_PLACES = 12
+
+
+def parse_usd(value: str | int | Decimal) -> int:
+    """Read dollars into pico-dollars, exactly.
+
+    Raises InvalidMoney for text that is no finite number, and for a value finer than a pico-dollar: it is
+    never rounded away in silence. Floats are refused by type.
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        raise InvalidMoney(f"{value!r} is not an amount: give a decimal string such as '0.0375'")
+    try:
+        usd = Decimal(value)
+    except InvalidOperation:
+        raise InvalidMoney(f"{value!r} is not an amount: give a decimal number such as 0.0375") from None
+    if not usd.is_finite() or abs(usd.adjusted()) > 40:
+        raise InvalidMoney(f"{value!r} is not an amount that can be kept")
+    with localcontext() as context:
+        context.prec = 100
+        pico = usd * PICO_PER_USD
+        whole = int(pico)
+        if pico != whole:
+            raise InvalidMoney(f"{value!r} is finer than a pico-dollar (12 decimal places)")
+    return whole
+
+
+def to_decimal(pico: int) -> Decimal:
+    """Pico-dollars as an exact Decimal of dollars with 12 places."""
+    return Decimal(format_usd(pico))
+
+
+def format_usd(pico: int) -> str:
+    """Pico-dollars as a decimal string of dollars, always with 12 places: 412800000 -> '0.000412800000'."""
+    sign = "-" if pico < 0 else ""
+    whole, rest = divmod(abs(pico), PICO_PER_USD)
+    return f"{sign}{whole}.{rest:0{_PLACES}d}"
+
+
+def divide_half_even(numerator: int, denominator: int) -> int:
+    """`numerator / denominator` to the nearest integer, ties to even: the one place where money rounds."""
+    quotient, rest = divmod(numerator, denominator)
+    twice = rest * 2
+    if twice > denominator or (twice == denominator and quotient & 1):
+        return quotient + 1
+    return quotient

@@ -1,0 +1,47 @@
+"""The directory as the data plane sees it: immutable, swapped whole, read without a lock."""
+
+import msgspec
+
+from farebox.core.events import Tag
+
+
+class KeyView(msgspec.Struct, frozen=True):
+    """A Farebox key without its secret. Empty `providers`, `models`, `routes` mean no restriction."""
+
+    id: str
+    name: str
+    bind: dict[str, Tag] = {}
+    """Bound dimensions and tags (`tag.region` for a tag)."""
+    providers: frozenset[str] = frozenset()
+    models: tuple[str, ...] = ()
+    """Globs; a call's model must match one."""
+    routes: tuple[str, ...] = ()
+    """Globs over the upstream path."""
+    require: frozenset[str] = frozenset()
+    trust: frozenset[str] = frozenset()
+    audience: str = "team"
+    allow_objects: bool = False
+    expires_at_s: float | None = None
+
+
+class ProviderView(msgspec.Struct, frozen=True):
+    """A provider as configured here. `wire` names the entry of PROVIDERS that speaks its format."""
+
+    name: str
+    wire: str
+    base_url: str
+    credential: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers to send (an organisation, a project)."""
+    ca_file: str | None = None
+    verify: bool = True
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything a call needs to know. `keys` by HMAC-SHA-256 of the whole key."""
+
+    revision: int
+    keys: dict[bytes, KeyView]
+    providers: dict[str, ProviderView]
+    price_overrides: tuple[dict[str, object], ...] = ()
+    """Rows as `farebox.core.pricing.PriceRow` reads them."""

@@ -1,0 +1,126 @@
+"""Every exception that Farebox raises on purpose.
+
+    FareboxError
+    ├── InvalidMoney            text that is no amount, or finer than a pico-dollar
+    ├── Unpriced                a count without a rate, or a model without a price
+    ├── SettingsError           a setting that is unknown, of the wrong type or out of range
+    ├── PriceSheetError         a price file that cannot be read as one
+    ├── QueryError              a question to the ledger that cannot be asked
+    ├── CallRefused             a call that is answered by Farebox itself, before anything is spent
+    │   ├── InvalidTags             400 invalid_tags
+    │   ├── AttributionMissing      400 attribution_missing
+    │   ├── InvalidRequest          400 invalid_request
+    │   ├── InvalidKey              401 invalid_key
+    │   ├── AttributionConflict     403 attribution_conflict
+    │   ├── RouteNotAllowed         403 route_not_allowed
+    │   ├── ModelNotAllowed         403 model_not_allowed
+    │   ├── BodyTooLarge            413 body_too_large
+    │   ├── NoCredential            424 no_credential
+    │   ├── Draining                503 draining
+    │   └── JournalFull             503 journal_full
+    ├── DirectoryError          keys, providers, tokens
+    │   ├── NotFound                no such key, provider, price …
+    │   └── AlreadyExists           the name is taken
+    ├── LedgerError             journal, store
+    │   ├── JournalCorrupt          a record inside a segment (not at its torn end) fails its checksum
+    │   └── LedgerLocked            another process owns the store
+    └── KeeperUnavailable       the keeper does not answer
+"""
+
+
+class FareboxError(Exception):
+    """Root. `str()` of it is one line for a person: what is wrong and what to do."""
+
+
+class InvalidMoney(FareboxError): ...
+
+
+class Unpriced(FareboxError): ...
+
+
+class SettingsError(FareboxError): ...
+
+
+class PriceSheetError(FareboxError): ...
+
+
+class QueryError(FareboxError): ...
+
+
+class CallRefused(FareboxError):
+    """A call that Farebox answers itself. `status` and `code` are public (they stand in the answer's body)."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class InvalidRequest(CallRefused): ...
+
+
+class InvalidTags(CallRefused):
+    code = "invalid_tags"
+
+
+class AttributionMissing(CallRefused):
+    code = "attribution_missing"
+
+
+class InvalidKey(CallRefused):
+    status = 401
+    code = "invalid_key"
+
+
+class AttributionConflict(CallRefused):
+    status = 403
+    code = "attribution_conflict"
+
+
+class RouteNotAllowed(CallRefused):
+    status = 403
+    code = "route_not_allowed"
+
+
+class ModelNotAllowed(CallRefused):
+    status = 403
+    code = "model_not_allowed"
+
+
+class BodyTooLarge(CallRefused):
+    status = 413
+    code = "body_too_large"
+
+
+class NoCredential(CallRefused):
+    status = 424
+    code = "no_credential"
+
+
+class Draining(CallRefused):
+    status = 503
+    code = "draining"
+
+
+class JournalFull(CallRefused):
+    status = 503
+    code = "journal_full"
+
+
+class DirectoryError(FareboxError): ...
+
+
+class NotFound(DirectoryError): ...
+
+
+class AlreadyExists(DirectoryError): ...
+
+
+class LedgerError(FareboxError): ...
+
+
+class JournalCorrupt(LedgerError): ...
+
+
+class LedgerLocked(LedgerError): ...
+
+
+class KeeperUnavailable(FareboxError): ...

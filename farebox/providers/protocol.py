@@ -1,0 +1,177 @@
+"""What a provider's file answers. All of it is pure: bytes and values in, values out.
+
+A new provider is one file with an object of this shape and one line in `PROVIDERS`.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import msgspec
+
+from farebox.core.meters import Usage
+
+BodyKind = Literal["none", "json", "multipart", "opaque"]
+Quality = Literal["exact", "estimated", "missing"]
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One route of a provider's API, as the gateway needs to know it."""
+
+    operation: str
+    """chat | responses | messages | generate | completions | embeddings | rerank | audio | image | moderation |
+    batch | realtime | other."""
+    family: str
+    """The provider's own name for the route: picks the reader inside its file."""
+    body: BodyKind = "json"
+    billed: bool = True
+    """False: the provider never charges for it (token counting, moderation, listing)."""
+    stored: bool = False
+    """Lists, reads or deletes stored objects: keys bound to a tenant need `allow_objects`."""
+    admin: bool = False
+    """Organisation and admin routes: never proxied with a stored credential."""
+    model: str | None = None
+    """The model, where the path names it (Gemini, Bedrock, Azure deployments)."""
+    streaming: bool | None = None
+    """Where the path says whether the answer streams; None where the body says it."""
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """What a request asks for, as far as its body says. Never the prompt itself."""
+
+    model: str | None = None
+    streaming: bool = False
+    output_max: int | None = None
+    choices: int = 1
+    wants_usage: bool | None = None
+    """OpenAI-style streams: whether the caller asked for the usage chunk. None where that question does not arise."""
+    service_tier: str | None = None
+    variant: str | None = None
+    """What a per-piece price depends on, such as '1024x1024/hd' for an image."""
+    characters: int = 0
+    """Characters of the text to be spoken, where speech is billed by them."""
+    input_bytes: int = 0
+    pieces: int = 1
+    """Pieces asked for, where the provider bills pieces (images)."""
+
+
+class SubUsage(msgspec.Struct, frozen=True):
+    """Usage that another model billed inside the same call."""
+
+    model: str
+    usage: Usage
+    kind: str = ""
+
+
+class Metered(msgspec.Struct, frozen=True):
+    """What an answer says was used, as disjoint meters."""
+
+    usage: Usage = {}
+    quality: Quality = "missing"
+    """exact: the provider said so; estimated: counted by us from what passed; missing: nothing known."""
+    usage_raw: bytes = b""
+    model: str | None = None
+    """The model that served, as the answer names it; None where it does not."""
+    service_tier: str | None = None
+    """As the provider said it was served, in the provider's own word."""
+    batch: bool = False
+    speed: str | None = None
+    region: str | None = None
+    variant: str | None = None
+    parts: tuple[SubUsage, ...] = ()
+    reported_cost: int | None = None
+    """Pico-dollars, where the answer carries a price."""
+    object_id: str | None = None
+    pending: bool = False
+    """Accepted but not billed yet (a background response that is queued): its cost comes with a later read."""
+    error: str | None = None
+    """The provider's error type or code: of an error answer, or of an error inside a 200 stream."""
+    complete: bool = True
+    """False where the stream ended before its own end mark."""
+    finish_reason: str | None = None
+    marks: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """Reads one answer, streamed or not, chunk by chunk, in linear time and bounded memory; never raises on input."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next decoded bytes of the body; return what the client gets of them (the same object,
+        unless this reader takes out the usage chunk that Farebox asked for)."""
+        ...
+
+    def end(self) -> bytes:
+        """The body is over: return bytes that were held back. Idempotent."""
+        ...
+
+    def metered(self) -> Metered:
+        """What is known so far. May be called at any moment, also of a body that was cut."""
+        ...
+
+    @property
+    def running(self) -> tuple[int, int]:
+        """(input tokens, output tokens) known or estimated so far: cheap, read after every chunk of a stream."""
+        ...
+
+
+class Provider(Protocol):
+    """One provider's API. Instances are immutable."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def base_url(self) -> str:
+        """Default origin with optional path prefix, without a trailing slash."""
+        ...
+    @property
+    def version_prefix(self) -> str:
+        """Path prefix that callers may leave out ('/v1'), or '' where there is none."""
+        ...
+    @property
+    def credential_env(self) -> tuple[str, ...]: ...
+    @property
+    def credential_headers(self) -> tuple[str, ...]:
+        """Lower-case request headers in which this provider's callers put a credential."""
+        ...
+    @property
+    def drains(self) -> bool:
+        """True where hanging up does not stop the bill: read on to the end (source: wire notes on disconnects)."""
+        ...
+    @property
+    def known_fields(self) -> frozenset[str]:
+        """Attribution-like top-level body fields that this API knows itself, so that they stay in the body."""
+        ...
+    @property
+    def prices_as(self) -> str:
+        """The provider's id in the price book."""
+        ...
+
+    def upstream_path(self, path: str) -> str:
+        """The path below `base_url`, its version prefix added where it was left out, never doubled."""
+        ...
+
+    def endpoint(self, method: str, path: str) -> Endpoint:
+        """What a route is. `path` as `upstream_path` gives it, without the query. Unknown routes are 'other', unbilled
+        only if they cannot cost anything."""
+        ...
+
+    def intent(self, endpoint: Endpoint, body: bytes) -> Intent:
+        """Read a JSON body (or the fields of a multipart one). Unreadable bodies give an empty Intent."""
+        ...
+
+    def with_usage(self, endpoint: Endpoint, intent: Intent, body: bytes) -> bytes | None:
+        """The body with the provider's usage report asked for, all other bytes in place; None where not needed."""
+        ...
+
+    def authorize(self, secret: str) -> tuple[tuple[str, str], ...]:
+        """The headers that carry the credential."""
+        ...
+
+    def reader(
+        self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
+    ) -> Reader:
+        """A reader for the answer with this status and these headers (lower-case names)."""
+        ...
+
+    def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
+        """A refusal in this provider's own error shape, JSON; `extra` stands under 'farebox' beside 'error'."""
+        ...
