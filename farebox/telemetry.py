@@ -1,0 +1,39 @@
+"""Every log event and metric name, in one place.
+
+A worker keeps its counters in a small file that others map read-only: counting costs one store, and reading
+them asks nothing of the worker.
+"""
+
+from typing import Final
+
+WORKER_COUNTERS: Final[tuple[tuple[str, str], ...]] = (
+    ("calls", "proxied calls that were admitted"),
+    ("refusals", "calls that were answered by Farebox itself"),
+    ("unauthorized", "calls without a valid key"),
+    ("upstream_errors", "attempts that the provider failed or did not answer"),
+    ("client_gone", "attempts whose caller hung up"),
+    ("timeouts", "attempts that took too long to start or stalled"),
+    ("bad_requests", "requests that are no clean HTTP/1.1"),
+    ("bytes_in", "bytes of request bodies"),
+    ("bytes_out", "bytes of answers"),
+    ("connections", "client connections accepted"),
+    ("connections_refused", "client connections beyond the limit"),
+    ("upstream_connections", "connections opened to providers"),
+    ("upstream_retries", "requests sent again because a reused connection was already closed"),
+    ("unjournaled", "calls that passed without a record because the disk was full"),
+    ("journal_retries", "finished records that had to wait for space on the disk"),
+    ("open_connections", "client connections open now"),
+    ("open_calls", "calls in flight now"),
+    ("snapshot_revision", "revision of the directory in force"),
+)
+WORKER_GAUGES: Final = frozenset({"open_connections", "open_calls", "snapshot_revision"})
+
+LOG_EVENTS: Final[dict[str, str]] = {
+    "worker.ready": "a worker accepts calls",
+    "worker.draining": "a worker takes no new calls and waits for the open ones",
+    "worker.drained": "a worker is done; how many calls it had to cut",
+    "journal.full": "no space for the journal: calls are refused or pass unrecorded, by setting",
+    "journal.recovered": "the journal has space again",
+    "snapshot.failed": "the directory could not be read; the last good view stays in force",
+    "exchange.failed": "a defect in Farebox met while serving a call; the call was answered 500",
+}
