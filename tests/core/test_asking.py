@@ -1,0 +1,104 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farebox.core import asking
+from farebox.core.queries import DEFAULT_MEASURES
+from farebox.errors import QueryError
+
+NOW = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()) * 1_000_000
+HOUR = 3_600_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("now", NOW),
+        ("90m", NOW - 90 * 60_000_000),
+        ("24h", NOW - 24 * HOUR),
+        ("30d", NOW - 720 * HOUR),
+        ("2w", NOW - 14 * 24 * HOUR),
+        ("2026-11-21", NOW - 12 * HOUR),
+        ("2026-11-21T10:00:00Z", NOW - 2 * HOUR),
+        ("2026-11-21T10:00:00.123456Z", NOW - 2 * HOUR + 123_456),
+        ("2026-11-21T10:00:00+02:00", NOW - 4 * HOUR),
+        ("2026-11-21T10:00:00", NOW - 2 * HOUR),
+    ],
+)
+def test_a_time_can_be_relative_a_date_or_rfc_3339(text, expected):
+    assert asking.instant(text, NOW) == expected
+
+
+def test_a_date_begins_in_the_asked_time_zone():
+    assert asking.instant("2026-11-21", NOW, "Europe/Berlin") == NOW - 13 * HOUR
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "30", "d", "-3d", "2026-13-01", "30 d", "1e9d", "9999999d"])
+def test_what_is_no_time_is_refused_with_examples(text):
+    with pytest.raises(QueryError, match="30d"):
+        asking.instant(text, NOW)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_time_or_a_query_error(text):
+    try:
+        assert asking.instant(text, NOW) >= 0
+    except QueryError:
+        pass
+
+
+def test_groups_repeat_or_come_comma_separated():
+    query = asking.usage_query([("group_by", "tenant,feature"), ("group_by", "day"), ("group_by", "tenant")], NOW)
+    assert query.group_by == ("tenant", "feature", "day")
+    assert query.measures == DEFAULT_MEASURES
+
+
+def test_filters_repeat_and_reach_tags():
+    query = asking.usage_query([("tenant", "acme"), ("tenant", "globex"), ("tag.region", "eu"), ("user", "")], NOW)
+    assert query.where == {"tenant": ("acme", "globex"), "tag.region": ("eu",), "user": ("",)}
+
+
+def test_flags_accept_the_usual_words():
+    assert asking.events_query([("streaming", "YES"), ("byok", "0")], NOW).where == {
+        "streaming": ("true",),
+        "byok": ("false",),
+    }
+    with pytest.raises(QueryError, match="true or false"):
+        asking.events_query([("streaming", "perhaps")], NOW)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        ([("tennant", "acme")], "did you mean tenant"),
+        ([("groupby", "tenant")], "did you mean group_by"),
+        ([("limit", "1001")], "give 1 to 1000"),
+        ([("limit", "0")], "give 1 to 1000"),
+        ([("limit", "ten")], "whole number"),
+        ([("measures", "spent")], "no measure"),
+        ([("order", "-nothing")], "cannot order by"),
+        ([("group_by", "hour,day")], "not by several"),
+        ([("since", "1d"), ("until", "2d")], "not before until"),
+        ([("time_zone", "Mars/Olympus")], "no time zone"),
+        ([("day", "2026-11-21")], "no parameter"),
+        ([("tag.", "x")], "no filter"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_says_what_to_write(pairs, words):
+    with pytest.raises(QueryError, match=words):
+        asking.usage_query(pairs, NOW)
+
+
+def test_events_take_a_cursor_and_no_group():
+    assert asking.events_query([("cursor", "abc"), ("limit", "5")], NOW).cursor == "abc"
+    with pytest.raises(QueryError, match="no parameter 'group_by'"):
+        asking.events_query([("group_by", "tenant")], NOW)
+
+
+def test_the_format_is_json_or_csv():
+    assert asking.result_format([]) == "json"
+    assert asking.result_format([("format", "csv")]) == "csv"
+    with pytest.raises(QueryError, match="json or csv"):
+        asking.result_format([("format", "xml")])
