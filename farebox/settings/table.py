@@ -1,0 +1,221 @@
+"""Every setting of Farebox: its name, default, range and help stand here once.
+
+The structs below are both the type that the code reads (`settings.server.port`) and the table that validation,
+`farebox init`, `serve --print-settings` and `docs/reference/settings.md` are made from (`SETTINGS`). A name's suffix is
+its unit: `_s` seconds, `_ms` milliseconds, `_bytes`, `_days`.
+
+A value comes from farebox.toml, is overridden by `FAREBOX_SECTION_KEY` in the environment, and that by a flag.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+
+def _note(help: str, low: float | None = None, high: float | None = None, **extra: bool) -> Meta:  # noqa: A002 (reads best in the table)
+    return Meta(description=help, ge=low, le=high, extra=dict(extra))
+
+
+GIB: Final = 1024**3
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """The one public port, and what a client may do on it."""
+
+    host: Annotated[str, _note("address to listen on")] = "127.0.0.1"
+    port: Annotated[int, _note("port to listen on; 0 takes a free one", 0, 65535)] = 3273
+    workers: Annotated[int, _note("gateway processes, one a core", 1, 256)] = 1
+    auth: Annotated[
+        Literal["required", "open"],
+        _note("open lets calls in without a Farebox key; only on loopback or private addresses"),
+    ] = "required"
+    drain_s: Annotated[float, _note("how long open calls may go on after SIGTERM", 0, 3600)] = 30
+    control_listen: Annotated[str, _note("HOST:PORT of a further port for API and dashboard alone")] = ""
+    header_bytes_max: Annotated[int, _note("request line and headers of one call", 1024, 1024**2)] = 65536
+    headers_max: Annotated[int, _note("header lines of one call", 8, 1024)] = 128
+    body_bytes_max: Annotated[int, _note("request body that is read whole", 1024, 2 * GIB)] = 134217728
+    upload_bytes_max: Annotated[int, _note("request body that is streamed through", 1024, 1024 * GIB)] = 2147483648
+    connections_max: Annotated[int, _note("open client connections of one worker", 1, 1_000_000)] = 20000
+    header_timeout_s: Annotated[float, _note("from a request's first byte to the end of its headers", 0.1, 3600)] = 15
+    body_idle_timeout_s: Annotated[float, _note("silence inside a request body", 0.1, 3600)] = 60
+    keepalive_s: Annotated[float, _note("silence between two calls of one connection", 0.1, 3600)] = 75
+    pipelined_max: Annotated[int, _note("calls that one connection may send ahead", 1, 1024)] = 16
+    buffer_bytes_max: Annotated[int, _note("bytes held for a slow reader before the sender is paused", 4096, GIB)] = (
+        262144
+    )
+    tls_cert: Annotated[str, _note("certificate chain (PEM) to serve https with", path=True)] = ""
+    tls_key: Annotated[str, _note("private key (PEM) of tls_cert", path=True)] = ""
+
+
+class Upstream(msgspec.Struct, frozen=True, kw_only=True):
+    """Connections to the providers."""
+
+    connect_timeout_s: Annotated[float, _note("connecting to a provider, TLS included", 0.1, 600)] = 10
+    first_byte_timeout_s: Annotated[float, _note("from the request sent to the answer's first byte", 0.1, 86400)] = 600
+    idle_timeout_s: Annotated[float, _note("silence inside an answer", 0.1, 86400)] = 300
+    pool_idle_s: Annotated[float, _note("how long an unused connection is kept", 0, 3600)] = 55
+    pool_max: Annotated[int, _note("open connections of one worker to one provider", 1, 100_000)] = 2000
+    tls_verify: Annotated[bool, _note("check the providers' certificates")] = True
+    ca_file: Annotated[str, _note("certificates to trust instead of the system's (PEM)", path=True)] = ""
+    client_gone: Annotated[
+        Literal["auto", "cancel", "drain"],
+        _note("when a caller hangs up: hang up too, read on to learn the cost, or as fits the provider"),
+    ] = "auto"
+    drain_s_max: Annotated[float, _note("longest reading on for a caller that is gone", 0, 3600)] = 120
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written before anything can interrupt a call."""
+
+    fsync: Annotated[
+        Literal["interval", "call"], _note("interval: power loss may cost the last fsync_ms; call: nothing, but slower")
+    ] = "interval"
+    fsync_ms: Annotated[int, _note("time between two syncs to disk", 1, 60_000)] = 50
+    segment_bytes: Annotated[int, _note("size of one journal file", 65536, GIB)] = 16777216
+    full: Annotated[
+        Literal["refuse", "pass"], _note("when the disk is full: refuse calls (503), or let them pass unrecorded")
+    ] = "refuse"
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """The store of events and what is asked of it."""
+
+    memory_bytes: Annotated[
+        int, _note("memory of the store; 0 = the smaller of 1 GiB and a quarter of the machine", 0)
+    ] = 0
+    threads: Annotated[int, _note("threads of the store; 0 = by the machine", 0, 256)] = 0
+    query_timeout_s: Annotated[float, _note("longest answer to a question", 0.1, 3600)] = 30
+    events_keep_days: Annotated[int, _note("keep single events so long; 0 = for ever; sums always stay", 0, 36500)] = 0
+    usage_raw_keep_days: Annotated[int, _note("keep the providers' usage objects so long; 0 = for ever", 0, 36500)] = 90
+    ingest_ms: Annotated[int, _note("time between two readings of the journals", 10, 60_000)] = 200
+    batch_max: Annotated[int, _note("events in one transaction", 1, 1_000_000)] = 50000
+    promoted_tags: Annotated[
+        tuple[str, ...], _note("tags that are summed ahead, so that grouping by them is fast")
+    ] = ()
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True):
+    """The key that all stored secrets are sealed with."""
+
+    master_key_file: Annotated[
+        str,
+        _note(
+            "file of the master key, outside the data directory; made if missing; ~/.config/farebox/master.key unless "
+            "said. FAREBOX_MASTER_KEY in the environment goes before it",
+            path=True,
+        ),
+    ] = ""
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told on standard error. Never a prompt, an answer or a secret."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], _note("the least that is logged")] = "info"
+    format: Annotated[Literal["text", "json"], _note("lines for people or for machines")] = "text"
+
+
+class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider. Any name may be given to a service that speaks a known provider's format."""
+
+    base_url: Annotated[str, _note("origin with optional path prefix, in place of the provider's own")] = ""
+    credential: Annotated[
+        str, _note("the provider's API key; better in the environment or `providers set`", secret=True)
+    ] = ""
+    wire: Annotated[str, _note("the provider whose format it speaks; openai for names that are not known")] = ""
+    ca_file: Annotated[str, _note("certificates to trust for it (PEM)", path=True)] = ""
+    tls_verify: Annotated[bool, _note("check its certificate")] = True
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings. Built by `load`; immutable; `to_json` and `from_json` take it to another process."""
+
+    data: Annotated[Path, _note("directory of journals, ledger and directory", path=True)] = Path("farebox-data")
+    server: Server = Server()
+    upstream: Upstream = Upstream()
+    journal: Journal = Journal()
+    ledger: Ledger = Ledger()
+    secrets: Secrets = Secrets()
+    log: Log = Log()
+    providers: dict[str, ProviderSettings] = {}
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A row of the table. `section` is '' for `data` and 'providers.*' for what each provider has."""
+
+    section: str
+    key: str
+    kind: Literal["str", "int", "float", "bool", "list", "path"]
+    default: object
+    help: str
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    is_path: bool = False
+    is_secret: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.section}.{self.key}" if self.section else self.key
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that overrides it."""
+        section = self.section.replace(".*", "_<NAME>")
+        return "FAREBOX_" + "_".join(part for part in (section.upper(), self.key.upper()) if part)
+
+
+SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
+    "server": Server,
+    "upstream": Upstream,
+    "journal": Journal,
+    "ledger": Ledger,
+    "secrets": Secrets,
+    "log": Log,
+    "providers.*": ProviderSettings,
+}
+_KINDS: Final[dict[object, Literal["str", "int", "float", "bool", "list", "path"]]] = {
+    str: "str", int: "int", float: "float", bool: "bool", Path: "path", Literal: "str", tuple: "list",
+}  # fmt: skip
+
+
+def _row(section: str, key: str, hint: Any, default: object) -> Setting:  # Any: a type hint has no better type
+    kind, meta = get_args(hint)
+    origin = get_origin(kind) or kind
+    extra = meta.extra
+    return Setting(
+        section=section,
+        key=key,
+        kind=_KINDS[origin],
+        default=default,
+        help=meta.description,
+        choices=get_args(kind) if origin is Literal else (),
+        low=meta.ge,
+        high=meta.le,
+        is_path=extra.get("path", False),
+        is_secret=extra.get("secret", False),
+    )
+
+
+def _rows(section: str, struct: type[msgspec.Struct]) -> tuple[Setting, ...]:
+    hints = get_type_hints(struct, include_extras=True)
+    empty = struct()
+    return tuple(
+        _row(section, key, hint, getattr(empty, key)) for key, hint in hints.items() if get_origin(hint) is Annotated
+    )
+
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    *_rows("", Settings),
+    *(row for section, struct in SECTIONS.items() for row in _rows(section, struct)),
+)
+
+
+def to_json(settings: Settings) -> bytes:
+    """For a child process. Holds credentials: pass it by a file descriptor, never on a command line."""
+    return msgspec.json.encode(settings, enc_hook=str)
+
+
+def from_json(data: bytes) -> Settings:
+    return msgspec.json.decode(data, type=Settings, dec_hook=lambda kind, text: kind(text))
