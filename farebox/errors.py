@@ -1,30 +1,31 @@
 """Every exception that Farebox raises on purpose.
 
-    FareboxError
-    ├── InvalidMoney            text that is no amount, or finer than a pico-dollar
-    ├── Unpriced                a count without a rate, or a model without a price
-    ├── SettingsError           a setting that is unknown, of the wrong type or out of range
-    ├── PriceSheetError         a price file that cannot be read as one
-    ├── QueryError              a question to the ledger that cannot be asked
-    ├── CallRefused             a call that is answered by Farebox itself, before anything is spent
-    │   ├── InvalidTags             400 invalid_tags
-    │   ├── AttributionMissing      400 attribution_missing
-    │   ├── InvalidRequest          400 invalid_request
-    │   ├── InvalidKey              401 invalid_key
-    │   ├── AttributionConflict     403 attribution_conflict
-    │   ├── RouteNotAllowed         403 route_not_allowed
-    │   ├── ModelNotAllowed         403 model_not_allowed
-    │   ├── BodyTooLarge            413 body_too_large
-    │   ├── NoCredential            424 no_credential
-    │   ├── Draining                503 draining
-    │   └── JournalFull             503 journal_full
-    ├── DirectoryError          keys, providers, tokens
-    │   ├── NotFound                no such key, provider, price …
-    │   └── AlreadyExists           the name is taken
-    ├── LedgerError             journal, store
-    │   ├── JournalCorrupt          a record inside a segment (not at its torn end) fails its checksum
-    │   └── LedgerLocked            another process owns the store
-    └── KeeperUnavailable       the keeper does not answer
+FareboxError
+├── InvalidMoney            text that is no amount, or finer than a pico-dollar
+├── Unpriced                a count without a rate, or a model without a price
+├── SettingsError           a setting that is unknown, of the wrong type or out of range
+├── PriceSheetError         a price file that cannot be read as one
+├── QueryError              a question to the ledger that cannot be asked
+├── CallRefused             a call that is answered by Farebox itself, before anything is spent
+│   ├── InvalidTags             400 invalid_tags
+│   ├── AttributionMissing      400 attribution_missing
+│   ├── InvalidRequest          400 invalid_request
+│   ├── InvalidKey              401 invalid_key
+│   ├── AttributionConflict     403 attribution_conflict
+│   ├── RouteNotAllowed         403 route_not_allowed
+│   ├── ModelNotAllowed         403 model_not_allowed
+│   ├── BodyTooLarge            413 body_too_large
+│   ├── NoCredential            424 no_credential
+│   ├── Draining                503 draining
+│   └── JournalFull             503 journal_full
+├── DirectoryError          keys, providers, tokens
+│   ├── SecretsError            a master key that is missing, open to others or the wrong one
+│   ├── NotFound                no such key, provider, price …
+│   └── AlreadyExists           the name is taken
+├── LedgerError             journal, store
+│   ├── JournalCorrupt          a record inside a segment (not at its torn end) fails its checksum
+│   └── LedgerLocked            another process owns the store
+└── KeeperUnavailable       the keeper does not answer
 """
 
 
@@ -106,6 +107,9 @@ class JournalFull(CallRefused):
 
 
 class DirectoryError(FareboxError): ...
+
+
+class SecretsError(DirectoryError): ...
 
 
 class NotFound(DirectoryError): ...
