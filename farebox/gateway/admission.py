@@ -1,0 +1,175 @@
+"""Who may call what: identity, restrictions, attribution. It only decides; nothing is sent or written here."""
+
+import ipaddress
+import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+
+from farebox.core import attribution
+from farebox.core.attribution import NO_FIELDS, Attribution, BodyFields
+from farebox.core.events import Tag
+from farebox.directory.snapshot import KeyView, Snapshot
+from farebox.errors import (
+    InvalidKey,
+    InvalidTags,
+    ModelNotAllowed,
+    NoCredential,
+    RouteNotAllowed,
+)
+from farebox.gateway.request import Request
+from farebox.gateway.targets import Target
+from farebox.providers.protocol import Endpoint, Intent
+
+NO_KEY: Final = KeyView(id="", name="open access")
+_PREFIX: Final = b"fbx_"
+_fields = msgspec.json.Decoder(BodyFields)
+
+
+class Caller(NamedTuple):
+    """Who calls, and with whose provider credential. `lines` are the caller's own credential lines, sent unchanged."""
+
+    key: KeyView
+    byok: bool
+    lines: tuple[tuple[bytes, bytes], ...]
+    query: bytes
+
+
+class Door(NamedTuple):
+    """What identification rests on: how keys are hashed, and whether one is needed."""
+
+    key_hash: Callable[[str], bytes]
+    open: bool
+    hosts: frozenset[bytes]
+
+
+def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: bool) -> Caller:
+    """Find the key and the credential of a call. Raises InvalidKey, RouteNotAllowed."""
+    own, query, query_secret = _split_query(request.query, takes_query_key)
+    secrets = [own] if own else []
+    lines: list[tuple[bytes, bytes]] = []
+    for _, name, value in request.credentials:
+        token = value[7:].strip() if value[:7].lower() == b"bearer " else value.strip()
+        if token.startswith(_PREFIX):
+            secrets.append(token)
+        else:
+            lines.append((name, value))
+    named = request.farebox_key
+    secret = named if named is not None else (secrets[0] if secrets else None)
+    if secret is None:
+        key = _open_caller(door, request)
+    else:
+        key = _known(door, snapshot, secret)
+    brings = bool(lines) or query_secret
+    byok = brings and (named is not None or secret is None)
+    if byok:
+        return Caller(key, True, tuple(lines), request.query if not own else query)
+    return Caller(key, False, (), query if (own or query_secret) else request.query)
+
+
+def _known(door: Door, snapshot: Snapshot, secret: bytes) -> KeyView:
+    try:
+        key = snapshot.keys.get(door.key_hash(secret.decode("ascii")))
+    except UnicodeDecodeError:
+        key = None
+    if key is None:
+        raise InvalidKey("this Farebox key is not known, or was revoked: create one with 'farebox keys create'")
+    if key.expires_at_s is not None and key.expires_at_s <= time.time():
+        raise InvalidKey("this Farebox key has expired: rotate it with 'farebox keys rotate'")
+    return key
+
+
+def _open_caller(door: Door, request: Request) -> KeyView:
+    if not door.open:
+        raise InvalidKey("a Farebox key (fbx_…) is needed where the provider's key would go, or in x-farebox-key")
+    if request.origin is not None:
+        raise RouteNotAllowed("open access refuses calls from browsers (an Origin header was sent)")
+    host = (request.host or b"").lower()
+    bare = host.rsplit(b":", 1)[0] if not host.endswith(b"]") else host
+    if bare not in door.hosts and not _is_private(bare):
+        raise RouteNotAllowed("open access refuses calls to an unknown Host: call it by a loopback or private address")
+    return NO_KEY
+
+
+def _is_private(host: bytes) -> bool:
+    try:
+        address = ipaddress.ip_address(host.decode("latin-1").strip("[]"))
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_private
+
+
+def _split_query(query: bytes, takes_query_key: bool) -> tuple[bytes | None, bytes, bool]:
+    """(Farebox key in ?key=, the query without any ?key=, whether another's secret stood there)."""
+    if b"key=" not in query:
+        return None, query, False
+    own: bytes | None = None
+    foreign = False
+    kept: list[bytes] = []
+    for piece in query[1:].split(b"&"):
+        name, _, value = piece.partition(b"=")
+        if unquote(name.decode("latin-1")) == "key":
+            secret = unquote(value.decode("latin-1")).encode("latin-1", "replace")
+            if secret.startswith(_PREFIX):
+                own = own or secret
+                continue
+            if takes_query_key:
+                foreign = True
+                continue
+        kept.append(piece)
+    return own, (b"?" + b"&".join(kept) if kept else b""), foreign
+
+
+def check_route(caller: Caller, target: Target, method: bytes, path: str, endpoint: Endpoint) -> None:
+    """Restrictions that need no body. Raises RouteNotAllowed, NoCredential."""
+    key = caller.key
+    if key.providers and target.name not in key.providers:
+        raise RouteNotAllowed(f"this key may not call {target.name}: it is restricted to {', '.join(sorted(key.providers))}")
+    if key.routes and not any(fnmatchcase(path, glob) for glob in key.routes):
+        raise RouteNotAllowed(f"this key may not call {path}: it is restricted to {', '.join(key.routes)}")
+    if endpoint.admin and not caller.byok:
+        raise RouteNotAllowed(f"{path} is an organisation or admin route: it is never called with a stored credential")
+    if endpoint.stored and "tenant" in key.bind and not (key.allow_objects and method == b"POST"):
+        what = "reach stored objects" if key.allow_objects else "reach stored objects without --allow-objects"
+        raise RouteNotAllowed(f"{method.decode()} {path}: a key bound to a tenant may not {what}")
+    if not caller.byok and not target.view.credential and not _is_local(target):
+        raise NoCredential(
+            f"no credential for {target.name}: set {' or '.join(target.provider.credential_env) or 'one'} "
+            f"or run 'farebox providers set {target.name} --credential …'"
+        )
+
+
+def _is_local(target: Target) -> bool:
+    """A service of one's own (ollama, vLLM) needs no credential."""
+    return not target.provider.credential_env
+
+
+def check_model(key: KeyView, intent: Intent, endpoint: Endpoint) -> None:
+    if not key.models or (intent.model is None and not endpoint.billed):
+        return
+    if intent.model is None or not any(fnmatchcase(intent.model, glob) for glob in key.models):
+        named = f"{intent.model!r} is not among them" if intent.model else "the call names none"
+        raise ModelNotAllowed(f"this key is restricted to the models {', '.join(key.models)}; {named}")
+
+
+def attribute(caller: Caller, request: Request, fields: BodyFields) -> Attribution:
+    """Merge what the call says of itself. Raises InvalidTags, AttributionConflict, AttributionMissing."""
+    key = caller.key
+    tags: dict[str, Tag] | None = None
+    for raw in request.tags:
+        more = attribution.parse_tags(raw)
+        if tags is not None and any(tags.get(name, value) != value for name, value in more.items()):
+            raise InvalidTags("x-metering-tags and x-farebox-tags contradict each other: send one")
+        tags = {**(tags or {}), **more}
+    return attribution.merge(key.bind, request.attribution, tags, fields, key.require)
+
+
+def body_fields(body: bytes) -> BodyFields:
+    """The attribution fields of a JSON body; none where it is no JSON object (its provider will say so)."""
+    try:
+        return _fields.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return NO_FIELDS

@@ -1,0 +1,43 @@
+"""A worker's counters in a mapped file: counting is one store, reading asks nothing of the worker."""
+
+import mmap
+import os
+from pathlib import Path
+from typing import Final
+
+from farebox.telemetry import WORKER_COUNTERS
+
+_INDEX: Final[dict[str, int]] = {name: index for index, (name, _) in enumerate(WORKER_COUNTERS)}
+_BYTES: Final = 8 * len(WORKER_COUNTERS)
+
+
+class Counters:
+    """Unsigned 64-bit counters in the order of WORKER_COUNTERS. A fresh file starts at zero."""
+
+    def __init__(self, path: Path) -> None:
+        fresh = path.with_suffix(".new")
+        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.ftruncate(fd, _BYTES)
+            self._map = mmap.mmap(fd, _BYTES)
+        finally:
+            os.close(fd)
+        fresh.replace(path)
+        self._values = memoryview(self._map).cast("Q")
+
+    def add(self, name: str, amount: int = 1) -> None:
+        index = _INDEX[name]
+        self._values[index] += amount
+
+    def set(self, name: str, value: int) -> None:
+        self._values[_INDEX[name]] = value
+
+    def get(self, name: str) -> int:
+        return self._values[_INDEX[name]]
+
+
+def read_counters(path: Path) -> dict[str, int]:
+    """The counters of one worker by name; those that its version does not know are left out."""
+    data = path.read_bytes()
+    values = memoryview(data[: len(data) // 8 * 8]).cast("Q")
+    return {name: values[index] for name, index in _INDEX.items() if index < len(values)}

@@ -1,0 +1,167 @@
+"""One request as a stranger sent it: its head, checked and sorted once, in one pass over the headers."""
+
+from typing import Final
+
+from farebox.core.attribution import HEADER_DIMENSIONS, claim_header
+from farebox.errors import InvalidRequest
+
+_DROP, _CREDENTIAL, _DIMENSION, _TAGS, _KEY, _LENGTH, _TRANSFER, _HOST, _CONNECTION = range(9)
+_EXPECT, _UNITS, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS, _ROUTE = range(9, 17)
+
+CREDENTIAL_HEADERS: Final = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+        b"trailer", b"transfer-encoding", b"upgrade",
+    }
+)  # fmt: skip
+
+_KINDS: Final[dict[bytes, int]] = {
+    **dict.fromkeys(HOP_BY_HOP, _DROP),
+    b"cookie": _DROP,
+    **dict.fromkeys(CREDENTIAL_HEADERS, _CREDENTIAL),
+    **dict.fromkeys(HEADER_DIMENSIONS, _DIMENSION),
+    b"x-metering-tags": _TAGS,
+    b"x-farebox-tags": _TAGS,
+    b"x-farebox-key": _KEY,
+    b"content-length": _LENGTH,
+    b"transfer-encoding": _TRANSFER,
+    b"host": _HOST,
+    b"connection": _CONNECTION,
+    b"expect": _EXPECT,
+    b"x-farebox-units": _UNITS,
+    b"x-farebox-route": _ROUTE,
+    b"x-stainless-retry-count": _RETRIES,
+    b"content-type": _TYPE,
+    b"sec-fetch-mode": _FETCH,
+    b"origin": _ORIGIN,
+    b"accept-encoding": _ENCODINGS,
+}
+_FORWARDED: Final = frozenset({_RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS})
+_PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te", b""})
+
+
+class Request:
+    """A request's head and, as it arrives, its body.
+
+    `forward` holds the header lines that a provider may see, in the order and case they came; `headers` all of
+    them, for the control plane.
+    """
+
+    __slots__ = (
+        "attribution", "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials",
+        "expects_continue", "farebox_key", "fetch_mode", "forward", "header_bytes", "headers", "host", "keep_alive",
+        "method", "origin", "query", "retries", "tags", "target", "units", "version",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        self.query = b""
+        self.version = "1.1"
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.header_bytes = 0
+        self.forward: list[tuple[bytes, bytes, bytes]] = []
+        self.credentials: list[tuple[bytes, bytes, bytes]] = []
+        self.attribution: dict[str, str] = {}
+        self.tags: list[bytes] = []
+        self.units: bytes | None = None
+        self.farebox_key: bytes | None = None
+        self.host: bytes | None = None
+        self.content_length: int | None = None
+        self.chunked = False
+        self.expects_continue = False
+        self.keep_alive = True
+        self.retries = 0
+        self.content_type = b""
+        self.fetch_mode = b""
+        self.origin: bytes | None = None
+        self.body: list[bytes] = []
+        self.body_bytes = 0
+        self.complete = False
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or bool(self.content_length)
+
+    def take_body(self) -> bytes:
+        """The whole buffered body; the buffer is empty afterwards."""
+        if len(self.body) == 1:
+            data = self.body[0]
+        else:
+            data = b"".join(self.body)
+        self.body = []
+        return data
+
+    def check(self) -> None:
+        """Sort the headers and refuse what is ambiguous. Raises InvalidRequest or InvalidTags; what llhttp already
+        refuses (both lengths, bad chunks, bare CR, odd names) never gets here."""
+        self._check_target()
+        seen: set[bytes] = set()
+        named: frozenset[bytes] = frozenset()
+        for name, value in self.headers:
+            lower = name.lower()
+            kind = _KINDS.get(lower)
+            if kind is None:
+                if not lower.startswith(b"x-farebox-"):
+                    self.forward.append((lower, name, value))
+                continue
+            if kind in _FORWARDED:
+                self.forward.append((lower, name, value))
+            if kind == _CONNECTION:
+                named |= frozenset(token.strip() for token in value.lower().split(b",")) - _PLAIN_CONNECTION
+            elif kind != _DROP:
+                if lower in seen and kind not in (_ENCODINGS, _RETRIES, _TYPE, _FETCH):
+                    raise InvalidRequest(f"header {lower.decode()} is given twice")
+                seen.add(lower)
+                self._take(kind, lower, name, value)
+        if named:
+            self.forward = [line for line in self.forward if line[0] not in named]
+        if self.host is None and self.version == "1.1":
+            raise InvalidRequest("the Host header is missing")
+
+    def _check_target(self) -> None:
+        if self.version not in ("1.1", "1.0"):
+            raise InvalidRequest("only HTTP/1.1 and HTTP/1.0 are spoken here")
+        target = self.target
+        if not target.startswith(b"/") or b"#" in target:
+            raise InvalidRequest("the request target must be a path that begins with '/'")
+        mark = target.find(b"?")
+        if mark >= 0:
+            self.target, self.query = target[:mark], target[mark:]
+
+    def _take(self, kind: int, lower: bytes, name: bytes, value: bytes) -> None:
+        if kind == _LENGTH:
+            self.content_length = int(value)
+        elif kind == _CREDENTIAL:
+            self.credentials.append((lower, name, value))
+        elif kind == _DIMENSION:
+            claim_header(self.attribution, HEADER_DIMENSIONS[lower], value)
+        elif kind == _TAGS:
+            self.tags.append(value)
+        elif kind == _KEY:
+            self.farebox_key = value.strip()
+        elif kind == _HOST:
+            self.host = value
+        elif kind == _TYPE:
+            self.content_type = value
+        elif kind == _RETRIES:
+            self.retries = min(int(value), 1000) if value.isdigit() and len(value) < 6 else 0
+        else:
+            self._take_rare(kind, value)
+
+    def _take_rare(self, kind: int, value: bytes) -> None:
+        if kind == _TRANSFER:
+            if value.strip().lower() != b"chunked" or self.version == "1.0":
+                raise InvalidRequest("the only transfer coding spoken here is 'chunked', over HTTP/1.1")
+            self.chunked = True
+        elif kind == _EXPECT:
+            if value.lower() != b"100-continue":
+                raise InvalidRequest("the only expectation known here is '100-continue'")
+            self.expects_continue = True
+        elif kind == _UNITS:
+            self.units = value
+        elif kind == _FETCH:
+            self.fetch_mode = value.lower()
+        elif kind == _ORIGIN:
+            self.origin = value
