@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo serve test check bench bench-peers lock clean
+.PHONY: setup demo serve test check bench bench-peers prices lock clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,10 @@ bench: setup
 
 bench-peers: setup
 	$(BIN)/python -m bench.peers
+
+# Compiles the price table that ships from the pinned genai-prices and farebox/providers/prices/overlay.
+prices: setup
+	$(BIN)/python -m tools.compile_prices
 
 # Writes the lock anew from pyproject.toml; review the difference before committing it.
 lock:

@@ -1,0 +1,202 @@
+"""The overlay files: what the base data lacks, written by hand, each figure with its source.
+
+[[price]]       a row of its own, asked before the base's
+[[add]]         rates for meters that the base's rows of these models lack
+[[scale]]       a meter's rate as a multiple of another's, in each row and band of these models
+[[window]]      weekdays and dates on which the base's hours of the day hold
+[[multiplier]]  a regional factor
+"""
+
+import hashlib
+import tomllib
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+
+from farebox.core.matching import Match
+from farebox.core.meters import BY_NAME
+from farebox.core.price_rows import Band, Multiplier, PriceRow
+from tools.genai_rows import identified, pico
+
+
+class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Dollars by meter, in the unit that the provider's page uses."""
+
+    per_million: dict[str, str] = {}
+    per_1k: dict[str, str] = {}
+    each: dict[str, str] = {}
+    per_hour: dict[str, str] = {}
+
+    def rates(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for table, times in ((self.per_million, 1), (self.per_1k, 1000), (self.each, 1_000_000), (self.per_hour, 1)):
+            found |= {meter: pico(Decimal(usd), times) for meter, usd in table.items()}
+        if unknown := found.keys() - BY_NAME.keys():
+            raise ValueError(f"no meters: {sorted(unknown)}")
+        return found
+
+
+class Price(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    provider: str
+    model: str
+    source: str
+    match: Match = Match()
+    valid_from: str = ""
+    valid_to: str = ""
+    above: int = 0
+    beyond: Rates = Rates()
+    service_tier: str = ""
+    batch: bool = False
+    speed: str = ""
+    variant: str = ""
+
+
+class Add(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    provider: str
+    models: tuple[str, ...]
+    source: str
+
+
+class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    provider: str
+    models: tuple[str, ...]
+    meter: str
+    of: str
+    factor: str
+    source: str
+
+
+class WindowDays(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    provider: str
+    models: tuple[str, ...]
+    weekdays: tuple[int, ...]
+    source: str
+    except_dates: tuple[str, ...] = ()
+
+
+class Factor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    provider: str
+    regions: tuple[str, ...]
+    models: tuple[str, ...]
+    factor: str
+    source: str
+    valid_from: str = ""
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    price: tuple[Price, ...] = ()
+    add: tuple[Add, ...] = ()
+    scale: tuple[Scale, ...] = ()
+    window: tuple[WindowDays, ...] = ()
+    multiplier: tuple[Factor, ...] = ()
+
+
+class Overlay:
+    """All overlay files of a directory, in the order of their names."""
+
+    def __init__(self, files: list[File], sha256: str) -> None:
+        self.sha256 = sha256
+        self._prices = [item for file in files for item in file.price]
+        self._adds = [item for file in files for item in file.add]
+        self._scales = [item for file in files for item in file.scale]
+        self._windows = [item for file in files for item in file.window]
+        self._factors = [item for file in files for item in file.multiplier]
+
+    @classmethod
+    def load(cls, directory: Path) -> "Overlay":
+        files, digest = [], hashlib.sha256()
+        for path in sorted(directory.glob("*.toml")):
+            content = path.read_bytes()
+            digest.update(path.name.encode() + b"\0" + content)
+            files.append(msgspec.convert(tomllib.loads(content.decode()), File))
+        return cls(files, digest.hexdigest())
+
+    @property
+    def multipliers(self) -> tuple[Multiplier, ...]:
+        return tuple(_multiplier(item) for item in self._factors)
+
+    def first_rows(self) -> list[PriceRow]:
+        """Rows of their own: variants before the plain price of the same model, as written."""
+        return [self._amended(_row(item)) for item in self._prices]
+
+    def amended(self, rows: list[PriceRow]) -> list[PriceRow]:
+        """The base's rows with what the overlay adds to them; those that it replaces whole are left out."""
+        replaced = {(item.provider, item.model) for item in self._prices}
+        return [self._amended(row) for row in rows if (row.provider, row.model) not in replaced]
+
+    def _amended(self, row: PriceRow) -> PriceRow:
+        changed = row
+        for add in self._adds:
+            if _means(add.provider, add.models, row):
+                changed = msgspec.structs.replace(changed, rates=add.rates() | changed.rates)
+        for scale in self._scales:
+            if _means(scale.provider, scale.models, row):
+                changed = _scaled(changed, scale)
+        for days in self._windows:
+            if row.windows and _means(days.provider, days.models, row):
+                changed = _on_days(changed, days)
+        return row if changed == row else identified(changed)
+
+
+def _means(provider: str, models: tuple[str, ...], row: PriceRow) -> bool:
+    return row.provider == provider and any(fnmatchcase(row.model, glob) for glob in models)
+
+
+def _row(item: Price) -> PriceRow:
+    names = (item.model, *item.match.equals)
+    return identified(
+        PriceRow(
+            id="",
+            provider=item.provider,
+            model=item.model,
+            rates=item.rates(),
+            match=msgspec.structs.replace(item.match, equals=names),
+            valid_from=item.valid_from,
+            valid_to=item.valid_to,
+            bands=(Band(item.above, item.beyond.rates()),) if item.above else (),
+            service_tier=item.service_tier,
+            batch=item.batch,
+            speed=item.speed,
+            variant=item.variant,
+            source=f"overlay: {item.source}",
+        )
+    )
+
+
+def _scaled(row: PriceRow, scale: Scale) -> PriceRow:
+    factor = Fraction(scale.factor)
+
+    def times(rates: dict[str, int]) -> dict[str, int]:
+        if scale.of not in rates:
+            return rates
+        rate = rates[scale.of] * factor
+        if rate.denominator != 1:
+            raise ValueError(f"{row.model}: {scale.factor} x {scale.of} is finer than a pico-dollar")
+        return rates | {scale.meter: int(rate)}
+
+    bands = tuple(msgspec.structs.replace(band, rates=times(band.rates)) for band in row.bands)
+    return msgspec.structs.replace(row, rates=times(row.rates), bands=bands)
+
+
+def _on_days(row: PriceRow, days: WindowDays) -> PriceRow:
+    windows = tuple(
+        msgspec.structs.replace(window, weekdays=days.weekdays, except_dates=days.except_dates)
+        for window in row.windows
+    )
+    return msgspec.structs.replace(row, windows=windows)
+
+
+def _multiplier(item: Factor) -> Multiplier:
+    factor = Fraction(item.factor)
+    return Multiplier(
+        provider=item.provider,
+        regions=item.regions,
+        models=item.models,
+        num=factor.numerator,
+        den=factor.denominator,
+        valid_from=item.valid_from,
+        source=item.source,
+    )
