@@ -1,0 +1,118 @@
+"""Providers as stored: an address, a sealed credential, whose format it speaks."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from farebox.core.origins import checked_base_url
+from farebox.directory import schema
+from farebox.directory.rows import ProviderRow
+from farebox.directory.vault import Vault
+from farebox.directory.views import credential_context, json_texts
+from farebox.directory.writing import Change, Database, json
+from farebox.errors import DirectoryError, NotFound
+from farebox.settings import check_provider_name
+
+CREDENTIAL_CHARS_MAX = 8192
+
+
+class Providers:
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+    def list(self) -> list[ProviderRow]:
+        """What is stored, by name: not those that settings or the environment alone configure."""
+        table = schema.providers
+        with self._database.reading() as connection:
+            return [_provider(row) for row in connection.execute(select(table).order_by(table.c.name)).all()]
+
+    def get(self, name: str) -> ProviderRow | None:
+        with self._database.reading() as connection:
+            return _find(connection, name)
+
+    def set(
+        self,
+        name: str,
+        *,
+        credential: str | None = None,
+        base_url: str | None = None,
+        wire: str | None = None,
+        headers: dict[str, str] | None = None,
+        ca_file: str | None = None,
+        tls_verify: bool | None = None,
+        by: str = "shell",
+    ) -> ProviderRow:
+        """Change what is given, keep the rest. A new `base_url` or `wire` clears the stored credential unless one is
+        given with it, so that a credential is only ever sent where it was meant for. '' takes a value back.
+
+        Raises SettingsError for an address that is none or not allowed, DirectoryError for a credential that cannot
+        be one.
+        """
+        check_provider_name(name)
+        base_url = checked_base_url(base_url) if base_url else base_url
+        with self._database.changing(by) as change:
+            old = _find(change.connection, name) or ProviderRow(name=name)
+            new = _changed(old, base_url=base_url, wire=wire, headers=headers, ca_file=ca_file, tls_verify=tls_verify)
+            moved = (new.base_url, new.wire) != (old.base_url, old.wire)
+            if moved:
+                new = msgspec.structs.replace(new, credential=None, credential_hint="")
+            if credential is not None:
+                new = self._with_credential(new, credential)
+            new = msgspec.structs.replace(new, changed_at_us=change.at_us)
+            _replace(change, new)
+            change.log(
+                "provider.set", name, base_url=new.base_url, wire=new.wire, credential_set=bool(credential),
+                credential_cleared=old.credential is not None and new.credential is None,
+            )  # fmt: skip
+        return new
+
+    def remove(self, name: str, by: str = "shell") -> None:
+        """Forget what is stored of a provider, its credential too. Raises NotFound."""
+        table = schema.providers
+        with self._database.changing(by) as change:
+            if not change.connection.execute(delete(table).where(table.c.name == name)).rowcount:
+                raise NotFound(f"nothing is stored of a provider {name!r}: `farebox providers list` shows them")
+            change.log("provider.remove", name)
+
+    def credential(self, row: ProviderRow) -> str | None:
+        """The stored credential in the clear. Raises SecretsError."""
+        return None if row.credential is None else self._vault.open(row.credential, credential_context(row.name))
+
+    def _with_credential(self, row: ProviderRow, credential: str) -> ProviderRow:
+        credential = credential.strip()
+        if not credential:
+            return msgspec.structs.replace(row, credential=None, credential_hint="")
+        if len(credential) > CREDENTIAL_CHARS_MAX or not credential.isascii() or not credential.isprintable():
+            raise DirectoryError(
+                f"a credential is at most {CREDENTIAL_CHARS_MAX} printable ASCII characters on one line"
+            )
+        return msgspec.structs.replace(
+            row, credential=self._vault.seal(credential, credential_context(row.name)), credential_hint=hint(credential)
+        )
+
+
+def hint(credential: str) -> str:
+    """Enough to tell one credential from another, too little to use: its last four characters, of a long one."""
+    return f"…{credential[-4:]}" if len(credential) >= 16 else "…"
+
+
+def _changed(row: ProviderRow, **given: object) -> ProviderRow:
+    return msgspec.structs.replace(row, **{name: value for name, value in given.items() if value is not None})
+
+
+def _replace(change: Change, row: ProviderRow) -> None:
+    table = schema.providers
+    columns = {**msgspec.structs.asdict(row), "headers": json(row.headers)}
+    change.connection.execute(delete(table).where(table.c.name == row.name))
+    change.connection.execute(insert(table).values(**columns))
+
+
+def _find(connection: Connection, name: str) -> ProviderRow | None:
+    row = connection.execute(select(schema.providers).where(schema.providers.c.name == name)).one_or_none()
+    return None if row is None else _provider(row)
+
+
+def _provider(row: Row[Any]) -> ProviderRow:  # Any: SQLAlchemy's rows of whole tables are untyped
+    return ProviderRow(**{**row._mapping, "headers": json_texts(row.headers)})

@@ -1,0 +1,136 @@
+"""What the directory holds, as values: keys, tokens, providers and its own log. No secret is in any of them."""
+
+from typing import Final, Literal
+
+import msgspec
+
+from farebox.core.attribution import NAMES, VALUE_CHARS_MAX
+from farebox.core.events import DIMENSIONS, Tag
+from farebox.errors import DirectoryError
+
+Role = Literal["admin", "analyst", "ingest"]
+ROLES: Final[tuple[Role, ...]] = ("admin", "analyst", "ingest")
+AUDIENCES: Final = ("team", "customer")
+NAME_CHARS_MAX: Final = 200
+LIST_MAX: Final = 64
+"""Most entries of one of a key's lists."""
+
+
+class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a key may do and whom it bills. Empty lists restrict nothing. Times are microseconds since 1970."""
+
+    name: str
+    bind: dict[str, Tag] = {}
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    require: tuple[str, ...] = ()
+    trust: tuple[str, ...] = ()
+    audience: str = "team"
+    allow_objects: bool = False
+    expires_at_us: int | None = None
+
+
+class KeyRow(KeySpec, frozen=True, kw_only=True):
+    """A stored key."""
+
+    id: str
+    created_at_us: int
+    revoked_at_us: int | None = None
+
+    def is_active(self, now_us: int) -> bool:
+        return self.revoked_at_us is None and (self.expires_at_us is None or now_us < self.expires_at_us)
+
+
+class TokenRow(msgspec.Struct, frozen=True):
+    """An admin token."""
+
+    id: str
+    name: str
+    role: str
+    created_at_us: int
+    expires_at_us: int | None = None
+    revoked_at_us: int | None = None
+
+    def is_active(self, now_us: int) -> bool:
+        return self.revoked_at_us is None and (self.expires_at_us is None or now_us < self.expires_at_us)
+
+
+class ProviderRow(msgspec.Struct, frozen=True):
+    """What is stored of a provider; empty and None mean: as the settings say. `credential` stays sealed."""
+
+    name: str
+    base_url: str = ""
+    wire: str = ""
+    credential: bytes | None = None
+    credential_hint: str = ""
+    """The end of the credential, to tell one from another."""
+    headers: dict[str, str] = {}
+    ca_file: str = ""
+    tls_verify: bool | None = None
+    changed_at_us: int = 0
+
+
+class AuditRow(msgspec.Struct, frozen=True):
+    """Who did what to which entry. `detail` never holds a secret."""
+
+    at_us: int
+    by: str
+    action: str
+    subject: str
+    detail: dict[str, object] = {}
+
+
+def checked_spec(spec: KeySpec) -> KeySpec:
+    """The spec with dimensions by their own names. Raises DirectoryError with what to write instead."""
+    _check_name(spec.name, "key")
+    if spec.audience not in AUDIENCES:
+        raise DirectoryError(f"audience {spec.audience!r} is unknown: give {' or '.join(AUDIENCES)}")
+    for what in ("bind", "providers", "models", "routes", "require", "trust"):
+        entries = getattr(spec, what)
+        if len(entries) > LIST_MAX or any(not entry or len(entry) > VALUE_CHARS_MAX for entry in entries):
+            raise DirectoryError(f"{what}: give at most {LIST_MAX} entries of 1 to {VALUE_CHARS_MAX} characters")
+    return msgspec.structs.replace(
+        spec,
+        bind={_bound_name(name): _bound_value(name, value) for name, value in spec.bind.items()},
+        require=tuple(_dimension(name, "require") for name in spec.require),
+        trust=tuple(_dimension(name, "trust") for name in spec.trust),
+    )
+
+
+def check_token(name: str, role: str) -> None:
+    """Raises DirectoryError."""
+    _check_name(name, "token")
+    if role not in ROLES:
+        raise DirectoryError(f"role {role!r} is unknown: give {', '.join(ROLES)}")
+
+
+def _check_name(name: str, what: str) -> None:
+    if not 1 <= len(name) <= NAME_CHARS_MAX or not name.isprintable() or name != name.strip():
+        raise DirectoryError(f"a {what}'s name has 1 to {NAME_CHARS_MAX} printable characters, not {name[:80]!r}")
+
+
+def _dimension(name: str, what: str) -> str:
+    known = NAMES.get(name, name)
+    if known not in DIMENSIONS:
+        raise DirectoryError(f"{what}: {name!r} is no dimension; there are {', '.join(DIMENSIONS)}")
+    return known
+
+
+def _bound_name(name: str) -> str:
+    if name.startswith("tag.") and len(name) > 4:
+        return name
+    known = NAMES.get(name, name)
+    if known not in DIMENSIONS:
+        raise DirectoryError(
+            f"bind: {name!r} is no dimension; there are {', '.join(DIMENSIONS)}, and tag.{name} for a tag of that name"
+        )
+    return known
+
+
+def _bound_value(name: str, value: Tag) -> Tag:
+    if not name.startswith("tag."):
+        value = str(value)
+    if isinstance(value, str) and (not 1 <= len(value) <= VALUE_CHARS_MAX or not value.isprintable()):
+        raise DirectoryError(f"bind: {name} needs 1 to {VALUE_CHARS_MAX} printable characters")
+    return value

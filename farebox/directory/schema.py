@@ -1,0 +1,115 @@
+"""The directory's tables. Lists and mappings are JSON text, times microseconds since 1970, so that SQLite and
+PostgreSQL read the same. `revision` on a row is the directory's revision at its last change: whoever has seen
+revision n needs only the rows above it.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    false,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+meta: Final = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""'revision': counts every change; 'key_check': which master key this directory belongs to."""
+
+keys: Final = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("bind", Text, nullable=False),
+    Column("providers", Text, nullable=False),
+    Column("models", Text, nullable=False),
+    Column("routes", Text, nullable=False),
+    Column("require", Text, nullable=False),
+    Column("trust", Text, nullable=False),
+    Column("audience", Text, nullable=False),
+    Column("allow_objects", Boolean, nullable=False, server_default=false()),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("expires_at_us", BigInteger),
+    Column("revoked_at_us", BigInteger),
+    Column("revision", BigInteger, nullable=False),
+    Index("ix_keys_revision", "revision"),
+    Index("ix_keys_name", "name"),
+)
+
+key_hashes: Final = Table(
+    "key_hashes",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("key_id", Text, ForeignKey("keys.id"), nullable=False),
+    Column("expires_at_us", BigInteger),
+    Index("ix_key_hashes_key_id", "key_id"),
+)
+"""The secrets of a key: one, or during a rotation two. `expires_at_us` is the end of the overlap."""
+
+tokens: Final = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("expires_at_us", BigInteger),
+    Column("revoked_at_us", BigInteger),
+)
+
+providers: Final = Table(
+    "providers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("base_url", Text, nullable=False),
+    Column("wire", Text, nullable=False),
+    Column("credential", LargeBinary),
+    Column("credential_hint", Text, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("ca_file", Text, nullable=False),
+    Column("tls_verify", Boolean),
+    Column("changed_at_us", BigInteger, nullable=False),
+)
+
+price_rows: Final = Table(
+    "price_rows",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("row", Text, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+)
+"""Append-only: a price is superseded by a later row, never changed."""
+
+audit_log: Final = Table(
+    "audit_log",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)

@@ -1,0 +1,150 @@
+"""All that is SQLite's own: how to open it, and a lean reader for processes that must not load SQLAlchemy."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from farebox.directory.rows import KeySpec, ProviderRow
+from farebox.directory.views import KeyRecord, json_names, json_tags, json_texts
+from farebox.errors import DirectoryError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+BUSY_TIMEOUT_MS: Final = 5000
+_KEY_COLUMNS: Final = (
+    "id, name, bind, providers, models, routes, require, trust, audience, allow_objects, expires_at_us"
+)
+
+
+def engine(path: Path) -> "Engine":
+    """An engine on a file that only its owner can read, in WAL mode, with foreign keys and a busy timeout. Write
+    transactions take the lock when they begin, so that two of them wait for each other instead of failing."""
+    from sqlalchemy import create_engine, event  # only writers pay for it
+
+    path.touch(mode=0o600, exist_ok=True)
+    made = create_engine(f"sqlite:///{path}")
+
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    event.listen(made, "connect", on_connect)
+    event.listen(made, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return made
+
+
+class SqliteReader:
+    """Reads what a snapshot needs, each call seeing one committed state. Not shared between threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises DirectoryError if there is no directory yet."""
+        self._path = path
+        self._inode = 0
+        self._connection = self._open()
+
+    def version(self) -> tuple[int, int]:
+        """Changes whenever another connection has committed, or the file was replaced. A few µs."""
+        if _inode(self._path) != self._inode:
+            self._connection.close()
+            self._connection = self._open()
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return self._inode, version
+
+    def begin(self) -> None:
+        """Freeze the state that is read until `end`."""
+        self._connection.execute("BEGIN")
+
+    def end(self) -> None:
+        self._connection.execute("ROLLBACK")
+
+    def revision(self) -> int:
+        return int(self._meta("revision") or 0)
+
+    def key_check(self) -> str:
+        return self._meta("key_check")
+
+    def keys_after(self, revision: int) -> Iterator[KeyRecord]:
+        """Keys that changed after `revision`, with their hashes; revoked ones without any."""
+        hashes = self._hashes_after(revision)
+        query = f"SELECT {_KEY_COLUMNS}, revoked_at_us FROM keys WHERE revision > ?"  # noqa: S608 (constant columns)
+        for row in self._connection.execute(query, (revision,)):
+            yield KeyRecord(row[0], _spec(row), () if row[11] is not None else tuple(hashes.get(row[0], ())))
+
+    def providers(self) -> list[ProviderRow]:
+        query = "SELECT name, base_url, wire, credential, headers, ca_file, tls_verify FROM providers ORDER BY name"
+        return [
+            ProviderRow(
+                name=name,
+                base_url=base_url,
+                wire=wire,
+                credential=credential,
+                headers=json_texts(headers),
+                ca_file=ca_file,
+                tls_verify=None if verify is None else bool(verify),
+            )
+            for name, base_url, wire, credential, headers, ca_file, verify in self._connection.execute(query)
+        ]
+
+    def price_rows_count(self) -> int:
+        (count,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM price_rows").fetchone()
+        return int(count)
+
+    def price_rows(self) -> list[str]:
+        return [text for (text,) in self._connection.execute("SELECT row FROM price_rows ORDER BY seq")]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        if not self._path.exists():
+            raise DirectoryError(
+                f"there is no directory at {self._path}: `farebox serve` or `farebox keys create` makes it"
+            )
+        self._inode = _inode(self._path)
+        return sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_TIMEOUT_MS / 1000,
+        )
+
+    def _meta(self, name: str) -> str:
+        row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def _hashes_after(self, revision: int) -> dict[str, list[tuple[bytes, int | None]]]:
+        query = (
+            "SELECT h.key_id, h.hash, h.expires_at_us FROM key_hashes h JOIN keys k ON k.id = h.key_id"
+            " WHERE k.revision > ? AND k.revoked_at_us IS NULL"
+        )
+        found: dict[str, list[tuple[bytes, int | None]]] = {}
+        for key_id, hashed, expires_at_us in self._connection.execute(query, (revision,)):
+            found.setdefault(key_id, []).append((hashed, expires_at_us))
+        return found
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _spec(row: Sequence[object]) -> KeySpec:
+    _, name, bind, providers, models, routes, require, trust, audience, allow_objects, expires_at_us = row[:11]
+    return KeySpec(
+        name=str(name),
+        bind=json_tags(str(bind)),
+        providers=json_names(str(providers)),
+        models=json_names(str(models)),
+        routes=json_names(str(routes)),
+        require=json_names(str(require)),
+        trust=json_names(str(trust)),
+        audience=str(audience),
+        allow_objects=bool(allow_objects),
+        expires_at_us=expires_at_us if isinstance(expires_at_us, int) else None,
+    )

@@ -1,0 +1,113 @@
+"""The directory: keys, tokens, providers and price rows, with one door for whoever changes them.
+
+Every change is one transaction that also counts up the revision and writes the audit log, so that whoever watches
+the revision misses nothing and nothing happens unseen.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection, Engine, create_engine, insert, select, update
+
+from farebox.directory import schema, sqlite
+from farebox.directory.keys import Keys
+from farebox.directory.migrating import migrate
+from farebox.directory.prices import Prices
+from farebox.directory.providers import Providers
+from farebox.directory.rows import AuditRow
+from farebox.directory.tokens import Tokens
+from farebox.directory.vault import Vault
+from farebox.directory.watch import check_master_key, directory_path
+from farebox.directory.writing import Change, now_us
+from farebox.settings import Settings, private_dir
+
+
+class Directory:
+    """The store that the shell and the API write to. Thread-safe; several processes may have it open.
+
+    `url` is a path (SQLite) or a database URL. Raises SecretsError under another master key than it was made with.
+    """
+
+    def __init__(self, url: str | Path, vault: Vault, *, clock_us: Callable[[], int] = now_us) -> None:
+        self._engine = _engine(url)
+        self._clock_us = clock_us
+        migrate(self._engine)
+        self._claim(vault)
+        self.keys: Final = Keys(self, vault)
+        self.tokens: Final = Tokens(self, vault)
+        self.providers: Final = Providers(self, vault)
+        self.prices: Final = Prices(self)
+
+    @classmethod
+    def open(cls, settings: Settings, vault: Vault | None = None) -> "Directory":
+        """The directory of `settings.data`, made where there is none yet."""
+        private_dir(settings.data)
+        return cls(directory_path(settings), vault or Vault.load(settings))
+
+    @property
+    def revision(self) -> int:
+        with self.reading() as connection:
+            return _revision(connection)
+
+    def audit(self, limit: int = 100) -> list[AuditRow]:
+        """The latest changes, newest first."""
+        log = schema.audit_log
+        query = select(log.c.at_us, log.c.by, log.c.action, log.c.subject, log.c.detail).order_by(log.c.seq.desc())
+        with self.reading() as connection:
+            rows = connection.execute(query.limit(limit)).all()
+        return [
+            AuditRow(at_us, by, action, subject, msgspec.json.decode(detail, type=dict[str, object]))
+            for at_us, by, action, subject, detail in rows
+        ]
+
+    def add_price_rows(self, rows: Sequence[dict[str, object]], by: str = "shell") -> int:
+        """`prices.add`."""
+        return self.prices.add(rows, by)
+
+    def list_price_rows(self) -> list[dict[str, object]]:
+        """`prices.list`."""
+        return self.prices.list()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+
+    @contextmanager
+    def changing(self, by: str) -> Iterator[Change]:
+        """One transaction, under the revision that it makes."""
+        with self._engine.begin() as connection:
+            revision = _revision(connection) + 1
+            yield Change(connection, revision, self._clock_us(), by)
+            meta = schema.meta
+            connection.execute(update(meta).where(meta.c.name == "revision").values(value=str(revision)))
+
+    def _claim(self, vault: Vault) -> None:
+        """Bind a new directory to its master key; refuse another one."""
+        meta, mine = schema.meta, vault.check_value.hex()
+        query = select(meta.c.value).where(meta.c.name == "key_check")
+        with self.reading() as connection:
+            stored = connection.execute(query).scalar()
+        if stored is None:
+            with self._engine.begin() as connection:
+                stored = connection.execute(query).scalar()
+                if stored is None:
+                    connection.execute(insert(meta).values(name="key_check", value=mine))
+        check_master_key(stored or mine, vault)
+
+
+def _engine(url: str | Path) -> Engine:
+    if isinstance(url, Path) or "://" not in url:
+        return sqlite.engine(Path(url))
+    return create_engine(url)
+
+
+def _revision(connection: Connection) -> int:
+    meta = schema.meta
+    return int(connection.execute(select(meta.c.value).where(meta.c.name == "revision").with_for_update()).scalar_one())

@@ -1,0 +1,131 @@
+"""Stored rows and settings become what the data plane reads. Pure: no database, no clock."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+import msgspec
+
+from farebox.core.events import Tag
+from farebox.core.origins import checked_base_url
+from farebox.directory.rows import KeySpec, ProviderRow
+from farebox.directory.snapshot import KeyView, ProviderView
+from farebox.providers.protocol import Provider
+from farebox.settings import ProviderSettings, Settings
+
+OTHER_WIRE = "openai"
+"""What a service speaks that is not in PROVIDERS and does not say."""
+
+
+class KeyRecord(msgspec.Struct, frozen=True):
+    """A key as stored: what it may do, and its hashes with the end (µs) of each; none once it is revoked."""
+
+    id: str
+    spec: KeySpec
+    hashes: tuple[tuple[bytes, int | None], ...]
+
+
+@lru_cache(maxsize=4096)
+def json_names(text: str) -> tuple[str, ...]:
+    """A JSON list of names. Remembered, since most keys share the same few lists."""
+    return msgspec.json.decode(text, type=tuple[str, ...])
+
+
+def json_tags(text: str) -> dict[str, Tag]:
+    return msgspec.json.decode(text, type=dict[str, Tag])
+
+
+def json_texts(text: str) -> dict[str, str]:
+    return msgspec.json.decode(text, type=dict[str, str])
+
+
+def key_views(record: KeyRecord) -> dict[bytes, KeyView]:
+    """One view for each hash: an overlapped secret ends with its overlap, and none outlives the key."""
+    spec = record.spec
+    return {
+        hashed: KeyView(
+            id=record.id,
+            name=spec.name,
+            bind=spec.bind,
+            providers=frozenset(spec.providers),
+            models=spec.models,
+            routes=spec.routes,
+            require=frozenset(spec.require),
+            trust=frozenset(spec.trust),
+            audience=spec.audience,
+            allow_objects=spec.allow_objects,
+            expires_at_s=_earlier_s(spec.expires_at_us, ends_at_us),
+        )
+        for hashed, ends_at_us in record.hashes
+    }
+
+
+class Configured(msgspec.Struct, frozen=True):
+    """A provider as it is in force, with where its credential comes from ('' for none), still sealed where stored."""
+
+    view: ProviderView
+    sealed: bytes | None
+    credential_from: str
+    base_url_from: str
+
+
+def configured(
+    settings: Settings, known: Iterable[Provider], rows: Iterable[ProviderRow], env: Mapping[str, str]
+) -> dict[str, Configured]:
+    """Every provider that has an address: the known ones, those of the settings, those of the directory.
+
+    What was stored goes before the settings, and those before what the provider's file says. A credential of the
+    settings or the environment is used only at the address that they (or the provider's file) give: whoever may
+    change the stored address can not have it sent there.
+    """
+    wires = {provider.name: provider for provider in known}
+    stored = {row.name: row for row in rows}
+    found: dict[str, Configured] = {}
+    for name in (*wires, *settings.providers, *stored):
+        if name not in found:
+            entry = _configured(settings, wires.get(name), stored.get(name, ProviderRow(name=name)), env)
+            if entry.view.base_url:
+                found[name] = entry
+    return found
+
+
+def credential_context(name: str) -> str:
+    """What a provider's credential is sealed for."""
+    return f"provider/{name}"
+
+
+def _configured(settings: Settings, wire: Provider | None, row: ProviderRow, env: Mapping[str, str]) -> Configured:
+    own = settings.providers.get(row.name, ProviderSettings())
+    settled_url = checked_base_url(own.base_url) if own.base_url else wire.base_url if wire else ""
+    base_url = row.base_url or settled_url
+    credential, credential_from = _settings_credential(own, wire, env)
+    if row.credential is not None:
+        credential, credential_from = None, "directory"
+    elif base_url != settled_url:
+        credential, credential_from = None, ""
+    view = ProviderView(
+        name=row.name,
+        wire=row.wire or own.wire or (wire.name if wire else OTHER_WIRE),
+        base_url=base_url,
+        credential=credential,
+        headers=tuple(row.headers.items()),
+        ca_file=row.ca_file or own.ca_file or settings.upstream.ca_file or None,
+        verify=own.tls_verify and settings.upstream.tls_verify if row.tls_verify is None else row.tls_verify,
+    )
+    base_url_from = "directory" if row.base_url else "settings" if own.base_url else "built in"
+    return Configured(view, row.credential, credential_from, base_url_from)
+
+
+def _settings_credential(
+    own: ProviderSettings, wire: Provider | None, env: Mapping[str, str]
+) -> tuple[str | None, str]:
+    if own.credential:
+        return own.credential, "settings"
+    for variable in wire.credential_env if wire else ():
+        if env.get(variable):
+            return env[variable], variable
+    return None, ""
+
+
+def _earlier_s(*moments_us: int | None) -> float | None:
+    known = [moment for moment in moments_us if moment is not None]
+    return min(known) / 1_000_000 if known else None

@@ -1,0 +1,159 @@
+"""The directory's changes reach a running process: a thread that looks five times a second and hands on a whole new
+snapshot. It never runs on an event loop and never dies; what went wrong last is in `error`.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from farebox.directory.rows import ProviderRow
+from farebox.directory.snapshot import KeyView, ProviderView, Snapshot
+from farebox.directory.sqlite import SqliteReader
+from farebox.directory.vault import Vault
+from farebox.directory.views import configured, credential_context, key_views
+from farebox.errors import SecretsError
+from farebox.providers import PROVIDERS
+from farebox.settings import Settings
+
+POLL_S: Final = 0.1
+REVISION_NONE: Final = -1
+
+
+class SnapshotWatcher:
+    """Keeps `current` no more than POLL_S behind the directory, and calls `on_change` from its own thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        on_change: Callable[[Snapshot], None] | None = None,
+        *,
+        vault: Vault | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Reads the first snapshot before it returns. Raises DirectoryError where there is no directory, and
+        SecretsError under a wrong master key."""
+        self._settings = settings
+        self._on_change = on_change
+        self._vault = vault or Vault.load(settings, env)
+        self._env = os.environ if env is None else env
+        self._loader = Loader(SqliteReader(directory_path(settings)), self._vault, settings, self._env)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="directory-watch", daemon=True)
+        self._version = self._loader.reader.version()
+        self.current: Snapshot = self._loader.load()
+        self.error: str | None = self._loader.problem
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Idempotent; joins the thread."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._loader.reader.close()
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL_S):
+            try:
+                self._look()
+                self.error = self._loader.problem
+            except Exception as error:  # noqa: BLE001 (an outermost loop: yesterday's snapshot beats no snapshot)
+                self.error = f"{type(error).__name__}: {error}"
+
+    def _look(self) -> None:
+        version = self._loader.reader.version()
+        if version == self._version:
+            return
+        snapshot = self._loader.load()
+        changed = snapshot.revision != self.current.revision
+        self.current = snapshot
+        if changed and self._on_change is not None:
+            self._on_change(snapshot)
+        self._version = version
+
+
+class Loader:
+    """Builds snapshots. Reads only the keys that changed since the last one; the rest is carried over."""
+
+    def __init__(self, reader: SqliteReader, vault: Vault, settings: Settings, env: Mapping[str, str]) -> None:
+        self.reader: Final = reader
+        self.problem: str | None = None
+        """A credential that could not be opened; the provider is then without one."""
+        self._vault = vault
+        self._settings = settings
+        self._env = env
+        self._revision = REVISION_NONE
+        self._hashes: dict[str, tuple[bytes, ...]] = {}
+        self._keys: dict[bytes, KeyView] = {}
+        self._prices: tuple[dict[str, object], ...] = ()
+        self._prices_seq = 0
+
+    def load(self) -> Snapshot:
+        """Raises SecretsError if the directory belongs to another master key."""
+        self.reader.begin()
+        try:
+            check_master_key(self.reader.key_check(), self._vault)
+            revision = self.reader.revision()
+            if revision < self._revision:  # an older copy was put in its place
+                self._revision, self._hashes, self._keys = REVISION_NONE, {}, {}
+            if revision != self._revision:
+                self._read_keys()
+                self._read_prices()
+            providers = self._providers(self.reader.providers())
+        finally:
+            self.reader.end()
+        self._revision = revision
+        return Snapshot(revision, self._keys, providers, self._prices)
+
+    def _read_keys(self) -> None:
+        changed = list(self.reader.keys_after(self._revision))
+        if not changed:
+            return
+        keys = self._keys.copy()  # snapshots that are out stay as they were
+        for record in changed:
+            for gone in self._hashes.pop(record.id, ()):
+                keys.pop(gone, None)
+            views = key_views(record)
+            if views:
+                keys.update(views)
+                self._hashes[record.id] = tuple(views)
+        self._keys = keys
+
+    def _read_prices(self) -> None:
+        count = self.reader.price_rows_count()
+        if count != self._prices_seq:
+            self._prices = tuple(msgspec.json.decode(text, type=dict[str, object]) for text in self.reader.price_rows())
+            self._prices_seq = count
+
+    def _providers(self, rows: list[ProviderRow]) -> dict[str, ProviderView]:
+        self.problem = None
+        found = configured(self._settings, PROVIDERS, rows, self._env)
+        return {name: self._opened(name, entry.view, entry.sealed) for name, entry in found.items()}
+
+    def _opened(self, name: str, view: ProviderView, sealed: bytes | None) -> ProviderView:
+        if sealed is None:
+            return view
+        try:
+            return msgspec.structs.replace(view, credential=self._vault.open(sealed, credential_context(name)))
+        except SecretsError as error:
+            self.problem = str(error)
+            return view
+
+
+def directory_path(settings: Settings) -> Path:
+    """The embedded directory's file."""
+    return settings.data / "directory.sqlite3"
+
+
+def check_master_key(stored: str, vault: Vault) -> None:
+    """Raises SecretsError where `stored`, the directory's check value, is another master key's."""
+    if stored and stored != vault.check_value.hex():
+        raise SecretsError(
+            "this is not the master key that the data directory was made with: give the old one by FAREBOX_MASTER_KEY "
+            "or secrets.master_key_file, or start with a new --data directory"
+        )
