@@ -1,8 +1,9 @@
-"""Plain curl against the gateway: attribution by headers, tags and body, and what is refused before anything is spent."""
+"""Plain curl against the gateway: attribution by headers, tags and body, and what is refused unspent."""
 
 import json
 import shutil
 import subprocess
+import time
 from typing import Any, NamedTuple
 
 import pytest
@@ -58,8 +59,8 @@ def test_headers_attribute_a_call(server: Farebox, simulated: SimulatedProviders
     mark = new_mark()
     reply = curl(
         server, CHAT, bearer(key), f"x-task-id: {mark}", "x-tenant-id: acme", "x-workspace-id: w1", "x-user-id: u_77",
-        "x-tier: pro", "x-feature: summarize", "x-session-id: s9", 'x-metering-tags: {"region":"eu","seats":3,"beta":true}',
-        data=chat(mark),
+        "x-tier: pro", "x-feature: summarize", "x-session-id: s9",
+        'x-metering-tags: {"region":"eu","seats":3,"beta":true}', data=chat(mark),
     )  # fmt: skip
     assert reply.status == 200
     assert reply.json["usage"]["total_tokens"] == 60
@@ -179,13 +180,10 @@ def test_a_revoked_key_is_refused_within_a_second(server: Farebox, simulated: Si
     mark = new_mark()
     assert curl(server, CHAT, bearer(key), data=chat(mark)).status == 200
     server.cli("keys", "revoke", key.id)
-    statuses = [curl(server, CHAT, bearer(key), "x-tier: after", data=chat(new_mark())).status for _ in range(3)]
-    deadline_statuses = statuses
-    for _ in range(40):
-        if deadline_statuses[-1] == 401:
-            break
-        deadline_statuses.append(curl(server, CHAT, bearer(key), data=chat(new_mark())).status)
-    assert deadline_statuses[-1] == 401
+    deadline = time.monotonic() + 1
+    while (status := curl(server, CHAT, bearer(key), data=chat(new_mark())).status) == 200:
+        assert time.monotonic() < deadline
+    assert status == 401
 
 
 def test_the_key_in_each_providers_own_place(server: Farebox, simulated: SimulatedProviders, key: Key) -> None:
@@ -230,11 +228,10 @@ def test_a_stream_that_the_provider_cuts_is_kept_with_an_estimate(
     mark = new_mark()
     content = directive(mark, input=50, output=40, cut_after=6)
     fields = {"model": "gpt-4.1-mini", "stream": True, "messages": [{"role": "user", "content": content}]}
-    done = subprocess.run(
-        [CURL, "-sN", "--noproxy", "*", "-H", bearer(key), "-H", f"x-task-id: {mark}", "-H", "content-type: application/json",
-         "-d", json.dumps(fields), server.url + CHAT],
-        capture_output=True, timeout=30,
-    )  # fmt: skip
+    headers = (bearer(key), f"x-task-id: {mark}", "content-type: application/json")
+    command = [CURL, "-sN", "--noproxy", "*", *(word for header in headers for word in ("-H", header))]
+    command += ["-d", json.dumps(fields), server.url + CHAT]
+    done = subprocess.run(command, capture_output=True, timeout=30)
     assert done.returncode != 0
     assert b"[DONE]" not in done.stdout
     truth(simulated, mark)
