@@ -17,8 +17,9 @@ from pathlib import Path
 import msgspec
 
 from farebox.core.matching import Match
-from farebox.core.meters import BY_NAME
+from farebox.core.meters import BY_NAME, TOKEN_METERS
 from farebox.core.price_rows import Band, Multiplier, PriceRow
+from farebox.providers.sheets import filled
 from tools.genai_rows import identified, pico
 
 
@@ -60,6 +61,17 @@ class Add(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
     source: str
 
 
+class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"others": "except"}):
+    provider: str
+    models: tuple[str, ...]
+    factor: str
+    source: str
+    service_tier: str = ""
+    batch: bool = False
+    others: dict[str, str] = {}
+    """Meters with a factor of their own."""
+
+
 class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     provider: str
     models: tuple[str, ...]
@@ -89,6 +101,7 @@ class Factor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     price: tuple[Price, ...] = ()
     add: tuple[Add, ...] = ()
+    tier: tuple[Tier, ...] = ()
     scale: tuple[Scale, ...] = ()
     window: tuple[WindowDays, ...] = ()
     multiplier: tuple[Factor, ...] = ()
@@ -101,6 +114,7 @@ class Overlay:
         self.sha256 = sha256
         self._prices = [item for file in files for item in file.price]
         self._adds = [item for file in files for item in file.add]
+        self._tiers = [item for file in files for item in file.tier]
         self._scales = [item for file in files for item in file.scale]
         self._windows = [item for file in files for item in file.window]
         self._factors = [item for file in files for item in file.multiplier]
@@ -125,20 +139,35 @@ class Overlay:
     def amended(self, rows: list[PriceRow]) -> list[PriceRow]:
         """The base's rows with what the overlay adds to them; those that it replaces whole are left out."""
         replaced = {(item.provider, item.model) for item in self._prices}
-        return [self._amended(row) for row in rows if (row.provider, row.model) not in replaced]
+        kept = [row for row in rows if (row.provider, row.model) not in replaced]
+        return [self._amended(row) for row in self._with_tiers(kept)]
+
+    def _with_tiers(self, rows: list[PriceRow]) -> list[PriceRow]:
+        """Each entry's rows behind those of the tiers that the base does not know for it."""
+        known = {(row.provider, row.model, row.service_tier, row.batch) for row in rows}
+        done = []
+        for row in rows:
+            for item in self._tiers:
+                told = (row.provider, row.model, item.service_tier, item.batch) in known
+                if not told and not row.conditions and _means(item.provider, item.models, row):
+                    done.append(_at_tier(row, item))
+            done.append(row)
+        return done
 
     def _amended(self, row: PriceRow) -> PriceRow:
         changed = row
         for add in self._adds:
             if _means(add.provider, add.models, row):
-                changed = msgspec.structs.replace(changed, rates=add.rates() | changed.rates)
+                changed = msgspec.structs.replace(changed, rates=filled(add.rates() | changed.rates))
         for scale in self._scales:
             if _means(scale.provider, scale.models, row):
                 changed = _scaled(changed, scale)
         for days in self._windows:
             if row.windows and _means(days.provider, days.models, row):
                 changed = _on_days(changed, days)
-        return row if changed == row else identified(changed)
+        if changed == row:
+            return row
+        return identified(msgspec.structs.replace(changed, source=_amended_source(row)))
 
 
 def _means(provider: str, models: tuple[str, ...], row: PriceRow) -> bool:
@@ -152,7 +181,7 @@ def _row(item: Price) -> PriceRow:
             id="",
             provider=item.provider,
             model=item.model,
-            rates=item.rates(),
+            rates=filled(item.rates()),
             match=msgspec.structs.replace(item.match, equals=names),
             valid_from=item.valid_from,
             valid_to=item.valid_to,
@@ -166,16 +195,35 @@ def _row(item: Price) -> PriceRow:
     )
 
 
-def _scaled(row: PriceRow, scale: Scale) -> PriceRow:
-    factor = Fraction(scale.factor)
-
+def _at_tier(row: PriceRow, item: Tier) -> PriceRow:
     def times(rates: dict[str, int]) -> dict[str, int]:
-        if scale.of not in rates:
-            return rates
-        rate = rates[scale.of] * factor
-        if rate.denominator != 1:
-            raise ValueError(f"{row.model}: {scale.factor} x {scale.of} is finer than a pico-dollar")
-        return rates | {scale.meter: int(rate)}
+        return {
+            meter: _times(rate, item.others.get(meter, item.factor)) if meter in TOKEN_METERS else rate
+            for meter, rate in rates.items()
+        }
+
+    return identified(
+        msgspec.structs.replace(
+            row,
+            rates=times(row.rates),
+            bands=tuple(msgspec.structs.replace(band, rates=times(band.rates)) for band in row.bands),
+            service_tier=item.service_tier,
+            batch=item.batch,
+            source=f"overlay: {item.source}",
+        )
+    )
+
+
+def _times(rate: int, factor: str) -> int:
+    exact = rate * Fraction(factor)
+    if exact.denominator != 1:
+        raise ValueError(f"{rate} x {factor} is finer than a pico-dollar")
+    return int(exact)
+
+
+def _scaled(row: PriceRow, scale: Scale) -> PriceRow:
+    def times(rates: dict[str, int]) -> dict[str, int]:
+        return rates | {scale.meter: _times(rates[scale.of], scale.factor)} if scale.of in rates else rates
 
     bands = tuple(msgspec.structs.replace(band, rates=times(band.rates)) for band in row.bands)
     return msgspec.structs.replace(row, rates=times(row.rates), bands=bands)
@@ -200,3 +248,7 @@ def _multiplier(item: Factor) -> Multiplier:
         valid_from=item.valid_from,
         source=item.source,
     )
+
+
+def _amended_source(row: PriceRow) -> str:
+    return row.source if "overlay" in row.source else f"{row.source} + overlay"

@@ -30,8 +30,8 @@ _OWN_MARKS: Final = frozenset(
 class Charged(msgspec.Struct, frozen=True):
     """The fields of an event's Tail that pricing decides, under the same names.
 
-    Where several models billed, `parts` holds the share of each, the answering model's first; `usage`, `cost` and
-    `cost_by_meter` are then sums over the parts, and `rates` are in the parts only."""
+    Where several models billed, `parts` holds the share of each, first that of the answering model if it has one;
+    `usage`, `cost` and `cost_by_meter` are then sums over the parts, and `rates` stand in the parts only."""
 
     model_billed: str | None = None
     service_tier: str | None = None
@@ -91,8 +91,9 @@ def estimate(book: PriceBook, prices_as: str, head: Head, input_tokens: int, out
 def recharge(book: PriceBook, prices_as: str, head: Head, tail: Tail) -> Charged:
     """What a recorded billed attempt costs by this book: its own usage, date and qualifiers, priced again."""
     said = {key: value for key, value in tail.qualifiers.items() if isinstance(value, str)}
+    own = tail.parts[0] if tail.parts and tail.parts[0].model == tail.model_billed else None
     metered = Metered(
-        usage=tail.parts[0].usage if tail.parts else tail.usage,
+        usage=own.usage if own else {} if tail.parts else tail.usage,
         quality="missing" if "no_usage" in tail.marks else "exact",
         usage_raw=tail.usage_raw,
         model=tail.model_billed,
@@ -101,7 +102,7 @@ def recharge(book: PriceBook, prices_as: str, head: Head, tail: Tail) -> Charged
         speed=said.get("speed"),
         region=said.get("region"),
         variant=said.get("variant"),
-        parts=tuple(SubUsage(part.model, part.usage) for part in tail.parts[1:]),
+        parts=tuple(SubUsage(part.model, part.usage) for part in tail.parts[1 if own else 0 :]),
         reported_cost=tail.reported_cost,
         object_id=tail.object_id,
         marks=tuple(mark for mark in tail.marks if mark not in _OWN_MARKS),
@@ -200,8 +201,9 @@ def _share(
 
 def _summed(own: Charged, others: list[tuple[Part, dict[str, int]]]) -> Charged:
     """The whole attempt, of the answering model's share and those of other models."""
-    first = Part(own.model_billed or "", own.usage, own.rates, own.cost, own.price_id)
-    parts = (first, *(part for part, _ in others))
+    parts = tuple(part for part, _ in others)
+    if own.usage:
+        parts = (Part(own.model_billed or "", own.usage, own.rates, own.cost, own.price_id), *parts)
     costs = [part.cost for part in parts]
     cost = None if None in costs else sum(cost for cost in costs if cost is not None)
     return replace(
