@@ -66,6 +66,15 @@ def remove_members(body: bytes, names: Collection[str]) -> bytes:
     return b"".join(pieces)
 
 
+def replace_member(body: bytes, name: str, value: object) -> bytes:
+    """`body` with the value of one top-level member replaced, every other byte in place; of a repeated key the one
+    that counts. ValueError where `body` is no JSON object or has no such member."""
+    span = top_level(body).get(name)
+    if span is None:
+        raise ValueError(f"there is no {name!r} to replace")
+    return body[: span[2]] + msgspec.json.encode(value) + body[span[3] :]
+
+
 def _walk(body: bytes, found: dict[str, msgspec.Raw]) -> list[_Member]:
     """Every member in order, repeated ones too. `found` is `members(body)`, so `body` is known to be an object."""
     if not found:

@@ -164,7 +164,10 @@ def attribute(caller: Caller, request: Request, fields: BodyFields) -> Attributi
         if tags is not None and any(tags.get(name, value) != value for name, value in more.items()):
             raise InvalidTags("x-metering-tags and x-farebox-tags contradict each other: send one")
         tags = {**(tags or {}), **more}
-    return attribution.merge(key.bind, request.attribution, tags, fields, key.require)
+    headers: dict[str, str] = {}
+    for dimension, value in request.dimensions:
+        attribution.claim_header(headers, dimension, value)
+    return attribution.merge(key.bind, headers, tags, fields, key.require)
 
 
 def body_fields(body: bytes) -> BodyFields:

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from farebox.core.attribution import HEADER_DIMENSIONS, claim_header
-from farebox.errors import InvalidRequest
+from farebox.core.attribution import HEADER_DIMENSIONS
+from farebox.errors import CallRefused, InvalidRequest
 
 _DROP, _CREDENTIAL, _DIMENSION, _TAGS, _KEY, _LENGTH, _TRANSFER, _HOST, _CONNECTION = range(9)
 _EXPECT, _UNITS, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS, _ROUTE = range(9, 17)
@@ -49,9 +49,9 @@ class Request:
     """
 
     __slots__ = (
-        "attribution", "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials",
+        "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials",
         "expects_continue", "farebox_key", "fetch_mode", "forward", "header_bytes", "headers", "host", "keep_alive",
-        "method", "origin", "query", "retries", "tags", "target", "units", "version",
+        "dimensions", "method", "origin", "problem", "query", "retries", "tags", "target", "units", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -63,7 +63,9 @@ class Request:
         self.header_bytes = 0
         self.forward: list[tuple[bytes, bytes, bytes]] = []
         self.credentials: list[tuple[bytes, bytes, bytes]] = []
-        self.attribution: dict[str, str] = {}
+        self.dimensions: list[tuple[str, bytes]] = []
+        self.problem: CallRefused | None = None
+        """What is wrong with the call, though it is clean HTTP: its exchange says so in the provider's shape."""
         self.tags: list[bytes] = []
         self.units: bytes | None = None
         self.farebox_key: bytes | None = None
@@ -112,13 +114,19 @@ class Request:
                 named |= frozenset(token.strip() for token in value.lower().split(b",")) - _PLAIN_CONNECTION
             elif kind != _DROP:
                 if lower in seen and kind not in (_ENCODINGS, _RETRIES, _TYPE, _FETCH):
-                    raise InvalidRequest(f"header {lower.decode()} is given twice")
+                    self._twice(kind, lower)
                 seen.add(lower)
                 self._take(kind, lower, name, value)
         if named:
             self.forward = [line for line in self.forward if line[0] not in named]
         if self.host is None and self.version == "1.1":
             raise InvalidRequest("the Host header is missing")
+
+    def _twice(self, kind: int, lower: bytes) -> None:
+        twice = InvalidRequest(f"header {lower.decode()} is given twice")
+        if kind == _HOST:
+            raise twice
+        self.problem = self.problem or twice
 
     def _check_target(self) -> None:
         if self.version not in ("1.1", "1.0"):
@@ -136,7 +144,7 @@ class Request:
         elif kind == _CREDENTIAL:
             self.credentials.append((lower, name, value))
         elif kind == _DIMENSION:
-            claim_header(self.attribution, HEADER_DIMENSIONS[lower], value)
+            self.dimensions.append((HEADER_DIMENSIONS[lower], value))
         elif kind == _TAGS:
             self.tags.append(value)
         elif kind == _KEY:

@@ -1,11 +1,13 @@
 """Providers as this worker reaches them: the snapshot's view, the wire format, the pool, all worked out once."""
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from farebox import providers
 from farebox.directory.snapshot import ProviderView, Snapshot
 from farebox.gateway.pool import Origin, Pool, PoolLimits
 from farebox.providers.protocol import Endpoint, Provider
+from farebox.providers.routing import joined
 
 _ENDPOINTS_MAX = 4096
 
@@ -26,8 +28,12 @@ class Target:
         self.authorization = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in (*lines, *view.headers))
         self._endpoints: dict[tuple[bytes, str], tuple[str, Endpoint]] = {}
 
+    def wire_path(self, path: str) -> bytes:
+        """The path to put on the request line: below the base URL's own, no version prefix doubled."""
+        return joined(self.prefix, self.provider.version_prefix, path).encode("latin-1")
+
     def endpoint(self, method: bytes, path: str) -> tuple[str, Endpoint]:
-        """The path at the provider (below its prefix) and what it is."""
+        """The path at the provider (below its base URL) and what it is."""
         known = self._endpoints.get((method, path))
         if known is None:
             upstream = self.provider.upstream_path(path)
@@ -60,6 +66,9 @@ class Targets:
 
     def names(self) -> list[str]:
         return sorted(self._targets)
+
+    def all(self) -> Iterable[Target]:
+        return self._targets.values()
 
     @property
     def opened(self) -> int:

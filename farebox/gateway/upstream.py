@@ -37,7 +37,7 @@ class UpstreamConnection(asyncio.Protocol):
     """Speaks HTTP/1.1 to one provider. Given back to its pool only after a clean end of an answer."""
 
     __slots__ = (
-        "_answering", "_framed", "_header_bytes", "_headers", "_informational", "_lost", "_parser", "_reason",
+        "_answering", "_framed", "_header_bytes", "_headers", "_informational", "_lost", "_parser", "_poisoned", "_reason",
         "_status", "_trailers", "exchange", "head_only", "idle_since", "pool", "served", "transport",
     )  # fmt: skip
 
@@ -50,6 +50,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.head_only = False
         self._parser = httptools.HttpResponseParser(self)
         self._lost = False
+        self._poisoned = False
         self._reset()
 
     def _reset(self) -> None:
@@ -65,7 +66,7 @@ class UpstreamConnection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         transport = self.transport
-        return not self._lost and transport is not None and not transport.is_closing()
+        return not (self._lost or self._poisoned) and transport is not None and not transport.is_closing()
 
     def lend(self, exchange: Answered, *, head_only: bool) -> None:
         self.exchange = exchange
@@ -111,6 +112,8 @@ class UpstreamConnection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fail(f"the provider's answer is no clean HTTP/1.1: {error}")
             return
+        if self._poisoned:
+            self.abort()
         exchange.on_read()
 
     def eof_received(self) -> bool:
@@ -156,6 +159,8 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._reset()
         self._answering = True
+        # A second answer to one request: nobody may get it, and the connection is of no use any more.
+        self._poisoned = self.exchange is None
 
     def on_status(self, reason: bytes) -> None:
         self._reason += reason

@@ -33,6 +33,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """The model, where the path names it (Gemini, Bedrock, Azure deployments)."""
     streaming: bool | None = None
     """Where the path says whether the answer streams; None where the body says it."""
+    object_id: str | None = None
+    """The stored object that is read, where the path names it."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -139,6 +141,10 @@ class Provider(Protocol):
     @property
     def known_fields(self) -> frozenset[str]:
         """Attribution-like top-level body fields that this API knows itself, so that they stay in the body."""
+        ...
+    @property
+    def openai_prefix(self) -> str | None:
+        """Where this provider's OpenAI-compatible routes begin ('/v1', '/v1beta/openai'); None where it has none."""
         ...
     @property
     def prices_as(self) -> str:

@@ -1,0 +1,172 @@
+"""The metering of one attempt: started before the first byte leaves, settled in one synchronous step.
+
+`Call` knows nothing of sockets. An exchange tells it what happens; every call that was started ends exactly once,
+as *settled* or, where nothing was sent, as *voided*.
+"""
+
+import time
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from farebox.core.events import Head, Tail
+from farebox.core.pricing import PriceBook
+from farebox.errors import JournalFull
+from farebox.gateway.counters import Counters
+from farebox.gateway.decoding import Decoder, decoder_for
+from farebox.ledger import records
+from farebox.ledger.journal import JournalWriter
+from farebox.providers import charging
+from farebox.providers.charging import Charged
+from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
+
+BYTES_PER_TOKEN: Final = 4
+"""For estimates only: input tokens of a request that was cut before its provider counted them."""
+
+
+_NOTHING: Final = Charged(cost=0, cost_source="computed")
+
+
+class Meters(NamedTuple):
+    """What calls of one worker share."""
+
+    journal: JournalWriter
+    counters: Counters
+    pass_when_full: bool
+    unsettled: list[bytes]
+    """Finished records that found the disk full; the worker writes them as soon as there is room."""
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class Call:
+    """One attempt, from admitted to settled."""
+
+    __slots__ = (
+        "_book", "_decoder", "_encoded", "_first_byte_us", "_marks", "_meters", "_reader", "_sent_us", "_slot",
+        "_started", "endpoint", "head", "intent", "provider", "sent", "status", "strip",
+    )  # fmt: skip
+
+    def __init__(
+        self, meters: Meters, book: PriceBook, provider: Provider, endpoint: Endpoint, intent: Intent, head: Head, marks: tuple[str, ...]
+    ) -> None:
+        self.provider = provider
+        self.endpoint = endpoint
+        self.intent = intent
+        self.head = head
+        self.status: int | None = None
+        self.strip = False
+        self.sent = False
+        """Whether the provider may have seen it; what was never sent costs nothing."""
+        self._meters = meters
+        self._book = book
+        self._marks = marks
+        self._encoded = records.encode_head(head)
+        self._reader: Reader | None = None
+        self._decoder: Decoder | None = None
+        self._first_byte_us: int | None = None
+        self._sent_us = head.started_at_us
+        self._slot = head.slot
+        self._started = False
+
+    def start(self) -> None:
+        """Record that the attempt begins; after this it may be sent. Raises JournalFull where calls must not pass
+        unrecorded."""
+        journal, counters, pass_when_full, _ = self._meters
+        try:
+            journal.append(records.started(self._encoded))
+            self._started = True
+        except JournalFull:
+            if not pass_when_full:
+                raise
+            counters.add("unjournaled")
+        if self._slot >= 0:
+            journal.update_slot(self._slot, self.head.input_estimate, 0, True)
+
+    def answered(self, status: int, headers: dict[str, str]) -> None:
+        """The answer's head is here."""
+        self.status = status
+        self._first_byte_us = now_us() - self._sent_us
+        self._reader = self.provider.reader(self.endpoint, self.intent, status, headers, strip_usage=self.strip)
+        coding = headers.get("content-encoding")
+        if coding:
+            self._decoder = decoder_for(coding.encode("latin-1"))
+
+    def read(self, data: bytes) -> bytes:
+        """Meter some of the answer's body; returns what the client gets of it."""
+        reader = self._reader
+        if reader is None:
+            return data
+        if self._decoder is not None:
+            reader.feed(self._decoder.feed(data))
+            return data
+        return reader.feed(data)
+
+    def progress(self) -> None:
+        """Leave the running counts where a killed process leaves them."""
+        reader = self._reader
+        if reader is not None and self._slot >= 0:
+            read, written = reader.running
+            self._meters.journal.update_slot(self._slot, read or self.head.input_estimate, written, True)
+
+    def end(self) -> bytes:
+        """The answer's body is complete: what the reader held back of it."""
+        return self._reader.end() if self._reader is not None and self._decoder is None else b""
+
+    def settle(self, state: str, error: str | None = None) -> None:
+        """Usage -> charge -> finished record, in one step. Never refuses: the provider has already billed."""
+        finished_us = now_us()
+        charged, metered = self._charge()
+        if metered is not None:
+            if state == "done" and (metered.error is not None or (self.status or 0) >= 400):
+                state = "upstream_error"
+            error = error or metered.error
+        # A message of a provider could carry what must not be kept: only its code or type is, and bounded.
+        tail = Tail(
+            finished_us, self._first_byte_us, self.status, state, error[:200] if error else None,
+            charged.model_billed, charged.service_tier, charged.usage, charged.usage_raw, charged.cost,
+            charged.cost_by_meter, charged.rates, charged.cost_source, charged.price_id, charged.price_from,
+            charged.parts, charged.reported_cost, charged.object_id,
+            marks=charged.marks + self._marks, qualifiers=charged.qualifiers,
+        )  # fmt: skip
+        self._record(records.finished(self._encoded, tail))
+        self._close_slot()
+
+    def void(self) -> None:
+        """Nothing was sent and nothing will be: the attempt leaves no event."""
+        if self._started:
+            self._record(records.voided(self.head.id))
+        self._close_slot()
+
+    def _charge(self) -> tuple[Charged, Metered | None]:
+        reader, head = self._reader, self.head
+        prices_as = self.provider.prices_as
+        if reader is None:
+            if not self.sent or not self.endpoint.billed:
+                return _NOTHING, None
+            return charging.estimate(self._book, prices_as, head, head.input_estimate, 0), None
+        metered = reader.metered()
+        if self._decoder is not None and self._decoder.failed:
+            metered = _unreadable(metered)
+        charged = charging.charge(
+            self._book, prices_as, self.endpoint, head.model_requested, head.started_at_us, self.status, metered
+        )
+        return charged, metered
+
+    def _record(self, record: bytes) -> None:
+        try:
+            self._meters.journal.append(record)
+        except JournalFull:
+            self._meters.unsettled.append(record)
+            self._meters.counters.add("journal_retries")
+
+    def _close_slot(self) -> None:
+        if self._slot >= 0:
+            self._meters.journal.close_slot(self._slot)
+            self._slot = -1
+
+
+def _unreadable(metered: Metered) -> Metered:
+    return replace(metered, marks=(*metered.marks, "unreadable_coding"))

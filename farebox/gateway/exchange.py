@@ -1,0 +1,430 @@
+"""One exchange: a client's request, carried to an upstream, and its answer carried back.
+
+This file moves bytes in both directions with backpressure, bounds and timeouts, and decides what the end of either
+side means. What a call costs is none of its business: `ProxyExchange` and `ControlExchange` fill the hooks.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from farebox.errors import CallRefused
+from farebox.gateway.pool import ConnectFailed, Pool
+from farebox.gateway.request import Request
+from farebox.gateway.upstream import UpstreamConnection
+from farebox.gateway.wire import CONTINUE, AnswerHead, answer, chunk, last_chunk, status_line
+
+if TYPE_CHECKING:
+    from farebox.gateway.server import ClientConnection
+    from farebox.gateway.worker import Worker
+
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+
+
+class Exchange:
+    """Forwards one request. `pool` says where; subclasses decide when to begin and what to record."""
+
+    __slots__ = (
+        "_answer_chunked", "_answer_done", "_answer_pending", "_close_after", "_connecting", "_connection", "_detached",
+        "_ended", "_head_sent", "_replay", "_request_done", "_request_pending", "_retried", "_writable",
+        "client", "deadline", "request", "touched_at", "worker",
+    )  # fmt: skip
+
+    def __init__(self, worker: "Worker", client: "ClientConnection", request: Request) -> None:
+        self.worker = worker
+        self.client: ClientConnection | None = client
+        self.request = request
+        self.deadline = 0.0
+        self.touched_at = worker.now
+        self._connection: UpstreamConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._request_pending: list[bytes] = []
+        self._request_done = False
+        self._replay: list[bytes] | None = []
+        self._retried = False
+        self._writable = True
+        self._head_sent = False
+        self._answer_pending: list[bytes] = []
+        self._answer_chunked = False
+        self._answer_done = False
+        self._close_after = False
+        self._detached = False
+        self._ended = False
+
+    keeps_cookies = False
+    """Whether the client gets `Set-Cookie`: only from the control plane, never from a provider."""
+
+    # hooks
+
+    def begin(self) -> None:
+        """The request's head is here."""
+        raise NotImplementedError
+
+    def answer_lines(self, status: int, head: AnswerHead) -> list[bytes]:
+        """The answer's head lines for the client; `head` may be changed."""
+        return head.lines
+
+    def meter(self, data: bytes) -> bytes:
+        """Take answer bytes before the client gets them; returns what it gets."""
+        return data
+
+    def metered_end(self) -> bytes:
+        """The answer's body is complete; bytes that were held back."""
+        return b""
+
+    def read_done(self) -> None:
+        """One read of the answer has been taken in."""
+
+    def settle(self, state: str, error: str | None) -> None:
+        """The attempt has ended, in whatever way. Called exactly once, if `sent` or `connect_failed`."""
+
+    def abandon(self) -> None:
+        """Ended before anything was sent."""
+
+    def refusal(self, status: int, code: str, message: str) -> bytes:
+        """The body of an error answer."""
+        raise NotImplementedError
+
+    def keeps_reading(self) -> bool:
+        """Whether to read the answer to its end after the client has gone."""
+        return False
+
+    @property
+    def head_sent(self) -> bool:
+        return self._head_sent
+
+    # from the client
+
+    def on_request_body(self, data: bytes) -> None:
+        self._send_body(data)
+
+    def on_request_end(self) -> None:
+        self._finish_body()
+
+    def client_lost(self) -> None:
+        """The client hung up."""
+        if self._ended:
+            return
+        self.client = None
+        if self._connection is None and self._connecting is None:
+            self._ended = True
+            self.abandon()
+            self.worker.ended(self)
+        elif self._connecting is not None:
+            self._connecting.cancel()
+            self._ended = True
+            self.abandon()
+            self.worker.ended(self)
+        elif self.keeps_reading() and self._request_done:
+            self._detached = True
+            self.deadline = self.worker.now + self.worker.settings.upstream.drain_s_max
+            assert self._connection is not None
+            self._connection.resume()
+        else:
+            self._end("client_closed", None)
+
+    def client_writable(self, writable: bool) -> None:
+        connection = self._connection
+        if connection is not None and not self._detached:
+            if writable:
+                connection.resume()
+            else:
+                connection.pause()
+
+    # to the upstream
+
+    def forward(self, pool: Pool, head: bytes, body: bytes | None) -> None:
+        """Send the request: `body` whole, or None where it follows piece by piece (`head` says how it is framed)."""
+        if body is None:
+            self._request_pending = [head]
+            self._replay = None if self.request.has_body else [head]
+            self._request_done = not self.request.has_body
+        else:
+            self._request_pending = [head, body] if body else [head]
+            self._replay = list(self._request_pending)
+            self._request_done = True
+        self._connect(pool)
+
+    def _connect(self, pool: Pool) -> None:
+        connection = pool.take()
+        if connection is not None:
+            self._use(connection)
+        else:
+            self._connecting = self.worker.loop.create_task(self._open(pool))
+
+    async def _open(self, pool: Pool) -> None:
+        try:
+            connection = await pool.connect()
+        except ConnectFailed as error:
+            self._connecting = None
+            self._connect_failed(str(error))
+            return
+        self._connecting = None
+        self.worker.counters.add("upstream_connections")
+        if self._ended:
+            pool.give_back(connection)
+            return
+        self._use(connection)
+
+    def _connect_failed(self, message: str) -> None:
+        if not self._ended:
+            self._fail(502, "upstream_unreachable", message, "upstream_error")
+
+    def _use(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        connection.lend(self, head_only=self.request.method == b"HEAD")
+        pending, self._request_pending = self._request_pending, []
+        self.mark_sent()
+        connection.send(pending[0] if len(pending) == 1 else b"".join(pending))
+        self._await_answer()
+
+    def mark_sent(self) -> None:
+        """From here on the provider may have seen the request."""
+
+    def _await_answer(self) -> None:
+        now = self.worker.now
+        self.touched_at = now
+        limits = self.worker.settings.upstream
+        self.deadline = now + (limits.first_byte_timeout_s if self._request_done else limits.idle_timeout_s)
+
+    def _send_body(self, data: bytes) -> None:
+        if self.request.chunked:
+            data = chunk(data)
+        connection = self._connection
+        if connection is None:
+            self._request_pending.append(data)
+            if self.client is not None and sum(map(len, self._request_pending)) > self.worker.settings.server.buffer_bytes_max:
+                self.client.hold("upstream")
+            return
+        connection.send(data)
+        self._await_answer()
+
+    def _finish_body(self) -> None:
+        self._request_done = True
+        if self.request.chunked and self._replay is None:
+            self._send_body(b"")
+        elif self._connection is not None:
+            self._await_answer()
+
+    # from the upstream
+
+    def on_writable(self, writable: bool) -> None:
+        if self.client is not None:
+            if writable:
+                self.client.release("upstream")
+            else:
+                self.client.hold("upstream")
+
+    def on_informational(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        client = self.client
+        if status == 100 or status == 101 or client is None or self.request.version != "1.1" or self._head_sent:
+            return
+        client.write(status_line(status, reason) + b"".join(AnswerHead(headers, keep_cookies=False).lines) + b"\r\n")
+
+    def on_head(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.touched_at = now = self.worker.now
+        self.deadline = now + self.worker.settings.upstream.idle_timeout_s if not self._detached else self.deadline
+        head = AnswerHead(headers, keep_cookies=self.keeps_cookies)
+        lines = self.answer_lines(status, head)
+        request = self.request
+        bodiless = request.method == b"HEAD" or status in (204, 304)
+        parts = [status_line(status, reason), *lines]
+        closing = self.closes()
+        if head.content_length is not None:
+            parts.append(b"Content-Length: " + head.content_length + b"\r\n")
+        elif not bodiless:
+            if request.version == "1.1":
+                self._answer_chunked = True
+                parts.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                closing = True
+        if closing:
+            parts.append(b"Connection: close\r\n")
+        elif request.version == "1.0":
+            parts.append(b"Connection: keep-alive\r\n")
+        parts.append(b"\r\n")
+        self._close_after = closing
+        self._head_sent = True
+        self._answer_pending.append(b"".join(parts))
+
+    def closes(self) -> bool:
+        """Whether the client's connection ends with this answer."""
+        return not self.request.keep_alive or self.worker.draining or not self._request_done
+
+    def on_body(self, data: bytes) -> None:
+        out = self.meter(data)
+        if out:
+            self._answer_pending.append(chunk(out) if self._answer_chunked else out)
+
+    def on_read(self) -> None:
+        if self._ended and not self._answer_done:
+            return
+        if not self._detached:
+            self.deadline = self.worker.now + self.worker.settings.upstream.idle_timeout_s
+        if not self._answer_done:
+            self.read_done()
+        self._write_answer()
+        if self._answer_done:
+            self._answered()
+
+    def on_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        """The answer is complete: settle first, then let the client have its end."""
+        held = self.metered_end()
+        if held:
+            self._answer_pending.append(chunk(held) if self._answer_chunked else held)
+        if self._answer_chunked:
+            self._answer_pending.append(last_chunk(trailers))
+        self._connection = None
+        self._answer_done = True
+        self._ended = True
+        self.settle("client_closed" if self._detached else "done", None)
+
+    def on_lost(self, reason: str, *, unread: bool) -> None:
+        connection, self._connection = self._connection, None
+        if self._ended:
+            return
+        if unread or (connection is not None and connection.served and self.request.method in IDEMPOTENT and not self._head_sent):
+            if self._replay is not None and not self._retried:
+                self._retried = True
+                self.worker.counters.add("upstream_retries")
+                self._request_pending = list(self._replay)
+                assert connection is not None
+                self._connect(connection.pool)
+                return
+        self._fail(502, "upstream_closed", reason, "upstream_error")
+
+    # ends
+
+    def _write_answer(self) -> None:
+        pending = self._answer_pending
+        if not pending:
+            return
+        self._answer_pending = []
+        client = self.client
+        if client is not None:
+            data = pending[0] if len(pending) == 1 else b"".join(pending)
+            self.worker.counters.add("bytes_out", len(data))
+            client.write(data)
+
+    def _answered(self) -> None:
+        client, self.client = self.client, None
+        self.worker.ended(self)
+        if client is not None:
+            client.exchange_done(close=self._close_after)
+
+    def _fail(self, status: int, code: str, message: str, state: str) -> None:
+        """The attempt ended without a whole answer: settle, then answer if nothing was answered yet."""
+        self._ended = True
+        self._drop_connection()
+        self.settle(state, code)
+        client, self.client = self.client, None
+        self.worker.ended(self)
+        if client is None:
+            return
+        if self._head_sent:
+            # Part of the answer is out: only a hard end tells the client that it is not whole.
+            if self._answer_pending:
+                client.write(b"".join(self._answer_pending))
+            client.abort()
+            return
+        close = self.closes()
+        body = self.refusal(status, code, message)
+        client.write(answer(status, body, close=close, head_only=self.request.method == b"HEAD"))
+        client.exchange_done(close=close)
+
+    def _end(self, state: str, error: str | None) -> None:
+        """End without an answer: the client is gone or must go."""
+        self._ended = True
+        self._drop_connection()
+        self.settle(state, error)
+        client, self.client = self.client, None
+        self.worker.ended(self)
+        if client is not None:
+            client.abort()
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+
+    def refuse(self, refused: CallRefused) -> None:
+        """Answer a call that Farebox itself refuses; nothing was sent."""
+        self._reply(refused.status, refused.code, str(refused))
+
+    def _reply(self, status: int, code: str, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        self._ended = True
+        client, self.client = self.client, None
+        self.worker.ended(self)
+        if client is None:
+            return
+        complete = self.request.complete
+        close = not complete or not self.request.keep_alive or self.worker.draining
+        body = self.refusal(status, code, message)
+        client.write(answer(status, body, headers=headers, close=close, head_only=self.request.method == b"HEAD"))
+        client.exchange_done(close=close, unread=not complete)
+
+    def overdue(self) -> None:
+        """The deadline has passed."""
+        if self._detached:
+            self._end("client_closed", "drained_too_long")
+        elif self._head_sent:
+            self._end_stalled()
+        elif not self._request_done:
+            self._fail(408, "request_timeout", "the request's body stopped arriving", "timeout")
+        else:
+            limit = self.worker.settings.upstream.first_byte_timeout_s
+            self._fail(504, "upstream_timeout", f"the provider did not begin to answer within {limit:g} s", "timeout")
+
+    def _end_stalled(self) -> None:
+        self._write_answer()
+        self._end("timeout", "idle")
+
+    def cut(self) -> None:
+        """The worker must stop now."""
+        if not self._ended:
+            self._end("interrupted", "draining")
+
+    def send_continue(self) -> None:
+        if self.request.expects_continue and self.client is not None and not self.request.complete:
+            self.request.expects_continue = False
+            self.client.write(CONTINUE)
+
+
+class ControlExchange(Exchange):
+    """Passes a request for the API or a page on to the web process, unmetered."""
+
+    __slots__ = ()
+    keeps_cookies = True
+
+    def begin(self) -> None:
+        request = self.request
+        self.send_continue()
+        lines = [request.method, b" ", request.target, request.query, b" HTTP/1.1\r\n"]
+        for name, value in request.headers:
+            lower = name.lower()
+            if lower not in _CONTROL_DROPPED:
+                lines += (name, b": ", value, b"\r\n")
+        if self.client is not None:
+            lines += (b"X-Forwarded-For: ", self.client.peer.encode("latin-1"), b"\r\n")
+        if request.chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        self.forward(self.worker.web, b"".join(lines), None)
+
+    def refusal(self, status: int, code: str, message: str) -> bytes:
+        from msgspec.json import encode
+
+        if code.startswith("upstream"):
+            message = "the control plane is not answering: it may be restarting; calls to providers are not affected"
+            code = "control_unavailable"
+        return encode({"error": {"code": code, "message": message, "details": None}})
+
+
+_CONTROL_DROPPED: Final = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade", b"expect",
+        b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-real-ip", b"forwarded",
+    }
+)  # fmt: skip

@@ -1,0 +1,284 @@
+"""A call to a provider: identified, attributed, recorded, sent, metered, settled."""
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from farebox.core import attribution, jsonsplice
+from farebox.core.attribution import NO_FIELDS, BodyFields
+from farebox.core.events import Head
+from farebox.errors import BodyTooLarge, CallRefused, InvalidKey, InvalidRequest, JournalFull, RouteNotAllowed
+from farebox.gateway import admission
+from farebox.gateway.admission import Caller
+from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
+from farebox.gateway.exchange import Exchange
+from farebox.gateway.request import Request
+from farebox.gateway.targets import Target
+from farebox.gateway.wire import AnswerHead
+from farebox.providers.protocol import Endpoint, Intent
+
+if TYPE_CHECKING:
+    from farebox.gateway.server import ClientConnection
+    from farebox.gateway.worker import Worker
+
+_OPAQUE: Final = frozenset({"multipart", "opaque"})
+
+
+class ProxyExchange(Exchange):
+    """`/proxy/{provider}/{path}`. `target` None: the model decides (`/v1`), see `routing`."""
+
+    __slots__ = ("_call", "_caller", "_endpoint", "_intent", "_model", "_path", "_streams", "_target")
+
+    def __init__(self, worker: "Worker", client: "ClientConnection", request: Request, target: Target, path: str) -> None:
+        super().__init__(worker, client, request)
+        self._target = target
+        self._path, self._endpoint = target.endpoint(request.method, path)
+        self._call: Call | None = None
+        self._caller: Caller | None = None
+        self._intent = Intent()
+        self._streams = False
+        """The body is being passed on as it comes."""
+        self._model: str | None = None
+        """The model to put in the body, where the route renamed it."""
+
+    # from first byte to sent
+
+    def begin(self) -> None:
+        try:
+            self._caller = self._identify()
+            if self.request.problem is not None:
+                raise self.request.problem
+            if not self._decides_late:
+                self._check_route()
+            self._check_length()
+        except CallRefused as refused:
+            self.refuse(refused)
+            return
+        request = self.request
+        self.send_continue()
+        if not request.has_body:
+            return  # on_request_end follows at once
+        if self._endpoint.body == "opaque":
+            self._start(None)
+
+    @property
+    def _decides_late(self) -> bool:
+        """Whether the target is known only once the body is."""
+        return False
+
+    def _choose(self, body: bytes) -> None:
+        """Decide the target by the body, where it was not known before."""
+
+    def _identify(self) -> Caller:
+        request, worker = self.request, self.worker
+        if request.fetch_mode == b"navigate":
+            raise RouteNotAllowed("proxy routes are not for a browser's address bar")
+        if has_dot_segment(self._path):
+            raise InvalidRequest("the path must not contain dot segments")
+        takes_query_key = "x-goog-api-key" in self._target.provider.credential_headers
+        return admission.identify(worker.door, worker.snapshot, request, takes_query_key)
+
+    def _check_route(self) -> None:
+        assert self._caller is not None
+        admission.check_route(self._caller, self._target, self.request.method, self._path, self._endpoint)
+
+    def _check_length(self) -> None:
+        server = self.worker.settings.server
+        length = self.request.content_length or 0
+        most = server.upload_bytes_max if self._endpoint.body in _OPAQUE else server.body_bytes_max
+        if length > most:
+            raise BodyTooLarge(f"the body has {length} bytes; at most {most} are taken here (server.*_bytes_max)")
+
+    def on_request_body(self, data: bytes) -> None:
+        request, server = self.request, self.worker.settings.server
+        if self._ended:
+            return
+        if self._streams:
+            if request.body_bytes > server.upload_bytes_max:
+                self._fail(413, "body_too_large", f"the body is over {server.upload_bytes_max} bytes", "client_closed")
+                return
+            self._send_body(data)
+            return
+        request.body.append(data)
+        if self._endpoint.body == "multipart" and request.body_bytes > server.buffer_bytes_max:
+            self._start(None)
+        elif request.body_bytes > server.body_bytes_max:
+            self.refuse(BodyTooLarge(f"the body is over {server.body_bytes_max} bytes (server.body_bytes_max)"))
+
+    def on_request_end(self) -> None:
+        if self._ended:
+            return
+        if self._streams:
+            self._finish_body()
+        elif self._call is None:
+            self._start(self.request.take_body())
+
+    def _start(self, body: bytes | None) -> None:
+        """Everything between the request and its first byte upstream. `body` None: it follows piece by piece."""
+        try:
+            self._launch(body)
+        except JournalFull as full:
+            self.worker.log("journal.full", error=str(full))
+            self._refuse_started(full)
+        except CallRefused as refused:
+            self._refuse_started(refused)
+
+    def _launch(self, body: bytes | None) -> None:
+        request, caller, worker = self.request, self._caller, self.worker
+        assert caller is not None
+        buffered = body if body is not None else request.take_body()
+        if self._decides_late:
+            self._choose(buffered)
+            self._check_route()
+        endpoint, provider = self._endpoint, self._target.provider
+        json_body = endpoint.body == "json" and body is not None and len(body) > 1
+        fields = admission.body_fields(buffered) if json_body else NO_FIELDS
+        intent = self._intent = provider.intent(endpoint, buffered) if buffered else Intent(model=endpoint.model)
+        admission.check_model(caller.key, intent, endpoint)
+        who = admission.attribute(caller, request, fields)
+        sent, strip = self._edit(buffered, fields, intent) if json_body else (buffered, False)
+        head = self._record_of(who, intent, len(buffered))
+        call = Call(worker.meters, worker.book, provider, endpoint, intent, head, who.ignored)
+        call.strip = strip
+        if worker.draining:
+            from farebox.errors import Draining
+
+            raise Draining("this server is shutting down: try again in a moment")
+        call.start()
+        self._call = call
+        worker.counters.add("calls")
+        if body is not None:
+            worker.counters.add("bytes_in", len(body))
+            self.forward(self._target.pool, self._head(caller, len(sent), strip), sent)
+        else:
+            self._streams = True
+            self.forward(self._target.pool, self._head(caller, None, strip), None)
+            if buffered:
+                self._send_body(buffered)
+
+    def _edit(self, body: bytes, fields: BodyFields, intent: Intent) -> tuple[bytes, bool]:
+        """The body as the provider gets it, edited in place, and whether its usage chunk is ours to take out."""
+        provider = self._target.provider
+        own = attribution.own_fields(fields, provider.known_fields) if fields is not NO_FIELDS else []
+        if own:
+            body = jsonsplice.remove_members(body, own)
+        if self._model is not None:
+            body = jsonsplice.replace_member(body, "model", self._model)
+        asked = provider.with_usage(self._endpoint, intent, body) if intent.streaming else None
+        return (body, False) if asked is None else (asked, True)
+
+    def _record_of(self, who: attribution.Attribution, intent: Intent, body_bytes: int) -> Head:
+        request, caller, endpoint, worker = self.request, self._caller, self._endpoint, self.worker
+        assert caller is not None
+        started = now_us()
+        event_id = worker.make_id(started)
+        streaming = endpoint.streaming if endpoint.streaming is not None else intent.streaming
+        units = attribution.parse_units(request.units) if request.units else None
+        return Head(
+            event_id, event_id, 1, started, self._target.name, endpoint.operation, self._path[:512],
+            intent.model or endpoint.model, streaming, caller.key.id or None, caller.byok,
+            who.tenant, who.workspace, who.user, who.tier, who.feature, who.task, who.session, who.tags, units,
+            None, None, request.retries, worker.meters.journal.open_slot(event_id),
+            body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0,
+        )  # fmt: skip
+
+    def _head(self, caller: Caller, length: int | None, strip: bool) -> bytes:
+        request, target = self.request, self._target
+        lines = [
+            request.method, b" ", target.wire_path(self._path), caller.query, b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
+        ]  # fmt: skip
+        for lower, name, value in request.forward:
+            if strip and lower == b"accept-encoding":
+                continue
+            lines += (name, b": ", value, b"\r\n")
+        if strip:
+            lines.append(b"Accept-Encoding: identity\r\n")
+        if caller.byok:
+            for name, value in caller.lines:
+                lines += (name, b": ", value, b"\r\n")
+        else:
+            lines.append(target.authorization)
+        if request.chunked and length is None:
+            lines.append(b"Transfer-Encoding: chunked\r\n\r\n")
+        elif length is None:
+            lines.append(b"Content-Length: %d\r\n\r\n" % (request.content_length or 0))
+        elif length or request.has_body or request.method in _WITH_LENGTH:
+            lines.append(b"Content-Length: %d\r\n\r\n" % length)
+        else:
+            lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def mark_sent(self) -> None:
+        if self._call is not None:
+            self._call.sent = True
+
+    # the answer
+
+    def answer_lines(self, status: int, head: AnswerHead) -> list[bytes]:
+        call = self._call
+        assert call is not None
+        call.answered(status, head.named)
+        if call.strip and call.status == 200:
+            head.content_length = None
+        return [*head.lines, b"x-farebox-event-id: " + call.head.id.encode() + b"\r\n"]
+
+    def meter(self, data: bytes) -> bytes:
+        assert self._call is not None
+        return self._call.read(data)
+
+    def metered_end(self) -> bytes:
+        assert self._call is not None
+        return self._call.end()
+
+    def read_done(self) -> None:
+        if self._call is not None:
+            self._call.progress()
+
+    def settle(self, state: str, error: str | None) -> None:
+        call, self._call = self._call, None
+        if call is None:
+            return
+        call.settle(state, error)
+        if state in _COUNTED:
+            self.worker.counters.add(_COUNTED[state])
+
+    def abandon(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.void()
+
+    def keeps_reading(self) -> bool:
+        setting = self.worker.settings.upstream.client_gone
+        drains = self._target.provider.drains if setting == "auto" else setting == "drain"
+        return drains and self._endpoint.billed
+
+    # refusals
+
+    def refusal(self, status: int, code: str, message: str) -> bytes:
+        return self._target.provider.error_body(status, code, message, {"code": code, "message": message})
+
+    def _refuse_started(self, refused: CallRefused) -> None:
+        self.abandon()
+        self.refuse(refused)
+
+    def refuse(self, refused: CallRefused) -> None:
+        counters = self.worker.counters
+        if isinstance(refused, InvalidKey):
+            counters.add("unauthorized")
+            self._reply(401, refused.code, str(refused), (("WWW-Authenticate", 'Bearer realm="farebox"'),))
+            return
+        counters.add("refusals")
+        self.worker.refused(self._caller, self._target.name, self._endpoint, self.request, self._path, refused)
+        retry = (("Retry-After", "1"),) if refused.status == 503 else ()
+        self._reply(refused.status, refused.code, str(refused), (("x-should-retry", "true" if retry else "false"), *retry))
+
+
+_WITH_LENGTH: Final = frozenset({b"POST", b"PUT", b"PATCH"})
+_COUNTED: Final = {"upstream_error": "upstream_errors", "timeout": "timeouts", "client_closed": "client_gone"}
+
+
+def has_dot_segment(path: str) -> bool:
+    """Whether a path climbs, in any spelling: such a path could be another route at the provider than here."""
+    if "." not in path and "%" not in path:
+        return False
+    decoded = unquote(unquote(path)).replace("\\", "/")
+    return any(segment.split(";")[0] in (".", "..") for segment in decoded.split("/"))

@@ -1,0 +1,109 @@
+"""Which exchange serves a path: provider routes, OpenAI-compatible routes, health, and all else to the control plane."""
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec.json import encode
+
+from farebox.core.pricing import PriceBook
+from farebox.errors import InvalidRequest
+from farebox.gateway.exchange import ControlExchange, Exchange
+from farebox.gateway.proxy import ProxyExchange
+from farebox.gateway.request import Request
+from farebox.gateway.targets import Target, Targets
+
+if TYPE_CHECKING:
+    from farebox.gateway.server import ClientConnection
+    from farebox.gateway.worker import Worker
+
+DEFAULT_PROVIDER: Final = "openai"
+
+
+def exchange_for(worker: "Worker", client: "ClientConnection", request: Request) -> Exchange:
+    """The exchange for a request whose head is complete and checked."""
+    path = request.target.decode("latin-1")
+    if path.startswith(("/proxy/", "/api/proxy/")):
+        name, slash, rest = path.removeprefix("/api").removeprefix("/proxy/").partition("/")
+        target = worker.targets.get(name)
+        if target is None:
+            known = ", ".join(worker.targets.names())
+            return FixedExchange(worker, client, request, 404, "unknown_provider", f"there is no provider {name!r}; there are {known}")
+        return ProxyExchange(worker, client, request, target, slash + rest)
+    if path.startswith("/v1/"):
+        default = worker.targets.get(DEFAULT_PROVIDER)
+        if default is not None:
+            return RoutedExchange(worker, client, request, default, path)
+    if path == "/healthz":
+        return FixedExchange(worker, client, request, 200, "ok", "alive")
+    if path == "/readyz":
+        problem = worker.problem()
+        return FixedExchange(worker, client, request, 503 if problem else 200, "not_ready" if problem else "ok", problem or "ready")
+    return ControlExchange(worker, client, request)
+
+
+class FixedExchange(Exchange):
+    """Answers by itself."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(
+        self, worker: "Worker", client: "ClientConnection", request: Request, status: int, code: str, message: str
+    ) -> None:
+        super().__init__(worker, client, request)
+        self._answer = status, code, message
+
+    def begin(self) -> None:
+        if not self.request.has_body:
+            return
+        self.send_continue()
+
+    def on_request_body(self, data: bytes) -> None:
+        if self.request.body_bytes > self.worker.settings.server.buffer_bytes_max and not self._ended:
+            self._reply(*self._answer)
+
+    def on_request_end(self) -> None:
+        if not self._ended:
+            self._reply(*self._answer)
+
+    def refusal(self, status: int, code: str, message: str) -> bytes:
+        if status == 200:
+            return encode({"status": code})
+        return encode({"error": {"code": code, "message": message, "details": None}})
+
+
+class RoutedExchange(ProxyExchange):
+    """`/v1/{path}`: OpenAI's API, at the provider that serves the model named in the body."""
+
+    __slots__ = ()
+
+    @property
+    def _decides_late(self) -> bool:
+        return self.request.has_body and self._endpoint.body == "json"
+
+    def _choose(self, body: bytes) -> None:
+        model = self._target.provider.intent(self._endpoint, body).model if body else None
+        if model is None:
+            return
+        target, name = serving(self.worker.targets, self.worker.book, self._target, model)
+        if target is not self._target:
+            prefix = target.provider.openai_prefix
+            if prefix is None:
+                raise InvalidRequest(f"{target.name} has no OpenAI-compatible endpoint: call /proxy/{target.name}/… instead")
+            path = prefix + self._path.removeprefix("/v1")
+            self._target = target
+            self._path, self._endpoint = target.endpoint(self.request.method, path)
+        if name != model:
+            self._model = name
+
+
+def serving(targets: Targets, book: PriceBook, default: Target, model: str) -> tuple[Target, str]:
+    """The target for a model, and the model's name there: `provider/model` says it outright; a bare name goes to the
+    first provider with a credential whose prices know it, else to the default."""
+    name, slash, bare = model.partition("/")
+    named = targets.get(name) if slash else None
+    if named is not None:
+        return named, bare
+    candidates = [default, *(target for target in targets.all() if target is not default)]
+    for target in candidates:
+        if target.view.credential and target.provider.openai_prefix is not None and book.entry(target.provider.prices_as, model):
+            return target, model
+    return default, model

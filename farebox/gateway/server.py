@@ -1,0 +1,292 @@
+"""The server side of HTTP/1.1: one client connection, its requests in order, one exchange at a time."""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import httptools
+from msgspec.json import encode
+
+from farebox.errors import CallRefused
+from farebox.gateway.exchange import Exchange
+from farebox.gateway.request import Request
+from farebox.gateway.wire import answer
+
+if TYPE_CHECKING:
+    from farebox.gateway.worker import Worker
+
+_LINGER_S: Final = 2.0
+
+
+class ClientConnection(asyncio.Protocol):
+    """Parses requests and serves them one after the other; a pipelined one waits for those before it."""
+
+    __slots__ = (
+        "_closing", "_holds", "_last", "_parser", "_reading", "_waiting", "deadline", "exchange", "peer", "transport", "worker",
+    )  # fmt: skip
+
+    def __init__(self, worker: "Worker") -> None:
+        self.worker = worker
+        self.transport: asyncio.Transport | None = None
+        self.exchange: Exchange | None = None
+        self.peer = ""
+        self.deadline = 0.0
+        self._parser = httptools.HttpRequestParser(self)
+        self._reading: Request | None = None
+        self._waiting: deque[Request] = deque()
+        self._holds: set[str] = set()
+        self._closing = False
+        self._last = False
+        """The request read last is the last one here: whatever follows is not read."""
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        worker = self.worker
+        if not worker.connected(self):
+            transport.abort()
+            return
+        address = transport.get_extra_info("peername")
+        self.peer = str(address[0]) if isinstance(address, tuple) and address else ""
+        transport.set_write_buffer_limits(high=worker.settings.server.buffer_bytes_max)
+        self.deadline = worker.now + worker.settings.server.header_timeout_s
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing or self._last:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data, upgrade)
+        except httptools.HttpParserCallbackError as error:
+            self._callback_failed(error)
+        except httptools.HttpParserError as error:
+            self._bad_request(f"this is no clean HTTP/1.1 request: {error}")
+
+    def eof_received(self) -> bool:
+        # A client that half-closes still wants its answer; one that is gone is noticed when we write or by the reset.
+        # Most clients that send FIN have hung up, and their calls must stop costing: treat it as gone.
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self.worker.disconnected(self)
+        self._waiting.clear()
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_lost()
+
+    def pause_writing(self) -> None:
+        if self.exchange is not None:
+            self.exchange.client_writable(False)
+
+    def resume_writing(self) -> None:
+        if self.exchange is not None:
+            self.exchange.client_writable(True)
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        request = self._reading = Request()
+        if self.exchange is not None or self._waiting:
+            self._waiting.append(request)
+            self.hold("pipeline")
+        self.deadline = self.worker.now + self.worker.settings.server.header_timeout_s
+
+    def on_url(self, url: bytes) -> None:
+        request = self._reading
+        assert request is not None
+        request.target += url
+        self._count(request, len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        request = self._reading
+        if request is None or request.method:
+            return  # a trailer: nothing in it may change who calls
+        request.headers.append((name, value))
+        self._count(request, len(name) + len(value) + 4)
+
+    def on_headers_complete(self) -> None:
+        request = self._reading
+        assert request is not None
+        parser = self._parser
+        request.method = parser.get_method()
+        request.version = parser.get_http_version()
+        request.keep_alive = parser.should_keep_alive()
+        request.check()
+        if len(self._waiting) > self.worker.settings.server.pipelined_max:
+            raise CallRefused("too many pipelined requests")
+        self.deadline = self.worker.now + self.worker.settings.server.body_idle_timeout_s
+        if self.exchange is None and not self._waiting:
+            self._serve(request)
+
+    def on_body(self, data: bytes) -> None:
+        request = self._reading
+        assert request is not None
+        request.body_bytes += len(data)
+        self.deadline = self.worker.now + self.worker.settings.server.body_idle_timeout_s
+        exchange = self.exchange
+        if exchange is not None and exchange.request is request:
+            exchange.on_request_body(data)
+        elif self._waiting and self._waiting[-1] is request:
+            request.body.append(data)
+
+    def on_message_complete(self) -> None:
+        request = self._reading
+        assert request is not None
+        self._reading = None
+        request.complete = True
+        self.deadline = 0.0
+        exchange = self.exchange
+        if exchange is not None and exchange.request is request:
+            exchange.on_request_end()
+        if not request.keep_alive:
+            self._last = True
+
+    # for exchanges
+
+    def write(self, data: bytes) -> None:
+        transport = self.transport
+        if transport is not None and not self._closing:
+            transport.write(data)
+
+    def hold(self, reason: str) -> None:
+        """Stop reading from the client while any reason stands."""
+        if not self._holds and self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+        self._holds.add(reason)
+
+    def release(self, reason: str) -> None:
+        if reason in self._holds:
+            self._holds.discard(reason)
+            if not self._holds and self.transport is not None and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def exchange_done(self, *, close: bool, unread: bool = False) -> None:
+        """The exchange is over. `unread`: the request's body was not read to its end."""
+        self.exchange = None
+        self.release("upstream")
+        if close or self._closing or self._last:
+            self._close(linger=unread)
+            return
+        if self._waiting:
+            # Not from within the parser or the other's callback: the stack must not grow with a pipeline's length.
+            self.worker.loop.call_soon(self._serve_next)
+        else:
+            self.deadline = self.worker.now + self.worker.settings.server.keepalive_s
+
+    def abort(self) -> None:
+        self._closing = True
+        self.exchange = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    # for the worker
+
+    @property
+    def idle(self) -> bool:
+        return self.exchange is None and not self._waiting and self._reading is None
+
+    def overdue(self) -> None:
+        """The deadline has passed: an idle connection is closed, a slow request refused."""
+        if self.exchange is not None and self._reading is self.exchange.request:
+            self.exchange.overdue()
+        elif self._reading is not None and self.exchange is None:
+            self._bad_request("the request took too long to arrive", status=408)
+        elif self.exchange is None:
+            self.abort()
+
+    def close_if_idle(self) -> None:
+        if self.idle:
+            self._close(linger=False)
+
+    # inside
+
+    def _serve(self, request: Request) -> None:
+        exchange = self.exchange = self.worker.exchange_for(self, request)
+        exchange.begin()
+
+    def _serve_next(self) -> None:
+        if self._closing or self.exchange is not None or not self._waiting:
+            return
+        request = self._waiting[0]
+        if request is self._reading and not request.method:
+            return  # its head is still arriving; on_headers_complete serves it
+        self._waiting.popleft()
+        if not self._waiting:
+            self.release("pipeline")
+        buffered, request.body = request.body, []
+        self._serve(request)
+        exchange = self.exchange
+        if exchange is None or exchange.request is not request:
+            return
+        for data in buffered:
+            exchange.on_request_body(data)
+        if request.complete and self.exchange is exchange:
+            exchange.on_request_end()
+
+    def _count(self, request: Request, size: int) -> None:
+        request.header_bytes += size
+        server = self.worker.settings.server
+        if request.header_bytes > server.header_bytes_max or len(request.headers) > server.headers_max:
+            raise _HeadTooLarge
+
+    def _ignore_upgrade(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
+        """Upgrades are not spoken here: the request is served as plain HTTP/1.1, as RFC 9110 7.8 allows."""
+        offset = upgrade.args[0] if upgrade.args and isinstance(upgrade.args[0], int) else len(data)
+        self._parser = httptools.HttpRequestParser(self)
+        rest = data[offset:]
+        if rest:
+            self.data_received(rest)
+
+    def _callback_failed(self, error: httptools.HttpParserCallbackError) -> None:
+        cause = error.__context__
+        if isinstance(cause, CallRefused):
+            self._bad_request(str(cause), status=cause.status, code=cause.code)
+        elif isinstance(cause, _HeadTooLarge):
+            self._bad_request("the request's head is too large", status=431)
+        else:
+            self.worker.log("exchange.failed", error=repr(cause))
+            self._bad_request("Farebox failed to serve this request", status=500, code="internal_error")
+
+    def _bad_request(self, message: str, status: int = 400, code: str = "invalid_request") -> None:
+        """The bytes are no request that can be answered safely: say so after what is under way, and close."""
+        self.worker.counters.add("bad_requests")
+        reading, self._reading = self._reading, None
+        exchange = self.exchange
+        self._waiting.clear()
+        self._last = True
+        if exchange is not None and exchange.request is not reading:
+            exchange.request.keep_alive = False
+            return
+        if exchange is not None:
+            self.exchange = None
+            exchange.client_lost()
+            if exchange.head_sent:
+                self.abort()
+                return
+        body = encode({"error": {"code": code, "message": message, "details": None}})
+        self.write(answer(status, body, close=True))
+        self._close(linger=True)
+
+    def _close(self, *, linger: bool) -> None:
+        """Close once all is written; with `linger`, take in what the client still sends for a moment, since closing
+        on unread bytes resets the connection and takes our answer with it."""
+        transport = self.transport
+        if transport is None:
+            return
+        self._closing = True
+        if not linger:
+            transport.close()
+            return
+        self._holds.clear()
+        transport.resume_reading()
+        if transport.can_write_eof():
+            transport.write_eof()
+        self.worker.loop.call_later(_LINGER_S, transport.close)
+
+
+class _HeadTooLarge(Exception):
+    """Raised inside a parser callback; llhttp ends the parse with it."""

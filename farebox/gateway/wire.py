@@ -1,0 +1,70 @@
+"""Heads and chunks as bytes: the few lines of HTTP/1.1 that Farebox writes itself."""
+
+from http import HTTPStatus
+from typing import Final
+
+from farebox.gateway.request import HOP_BY_HOP
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+_REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode() for status in HTTPStatus}
+_DROPPED_ANSWER: Final = HOP_BY_HOP - {b"trailer"}
+
+
+class AnswerHead:
+    """A provider's answer head, taken apart for the client and for the meter."""
+
+    __slots__ = ("chunked", "content_length", "lines", "named")
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], *, keep_cookies: bool) -> None:
+        """`lines` is what the client gets, in order and case; `named` the same by lower-case name; lengths apart."""
+        lines: list[bytes] = []
+        named: dict[str, str] = {}
+        nominated: list[bytes] = []
+        self.content_length: bytes | None = None
+        self.chunked = False
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"content-length":
+                self.content_length = value
+                continue
+            if lower in _DROPPED_ANSWER:
+                if lower == b"connection":
+                    nominated = [token.strip() for token in value.lower().split(b",")]
+                elif lower == b"transfer-encoding":
+                    self.chunked = True
+                continue
+            if lower == b"set-cookie" and not keep_cookies:
+                continue
+            lines.append(name + b": " + value + b"\r\n")
+            named[lower.decode("latin-1")] = value.decode("latin-1")
+        if nominated and any(token not in (b"keep-alive", b"close", b"upgrade") for token in nominated):
+            lines = [line for line in lines if line.split(b":", 1)[0].lower() not in nominated]
+        self.lines = lines
+        self.named = named
+
+
+def status_line(status: int, reason: bytes) -> bytes:
+    return b"HTTP/1.1 %d %s\r\n" % (status, reason)
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: list[tuple[bytes, bytes]]) -> bytes:
+    if not trailers:
+        return LAST_CHUNK
+    return b"0\r\n" + b"".join(name + b": " + value + b"\r\n" for name, value in trailers) + b"\r\n"
+
+
+def answer(status: int, body: bytes, *, headers: tuple[tuple[str, str], ...] = (), close: bool, head_only: bool = False) -> bytes:
+    """A whole answer of Farebox's own, JSON."""
+    lines = [
+        status_line(status, _REASONS.get(status, b"")),
+        b"Content-Type: application/json\r\n",
+        b"Content-Length: %d\r\n" % len(body),
+        *(f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers),
+        b"Connection: close\r\n\r\n" if close else b"\r\n",
+    ]
+    return b"".join(lines) if head_only else b"".join(lines) + body

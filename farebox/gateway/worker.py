@@ -1,0 +1,243 @@
+"""A gateway worker: one process, one event loop, one core. It waits for no database and no other process."""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from urllib.request import getproxies_environment
+
+import uvloop
+
+from farebox.core.pricing import PriceBook
+from farebox.directory.snapshot import Snapshot
+from farebox.directory.vault import Vault
+from farebox.directory.watch import SnapshotWatcher
+from farebox.errors import CallRefused, FareboxError, JournalFull
+from farebox.gateway.admission import Caller, Door
+from farebox.gateway.call import Meters
+from farebox.gateway.counters import Counters
+from farebox.gateway.exchange import Exchange
+from farebox.gateway.ids import id_maker
+from farebox.gateway.pool import Origin, Pool, PoolLimits
+from farebox.gateway.refusals import record_refusal
+from farebox.gateway.request import Request
+from farebox.gateway.routing import exchange_for
+from farebox.gateway.server import ClientConnection
+from farebox.gateway.targets import Targets
+from farebox.ledger.journal import JournalWriter
+from farebox.providers.protocol import Endpoint
+from farebox.providers.sheets import load_book
+from farebox.settings import Settings, run_dir
+
+SWEEP_S: Final = 0.25
+_BACKLOG: Final = 4096
+_LOG_REPEAT_S: Final = 5.0
+
+
+class Worker:
+    """All that the exchanges of one process share. Used by the event loop's thread only."""
+
+    def __init__(self, settings: Settings, index: int, vault: Vault, snapshot: Snapshot, journal: JournalWriter) -> None:
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time()
+        self.draining = False
+        self.snapshot = snapshot
+        self.book: PriceBook = load_book(snapshot.price_overrides)
+        run = run_dir(settings)
+        self.counters = Counters(run / f"worker-{index}.stats")
+        self.meters = Meters(journal, self.counters, settings.journal.full == "pass", [])
+        self.make_id = id_maker(os.urandom(32))
+        hosts = frozenset({b"localhost", settings.server.host.lower().encode("latin-1")})
+        self.door = Door(vault.key_hash, settings.server.auth == "open", hosts)
+        limits = _pool_limits(settings)
+        self.targets = Targets(limits, getproxies_environment())
+        self.targets.use(snapshot)
+        self.web = Pool(Origin("http", str(run / "web.sock"), 0), limits, {})
+        self._clients: set[ClientConnection] = set()
+        self._exchanges: set[Exchange] = set()
+        self._logged: dict[str, float] = {}
+        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
+        self.counters.set("snapshot_revision", snapshot.revision)
+
+    # for connections and exchanges
+
+    def connected(self, client: ClientConnection) -> bool:
+        """Take a new connection in; False where there are too many."""
+        if len(self._clients) >= self.settings.server.connections_max or self.draining:
+            self.counters.add("connections_refused")
+            return False
+        self._clients.add(client)
+        self.counters.add("connections")
+        return True
+
+    def disconnected(self, client: ClientConnection) -> None:
+        self._clients.discard(client)
+
+    def exchange_for(self, client: ClientConnection, request: Request) -> Exchange:
+        exchange = exchange_for(self, client, request)
+        self._exchanges.add(exchange)
+        return exchange
+
+    def ended(self, exchange: Exchange) -> None:
+        self._exchanges.discard(exchange)
+
+    def refused(
+        self, caller: Caller | None, provider: str, endpoint: Endpoint, request: Request, path: str, refused: CallRefused
+    ) -> None:
+        """Record a refusal of a caller that is known; strangers are only counted."""
+        if caller is not None and caller.key.id:
+            event_id = self.make_id(time.time_ns() // 1000)
+            record_refusal(self.meters, event_id, caller, provider, endpoint, request, path, refused)
+
+    def problem(self) -> str | None:
+        """Why this worker should get no calls; None where all is well."""
+        if self.draining:
+            return "draining"
+        if self.meters.journal.full and not self.meters.pass_when_full:
+            return "the journal has no space on the disk: calls are refused until there is"
+        return None
+
+    def log(self, event: str, **fields: object) -> None:
+        """One JSON line on standard error; the same event at most every few seconds."""
+        last = self._logged.get(event)
+        if last is not None and self.now - last < _LOG_REPEAT_S:
+            return
+        self._logged[event] = self.now
+        print(json.dumps({"event": event, "pid": os.getpid(), **fields}), file=sys.stderr, flush=True)  # noqa: T201
+
+    # life
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Swap the directory's view."""
+        if snapshot.price_overrides != self.snapshot.price_overrides:
+            try:
+                self.book = load_book(snapshot.price_overrides)
+            except FareboxError as error:
+                self.log("snapshot.failed", error=str(error))
+        self.snapshot = snapshot
+        self.targets.use(snapshot)
+        self.counters.set("snapshot_revision", snapshot.revision)
+
+    async def drain(self) -> None:
+        """Take no new calls, wait for the open ones up to `server.drain_s`, then cut the rest."""
+        self.draining = True
+        self.log("worker.draining", open_calls=len(self._exchanges))
+        for client in list(self._clients):
+            client.close_if_idle()
+        until = self.loop.time() + self.settings.server.drain_s
+        while self._exchanges and self.loop.time() < until:
+            await asyncio.sleep(0.02)
+        cut = len(self._exchanges)
+        for exchange in list(self._exchanges):
+            exchange.cut()
+        self._settle_late()
+        # Answers may still stand in write buffers: give them a moment to leave.
+        for _ in range(50):
+            if not self._clients:
+                break
+            for client in list(self._clients):
+                client.close_if_idle()
+            await asyncio.sleep(0.01)
+        self._sweeper.cancel()
+        self.targets.close()
+        self.web.close()
+        self.log("worker.drained", cut=cut)
+
+    def _sweep(self) -> None:
+        """Four times a second: the clock for deadlines, what is overdue, what waited for the disk."""
+        self.now = now = self.loop.time()
+        for exchange in [exchange for exchange in self._exchanges if 0.0 < exchange.deadline < now]:
+            exchange.overdue()
+        for client in [client for client in self._clients if 0.0 < client.deadline < now]:
+            client.overdue()
+        self.targets.sweep(now)
+        self.web.sweep(now)
+        if self.meters.unsettled:
+            self._settle_late()
+        self.counters.set("open_connections", len(self._clients))
+        self.counters.set("open_calls", len(self._exchanges))
+        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
+
+    def _settle_late(self) -> None:
+        unsettled = self.meters.unsettled
+        try:
+            while unsettled:
+                self.meters.journal.append(unsettled[0])
+                unsettled.pop(0)
+        except JournalFull as full:
+            self.log("journal.full", error=str(full), waiting=len(unsettled))
+            return
+        self.log("journal.recovered")
+
+
+def run(settings: Settings, index: int, listen_fd: int, ready: Callable[[], None]) -> None:
+    """Serve on an already listening socket until SIGTERM. Raises FareboxError where it cannot start."""
+    uvloop.install()
+    uvloop.run(_serve(settings, index, listen_fd, ready))
+
+
+async def _serve(settings: Settings, index: int, listen_fd: int, ready: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    vault = Vault.load(settings)
+    watcher = SnapshotWatcher(settings, lambda snapshot: _hand_over(loop, holder, snapshot), vault=vault)
+    holder: list[Worker] = []
+    journal = _open_journal(settings, index)
+    worker = Worker(settings, index, vault, watcher.current, journal)
+    holder.append(worker)
+    watcher.start()
+    server = await loop.create_server(
+        lambda: ClientConnection(worker), sock=socket.socket(fileno=listen_fd), backlog=_BACKLOG, ssl=_tls(settings)
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # What is loaded now stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    worker.log("worker.ready", index=index)
+    ready()
+    await stop.wait()
+    server.close()
+    await worker.drain()
+    watcher.stop()
+    journal.close()
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, holder: list[Worker], snapshot: Snapshot) -> None:
+    """From the watcher's thread to the loop."""
+    if holder and not loop.is_closed():
+        loop.call_soon_threadsafe(holder[0].use, snapshot)
+
+
+def _open_journal(settings: Settings, index: int) -> JournalWriter:
+    directory = Path(settings.data) / "journal"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    incarnation = directory / f"worker-{index}-{time.time_ns():x}-{os.getpid()}"
+    journal = settings.journal
+    return JournalWriter(
+        incarnation, segment_bytes=journal.segment_bytes, fsync_ms=journal.fsync_ms, fsync_each=journal.fsync == "call"
+    )
+
+
+def _pool_limits(settings: Settings) -> PoolLimits:
+    upstream = settings.upstream
+    return PoolLimits(upstream.connect_timeout_s, upstream.pool_idle_s, upstream.pool_max, settings.server.buffer_bytes_max)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.server.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.server.tls_cert, settings.server.tls_key or None)
+    return context
