@@ -170,7 +170,7 @@ def _claim(found: dict[str, str], bind: Mapping[str, Tag], dimension: str, value
     bound = bind.get(dimension)
     if bound is not None and str(bound) != value:
         raise AttributionConflict(
-            f"this key is bound to {dimension} {str(bound)!r}; the {where} says {value!r}: leave it out, or use another key"
+            f"this key is bound to {dimension} {str(bound)!r}; the {where} says {value!r}: leave it out"
         )
     if dimension not in found:
         found[dimension] = value
@@ -206,7 +206,11 @@ def _take_provider_fields(found: dict[str, str], bind: Mapping[str, Tag], fields
     ignored: list[str] = []
     metadata = fields.metadata
     nested = metadata.get("user_id") if isinstance(metadata, dict) else None
-    for name, value in (("user", fields.user), ("metadata.user_id", nested), ("safety_identifier", fields.safety_identifier)):
+    for name, value in (
+        ("user", fields.user),
+        ("metadata.user_id", nested),
+        ("safety_identifier", fields.safety_identifier),
+    ):
         if not isinstance(value, str) or not value:
             continue
         if len(value) > VALUE_CHARS_MAX or not value.isprintable():

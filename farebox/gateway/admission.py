@@ -127,7 +127,9 @@ def check_route(caller: Caller, target: Target, method: bytes, path: str, endpoi
     """Restrictions that need no body. Raises RouteNotAllowed, NoCredential."""
     key = caller.key
     if key.providers and target.name not in key.providers:
-        raise RouteNotAllowed(f"this key may not call {target.name}: it is restricted to {', '.join(sorted(key.providers))}")
+        raise RouteNotAllowed(
+            f"this key may not call {target.name}: it is restricted to {', '.join(sorted(key.providers))}"
+        )
     if key.routes and not any(fnmatchcase(path, glob) for glob in key.routes):
         raise RouteNotAllowed(f"this key may not call {path}: it is restricted to {', '.join(key.routes)}")
     if endpoint.admin and not caller.byok:

@@ -50,7 +50,14 @@ class Call:
     )  # fmt: skip
 
     def __init__(
-        self, meters: Meters, book: PriceBook, provider: Provider, endpoint: Endpoint, intent: Intent, head: Head, marks: tuple[str, ...]
+        self,
+        meters: Meters,
+        book: PriceBook,
+        provider: Provider,
+        endpoint: Endpoint,
+        intent: Intent,
+        head: Head,
+        marks: tuple[str, ...],
     ) -> None:
         self.provider = provider
         self.endpoint = endpoint

@@ -192,7 +192,10 @@ class Exchange:
         connection = self._connection
         if connection is None:
             self._request_pending.append(data)
-            if self.client is not None and sum(map(len, self._request_pending)) > self.worker.settings.server.buffer_bytes_max:
+            if (
+                self.client is not None
+                and sum(map(len, self._request_pending)) > self.worker.settings.server.buffer_bytes_max
+            ):
                 self.client.hold("upstream")
             return
         connection.send(data)
@@ -282,15 +285,19 @@ class Exchange:
         connection, self._connection = self._connection, None
         if self._ended:
             return
-        if unread or (connection is not None and connection.served and self.request.method in IDEMPOTENT and not self._head_sent):
-            if self._replay is not None and not self._retried:
-                self._retried = True
-                self.worker.counters.add("upstream_retries")
-                self._request_pending = list(self._replay)
-                assert connection is not None
-                self._connect(connection.pool)
-                return
+        if connection is not None and self._may_resend(connection, unread) and self._replay is not None:
+            self._retried = True
+            self.worker.counters.add("upstream_retries")
+            self._request_pending = list(self._replay)
+            self._connect(connection.pool)
+            return
         self._fail(502, "upstream_closed", reason, "upstream_error")
+
+    def _may_resend(self, connection: UpstreamConnection, unread: bool) -> bool:
+        """A call is never sent twice where the provider may have read it the first time."""
+        if self._retried or self._head_sent:
+            return False
+        return unread or (bool(connection.served) and self.request.method in IDEMPOTENT)
 
     # ends
 

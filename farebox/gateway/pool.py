@@ -6,7 +6,7 @@ import ssl
 from collections import deque
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
 
 from farebox.errors import FareboxError
 from farebox.gateway.upstream import UpstreamConnection

@@ -14,7 +14,7 @@ from farebox.gateway.exchange import Exchange
 from farebox.gateway.request import Request
 from farebox.gateway.targets import Target
 from farebox.gateway.wire import AnswerHead
-from farebox.providers.protocol import Endpoint, Intent
+from farebox.providers.protocol import Intent
 
 if TYPE_CHECKING:
     from farebox.gateway.server import ClientConnection
@@ -28,7 +28,9 @@ class ProxyExchange(Exchange):
 
     __slots__ = ("_call", "_caller", "_endpoint", "_intent", "_model", "_path", "_streams", "_target")
 
-    def __init__(self, worker: "Worker", client: "ClientConnection", request: Request, target: Target, path: str) -> None:
+    def __init__(
+        self, worker: "Worker", client: "ClientConnection", request: Request, target: Target, path: str
+    ) -> None:
         super().__init__(worker, client, request)
         self._target = target
         self._path, self._endpoint = target.endpoint(request.method, path)
@@ -184,7 +186,8 @@ class ProxyExchange(Exchange):
     def _head(self, caller: Caller, length: int | None, strip: bool) -> bytes:
         request, target = self.request, self._target
         lines = [
-            request.method, b" ", target.wire_path(self._path), caller.query, b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
+            request.method, b" ", target.wire_path(self._path), caller.query,
+            b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
         ]  # fmt: skip
         for lower, name, value in request.forward:
             if strip and lower == b"accept-encoding":
@@ -269,7 +272,9 @@ class ProxyExchange(Exchange):
         counters.add("refusals")
         self.worker.refused(self._caller, self._target.name, self._endpoint, self.request, self._path, refused)
         retry = (("Retry-After", "1"),) if refused.status == 503 else ()
-        self._reply(refused.status, refused.code, str(refused), (("x-should-retry", "true" if retry else "false"), *retry))
+        self._reply(
+            refused.status, refused.code, str(refused), (("x-should-retry", "true" if retry else "false"), *retry)
+        )
 
 
 _WITH_LENGTH: Final = frozenset({b"POST", b"PUT", b"PATCH"})

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from farebox.core.attribution import NO_FIELDS, Attribution
+from farebox.core.attribution import NO_FIELDS, Attribution, merge
 from farebox.core.events import Head, Limits, Tail
 from farebox.errors import CallRefused, JournalFull
 from farebox.gateway import admission
@@ -14,15 +14,22 @@ from farebox.providers.protocol import Endpoint
 
 
 def record_refusal(
-    meters: Meters, event_id: str, caller: Caller, provider: str, endpoint: Endpoint, request: Request, path: str, refused: CallRefused
+    meters: Meters,
+    event_id: str,
+    caller: Caller,
+    provider: str,
+    endpoint: Endpoint,
+    request: Request,
+    path: str,
+    refused: CallRefused,
 ) -> None:
     """Journal the refusal. On a full disk it only counts: a refusal is not money."""
     who = _attribution(caller, request)
     moment = now_us()
     head = Head(
-        event_id, event_id, 1, moment, provider, endpoint.operation, path[:512], endpoint.model, bool(endpoint.streaming),
-        caller.key.id or None, caller.byok, who.tenant, who.workspace, who.user, who.tier, who.feature, who.task,
-        who.session, who.tags, None, None, None, request.retries,
+        event_id, event_id, 1, moment, provider, endpoint.operation, path[:512], endpoint.model,
+        bool(endpoint.streaming), caller.key.id or None, caller.byok, who.tenant, who.workspace, who.user, who.tier,
+        who.feature, who.task, who.session, who.tags, None, None, None, request.retries,
     )  # fmt: skip
     tail = Tail(moment, None, refused.status, "refused", refused.code, cost_source="computed", limits=Limits())
     with contextlib.suppress(JournalFull):
@@ -34,5 +41,4 @@ def _attribution(caller: Caller, request: Request) -> Attribution:
     try:
         return admission.attribute(caller, request, NO_FIELDS)
     except CallRefused:
-        bound = {name: str(value) for name, value in caller.key.bind.items() if not name.startswith("tag.")}
-        return Attribution(**bound)
+        return merge(caller.key.bind, {}, None, NO_FIELDS)

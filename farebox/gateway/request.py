@@ -49,9 +49,9 @@ class Request:
     """
 
     __slots__ = (
-        "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials",
+        "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials", "dimensions",
         "expects_continue", "farebox_key", "fetch_mode", "forward", "header_bytes", "headers", "host", "keep_alive",
-        "dimensions", "method", "origin", "problem", "query", "retries", "tags", "target", "units", "version",
+        "method", "origin", "problem", "query", "retries", "tags", "target", "units", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Which exchange serves a path: provider routes, OpenAI-compatible routes, health, and all else to the control plane."""
+"""Which exchange serves a path: provider routes, OpenAI-compatible routes, health, all else to control."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +26,9 @@ def exchange_for(worker: "Worker", client: "ClientConnection", request: Request)
         target = worker.targets.get(name)
         if target is None:
             known = ", ".join(worker.targets.names())
-            return FixedExchange(worker, client, request, 404, "unknown_provider", f"there is no provider {name!r}; there are {known}")
+            return FixedExchange(
+                worker, client, request, 404, "unknown_provider", f"there is no provider {name!r}; there are {known}"
+            )
         return ProxyExchange(worker, client, request, target, slash + rest)
     if path.startswith("/v1/"):
         default = worker.targets.get(DEFAULT_PROVIDER)
@@ -36,7 +38,9 @@ def exchange_for(worker: "Worker", client: "ClientConnection", request: Request)
         return FixedExchange(worker, client, request, 200, "ok", "alive")
     if path == "/readyz":
         problem = worker.problem()
-        return FixedExchange(worker, client, request, 503 if problem else 200, "not_ready" if problem else "ok", problem or "ready")
+        return FixedExchange(
+            worker, client, request, 503 if problem else 200, "not_ready" if problem else "ok", problem or "ready"
+        )
     return ControlExchange(worker, client, request)
 
 
@@ -87,7 +91,9 @@ class RoutedExchange(ProxyExchange):
         if target is not self._target:
             prefix = target.provider.openai_prefix
             if prefix is None:
-                raise InvalidRequest(f"{target.name} has no OpenAI-compatible endpoint: call /proxy/{target.name}/… instead")
+                raise InvalidRequest(
+                    f"{target.name} has no OpenAI-compatible endpoint: call /proxy/{target.name}/… instead"
+                )
             path = prefix + self._path.removeprefix("/v1")
             self._target = target
             self._path, self._endpoint = target.endpoint(self.request.method, path)
@@ -104,6 +110,10 @@ def serving(targets: Targets, book: PriceBook, default: Target, model: str) -> t
         return named, bare
     candidates = [default, *(target for target in targets.all() if target is not default)]
     for target in candidates:
-        if target.view.credential and target.provider.openai_prefix is not None and book.entry(target.provider.prices_as, model):
+        if (
+            target.view.credential
+            and target.provider.openai_prefix is not None
+            and book.entry(target.provider.prices_as, model)
+        ):
             return target, model
     return default, model

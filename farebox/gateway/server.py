@@ -22,7 +22,8 @@ class ClientConnection(asyncio.Protocol):
     """Parses requests and serves them one after the other; a pipelined one waits for those before it."""
 
     __slots__ = (
-        "_closing", "_holds", "_last", "_parser", "_reading", "_waiting", "deadline", "exchange", "peer", "transport", "worker",
+        "_closing", "_holds", "_last", "_parser", "_reading", "_waiting", "deadline", "exchange", "peer", "transport",
+        "worker",
     )  # fmt: skip
 
     def __init__(self, worker: "Worker") -> None:
@@ -127,11 +128,10 @@ class ClientConnection(asyncio.Protocol):
         assert request is not None
         request.body_bytes += len(data)
         self.deadline = self.worker.now + self.worker.settings.server.body_idle_timeout_s
-        exchange = self.exchange
-        if exchange is not None and exchange.request is request:
-            exchange.on_request_body(data)
-        elif self._waiting and self._waiting[-1] is request:
+        if self._waiting and self._waiting[-1] is request:
             request.body.append(data)
+        else:
+            self._to_exchange(request, data)
 
     def on_message_complete(self) -> None:
         request = self._reading
@@ -139,9 +139,7 @@ class ClientConnection(asyncio.Protocol):
         self._reading = None
         request.complete = True
         self.deadline = 0.0
-        exchange = self.exchange
-        if exchange is not None and exchange.request is request:
-            exchange.on_request_end()
+        self._to_exchange(request, None)
         if not request.keep_alive:
             self._last = True
 
@@ -212,20 +210,27 @@ class ClientConnection(asyncio.Protocol):
         if self._closing or self.exchange is not None or not self._waiting:
             return
         request = self._waiting[0]
-        if request is self._reading and not request.method:
-            return  # its head is still arriving; on_headers_complete serves it
         self._waiting.popleft()
         if not self._waiting:
             self.release("pipeline")
+        if not request.method:
+            return  # its head is still arriving; on_headers_complete serves it
         buffered, request.body = request.body, []
         self._serve(request)
+        for data in buffered:
+            self._to_exchange(request, data)
+        if request.complete:
+            self._to_exchange(request, None)
+
+    def _to_exchange(self, request: Request, data: bytes | None) -> None:
+        """Hand on a piece of the body, or its end (None), if the request's exchange still wants it."""
         exchange = self.exchange
         if exchange is None or exchange.request is not request:
             return
-        for data in buffered:
-            exchange.on_request_body(data)
-        if request.complete and self.exchange is exchange:
+        if data is None:
             exchange.on_request_end()
+        else:
+            exchange.on_request_body(data)
 
     def _count(self, request: Request, size: int) -> None:
         request.header_bytes += size

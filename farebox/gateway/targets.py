@@ -25,7 +25,9 @@ class Target:
         self.host = host
         self.prefix = prefix
         lines = provider.authorize(view.credential) if view.credential else ()
-        self.authorization = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in (*lines, *view.headers))
+        self.authorization = b"".join(
+            f"{name}: {value}\r\n".encode("latin-1") for name, value in (*lines, *view.headers)
+        )
         self._endpoints: dict[tuple[bytes, str], tuple[str, Endpoint]] = {}
 
     def wire_path(self, path: str) -> bytes:

@@ -58,7 +58,9 @@ def last_chunk(trailers: list[tuple[bytes, bytes]]) -> bytes:
     return b"0\r\n" + b"".join(name + b": " + value + b"\r\n" for name, value in trailers) + b"\r\n"
 
 
-def answer(status: int, body: bytes, *, headers: tuple[tuple[str, str], ...] = (), close: bool, head_only: bool = False) -> bytes:
+def answer(
+    status: int, body: bytes, *, headers: tuple[tuple[str, str], ...] = (), close: bool, head_only: bool = False
+) -> bytes:
     """A whole answer of Farebox's own, JSON."""
     lines = [
         status_line(status, _REASONS.get(status, b"")),

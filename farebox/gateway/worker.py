@@ -45,7 +45,9 @@ _LOG_REPEAT_S: Final = 5.0
 class Worker:
     """All that the exchanges of one process share. Used by the event loop's thread only."""
 
-    def __init__(self, settings: Settings, index: int, vault: Vault, snapshot: Snapshot, journal: JournalWriter) -> None:
+    def __init__(
+        self, settings: Settings, index: int, vault: Vault, snapshot: Snapshot, journal: JournalWriter
+    ) -> None:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time()
@@ -91,7 +93,13 @@ class Worker:
         self._exchanges.discard(exchange)
 
     def refused(
-        self, caller: Caller | None, provider: str, endpoint: Endpoint, request: Request, path: str, refused: CallRefused
+        self,
+        caller: Caller | None,
+        provider: str,
+        endpoint: Endpoint,
+        request: Request,
+        path: str,
+        refused: CallRefused,
     ) -> None:
         """Record a refusal of a caller that is known; strangers are only counted."""
         if caller is not None and caller.key.id:
@@ -231,7 +239,9 @@ def _open_journal(settings: Settings, index: int) -> JournalWriter:
 
 def _pool_limits(settings: Settings) -> PoolLimits:
     upstream = settings.upstream
-    return PoolLimits(upstream.connect_timeout_s, upstream.pool_idle_s, upstream.pool_max, settings.server.buffer_bytes_max)
+    return PoolLimits(
+        upstream.connect_timeout_s, upstream.pool_idle_s, upstream.pool_max, settings.server.buffer_bytes_max
+    )
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
