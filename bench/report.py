@@ -1,0 +1,182 @@
+"""Results as people read them: plain tables on the terminal, sections of docs/performance.md, JSON beside both."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+
+Row = tuple[str, str, str]
+"""What was measured, the figure, and what was asked of it (with whether it was reached)."""
+
+
+def save(results: Mapping[str, Any], name: str) -> Path:
+    """Writes one run's figures, whole, to bench/results."""
+    RESULTS.mkdir(exist_ok=True)
+    target = RESULTS / name
+    target.write_text(json.dumps(results, indent=2) + "\n")
+    return target
+
+
+def write_section(section: str, text: str) -> None:
+    """Replaces what stands between `<!-- section -->` and `<!-- /section -->` in docs/performance.md."""
+    begin, end = f"<!-- {section} -->", f"<!-- /{section} -->"
+    page = PAGE.read_text()
+    head, _, rest = page.partition(begin)
+    _, found, foot = rest.partition(end)
+    if not found:
+        raise ValueError(f"docs/performance.md has no section {section}")
+    PAGE.write_text(f"{head}{begin}\n{text.strip()}\n{end}{foot}")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns line up, so that it reads on a terminal too."""
+    widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
+    rule = ["-" * width for width in widths]
+    return "\n".join(_line(cells, widths) for cells in (head, rule, *rows))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+
+def provenance(machine: Mapping[str, str], command: str) -> str:
+    """When, where and by which command, in one line."""
+    parts = [f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}", machine["kernel"]]
+    return f"`{command}`, {time.strftime('%Y-%m-%d')}: {', '.join(parts)}, Python {machine['python']}."
+
+
+def print_bench(results: Mapping[str, Any]) -> str:
+    """One table of everything that `make bench` measured in this run."""
+    rows: list[Row] = []
+    for name, rows_of in _SECTIONS.items():
+        figures = results["benches"].get(name)
+        if figures is not None:
+            rows += (
+                [(name, str(figures["failed"]), "could not be measured")] if "failed" in figures else rows_of(figures)
+            )
+    return f"{provenance(results['machine'], 'make bench')}\n\n{table(('measured', 'figure', 'asked for'), rows)}\n"
+
+
+def print_peers(results: Mapping[str, Any]) -> str:
+    """The peers' table; who could not be run is in it, with the reason."""
+    scale = next(row["calls_per_s"] for row in results["rows"] if row["name"] == "nginx")
+    head = ("gateway", "version", "calls/s", "of nginx", "added p50", "added p99", "memory", "does on each call")
+    rows = [_peer_cells(row, scale) for row in results["rows"]]
+    notes = [f"* {row['name']}: {note}." for row in results["rows"] for note in row.get("notes", ())]
+    text = f"{provenance(results['machine'], 'make bench-peers')}\n\n{table(head, rows)}\n"
+    return text + ("\n" + "\n".join(notes) + "\n" if notes else "")
+
+
+def _peer_cells(row: Mapping[str, Any], scale: float) -> tuple[str, ...]:
+    if "failed" in row:
+        return (row["name"], row["version"], "not run", "", "", "", "", " ".join(row["failed"].split())[:300])
+    failures = f" ({row['failures']} failed)" if row["failures"] else ""
+    return (
+        row["name"],
+        row["version"],
+        f"{row['calls_per_s']:,.0f}{failures}",
+        f"{row['calls_per_s'] / scale:.3f}",
+        _time(row["added_p50_us"]),
+        _time(row["added_p99_us"]),
+        _size(row["rss_bytes"]),
+        row["does"],
+    )
+
+
+def _throughput(figures: Mapping[str, Any]) -> list[Row]:
+    nginx, mine, shared = figures["nginx"], figures["farebox"], figures["farebox, all processes"]
+    failures = nginx["failures"] + mine["failures"] + shared["failures"]
+    asked = (
+        f"at least {figures['ratio_at_least']:.2f} ({_verdict(figures['met'])}), aim {figures['ratio_aimed_at']:.2f}"
+    )
+    return [
+        (f"small calls, nginx {nginx['version']} proxy_pass", _load(nginx), ""),
+        ("small calls, Farebox: the worker on the core", _load(mine), ""),
+        ("Farebox / nginx", f"{figures['ratio']:.3f}", asked),
+        ("small calls, Farebox: worker, keeper, web, supervisor on the core", _load(shared), ""),
+        ("that / nginx", f"{figures['ratio_all_processes']:.3f}", ""),
+        ("calls that failed", str(failures), "0"),
+    ]
+
+
+def _load(figures: Mapping[str, Any]) -> str:
+    return f"{figures['calls_per_s']:,.0f} calls/s (core {figures['subject_cpu']:.0%} busy)"
+
+
+def _latency(figures: Mapping[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    for share, asked in (("p50", figures["added_p50_us_max"]), ("p99", figures["added_p99_us_max"])):
+        one, own = (_added(figures[arrangement], share) for arrangement in ("one_core", "own_core"))
+        value = figures["one_core"]["farebox"][f"added_{share}_us"]
+        rows.append((f"added latency, {share}, client, gateway, upstream on one core", one, _below(value, asked, "µs")))
+        rows.append((f"added latency, {share}, gateway on a core that sleeps between calls", own, ""))
+    return rows
+
+
+def _added(figures: Mapping[str, Any], share: str) -> str:
+    mine, beside = figures["farebox"][f"added_{share}_us"], figures["nginx"][f"added_{share}_us"]
+    return f"{mine:.0f} µs (nginx adds {beside:.0f})"
+
+
+def _streaming(figures: Mapping[str, Any]) -> list[Row]:
+    limit = figures["rss_bytes_max"]
+    return _streams("streams", figures["plain"], limit) + _streams("streams, TLS to provider", figures["tls"], limit)
+
+
+def _streams(label: str, figures: Mapping[str, Any], limit: int) -> list[Row]:
+    rates, first, slow = figures["chunks_per_s"], figures["first_byte"], figures["slow"]
+    nginx = f"nginx {rates['nginx']['chunks_per_s']:,.0f}"
+    rate = (
+        f"{rates['farebox']['chunks_per_s']:,.0f} chunks/s (core {rates['farebox']['subject_cpu']:.0%} busy; {nginx})"
+    )
+    added = f"{first['farebox']['added_p50_us']:.0f} µs p50, {first['farebox']['added_p99_us']:.0f} µs p99"
+    beside = f"(nginx {first['nginx']['added_p50_us']:.0f}, {first['nginx']['added_p99_us']:.0f})"
+    memory = f"{_size(slow['rss_bytes'])} ({slow['bytes_a_stream'] / 1024:.0f} KiB a stream, {slow['broken']} broken)"
+    met = slow["rss_bytes"] < limit and not slow["broken"]
+    return [
+        (f"{label}: rate", rate, ""),
+        (f"{label}: added time to first byte", f"{added} {beside}", ""),
+        (f"{label}: {slow['streams']:,} slow ones in one worker", memory, f"under {_size(limit)} ({_verdict(met)})"),
+    ]
+
+
+def _soak(figures: Mapping[str, Any]) -> list[Row]:
+    change = f"{_size(figures['rss_bytes_start'])} → {_size(figures['rss_bytes_end'])}"
+    slope = f"{figures['slope_bytes_a_call']:.2f} bytes a call"
+    return [
+        (f"worker's memory over {figures['calls']:,} calls", f"{change}, {slope}", f"flat ({_verdict(figures['met'])})")
+    ]
+
+
+def _ledger(figures: Mapping[str, Any]) -> list[Row]:
+    return [(str(row[0]), str(row[1]), str(row[2])) for row in figures["rows"]]
+
+
+_SECTIONS = {
+    "throughput": _throughput,
+    "latency": _latency,
+    "streaming": _streaming,
+    "soak": _soak,
+    "ledger": _ledger,
+}
+
+
+def _below(value: float, bound: float, unit: str) -> str:
+    return f"under {bound:.0f} {unit} ({_verdict(value < bound)})"
+
+
+def _verdict(met: bool) -> str:
+    return "reached" if met else "MISSED"
+
+
+def _time(us: float) -> str:
+    return f"{us:,.0f} µs" if abs(us) < 10_000 else f"{us / 1000:,.0f} ms"
+
+
+def _size(size_bytes: float) -> str:
+    return f"{size_bytes / 2**20:,.0f} MiB"

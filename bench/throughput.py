@@ -1,0 +1,91 @@
+"""Small chat calls a second through Farebox and through nginx `proxy_pass`, in alternating rounds on one core."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import nginx
+from bench.client import Connection, call_bytes
+from bench.contenders import Contender
+from bench.load import Measured, run_wrk, write_script
+from bench.machine import CannotMeasure, Cores
+from bench.payloads import answer
+from bench.subjects import farebox, nginx_proxy, on_one_core
+
+CONNECTIONS = 64
+RATIO_AT_LEAST = 0.20
+RATIO_AIMED_AT = 0.30
+
+
+def run(directory: Path, cores: Cores, *, quick: bool) -> dict[str, Any]:
+    """Medians of the rounds, their ratio, and the ratio where all of Farebox's processes share the one core."""
+    rounds, seconds = (2, 2.0) if quick else (7, 6.0)
+    with (
+        nginx.static_upstream(directory / "upstream", cores.rest) as upstream,
+        nginx_proxy(directory / "nginx", cores, upstream.port) as beside,
+        farebox(directory / "farebox", cores, f"http://127.0.0.1:{upstream.port}") as subject,
+    ):
+        alone = alternate(directory, cores, [beside, subject], rounds, seconds)
+        shared = alternate(directory, cores, [on_one_core(subject, cores)], max(1, rounds // 2), seconds)
+    scale = alone["nginx"]["calls_per_s"]
+    ratio = alone["farebox"]["calls_per_s"] / scale
+    return {
+        "connections": CONNECTIONS,
+        "rounds": rounds,
+        "seconds_a_round": seconds,
+        **alone,
+        **shared,
+        "ratio": ratio,
+        "ratio_all_processes": shared["farebox, all processes"]["calls_per_s"] / scale,
+        "ratio_at_least": RATIO_AT_LEAST,
+        "ratio_aimed_at": RATIO_AIMED_AT,
+        "met": ratio >= RATIO_AT_LEAST,
+    }
+
+
+def alternate(
+    directory: Path, cores: Cores, contenders: Sequence[Contender], rounds: int, seconds: float
+) -> dict[str, dict[str, Any]]:
+    """Loads the contenders in turn, `rounds` times after one warm-up each; figures by contender's name."""
+    for contender in contenders:
+        check_answer(contender)
+    scripts = {c.name: write_script(directory / f"{c.pids[0]}-{i}.lua", c) for i, c in enumerate(contenders)}
+    measured: dict[str, list[Measured]] = {c.name: [] for c in contenders}
+    for turn in range(rounds + 1):
+        for contender in contenders:
+            script = scripts[contender.name]
+            length_s = seconds if turn else min(seconds, 3.0)
+            result = run_wrk(script, contender, seconds=length_s, connections=CONNECTIONS, core=cores.rest)
+            if turn:
+                measured[contender.name].append(result)
+    return {c.name: summary(c, measured[c.name]) for c in contenders}
+
+
+def check_answer(contender: Contender) -> None:
+    """One call, whose answer must be the upstream's; CannotMeasure otherwise."""
+    import json
+
+    connection = Connection(contender)
+    try:
+        status, body = connection.ask(call_bytes(contender))
+    finally:
+        connection.close()
+    if status != 200 or json.loads(body)["choices"][0]["message"]["content"] not in answer().decode():
+        raise CannotMeasure(f"{contender.name} answered {status}: {body[:300]!r}")
+
+
+def summary(contender: Contender, results: Sequence[Measured]) -> dict[str, Any]:
+    """Medians over the rounds, and every failure counted."""
+    return {
+        "version": contender.version,
+        "calls_per_s": median(r.calls_per_s for r in results),
+        "calls_per_s_by_round": [round(r.calls_per_s) for r in results],
+        "p50_us": median(r.p50_us for r in results),
+        "p99_us": median(r.p99_us for r in results),
+        "subject_cpu": median(r.subject_cpu for r in results),
+        "calls": sum(r.calls for r in results),
+        "failures": sum(r.failures for r in results),
+        "rounds": [asdict(r) for r in results],
+    }
