@@ -1,0 +1,310 @@
+"""Chat completions, completions, embeddings: answers whose usage stands in a top-level `usage`.
+
+Also where imitators put it: `x_groq.usage` in Groq's finish chunk, in every chunk (Gemini's and DeepSeek's
+endpoints; cumulative, so the last one counts). The usage chunk comes after the one with the finish reason.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from farebox.core.meters import Usage, input_tokens, output_tokens
+from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
+from farebox.providers.openai_usage import OpenAIUsage, Split, split
+from farebox.providers.protocol import Intent, Metered, Quality, SubUsage
+from farebox.providers.readers import tokens_of
+
+NULL: Final = msgspec.Raw(b"null")
+
+
+class CalledFunction(msgspec.Struct, frozen=True, gc=False):
+    arguments: str | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
+    function: CalledFunction | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message or a piece of one. Only its length is of interest, and only where no usage comes."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: CalledFunction | None = None
+
+
+class Choice(msgspec.Struct, frozen=True):
+    delta: Message | None = None
+    message: Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class BreakdownModel(msgspec.Struct, frozen=True):
+    model: str = ""
+    usage: OpenAIUsage | None = None
+
+
+class Breakdown(msgspec.Struct, frozen=True):
+    """Groq's compound models: what each model inside used. `usage` is their sum."""
+
+    models: list[BreakdownModel] | None = None
+
+
+class XGroq(msgspec.Struct, frozen=True):
+    usage: msgspec.Raw = NULL
+    usage_breakdown: Breakdown | None = None
+    error: str | None = None
+
+
+class ErrorObject(msgspec.Struct, frozen=True):
+    code: str | None = None
+    type: str | None = None
+    status: str | None = None
+    message: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.code or self.type or self.status or "error"
+
+
+class ChatDocument(msgspec.Struct, frozen=True):
+    """A whole answer or one chunk."""
+
+    id: str | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    choices: list[Choice] | None = None
+    usage: msgspec.Raw = NULL
+    status: str | None = None
+    x_groq: XGroq | None = None
+    usage_breakdown: Breakdown | None = None
+    error: msgspec.Raw = NULL
+
+
+def is_given(raw: msgspec.Raw) -> bool:
+    """Whether a member was there, not null and not empty."""
+    return raw is not NULL and len(raw) > 2 and bytes(raw) != b"null"
+
+
+def error_name(raw: msgspec.Raw) -> str | None:
+    """The type or code of an error object, or of an error given as text."""
+    if not is_given(raw):
+        return None
+    try:
+        return read(raw, ErrorObject).name
+    except ValueError:
+        return "error"
+
+
+class ChatFold:
+    """What chat-like answers mean. `is_stream`: the documents are chunks, and an end mark is due."""
+
+    def __init__(self, intent: Intent, *, is_stream: bool, stored: bool = False) -> None:
+        self._intent = intent
+        self._is_stream = is_stream
+        self._stored = stored  # the object can be read again later: its id keeps it from being billed twice
+        self._decode = decoder(ChatDocument).decode
+        self._id: str | None = None
+        self._model: str | None = None
+        self._tier: str | None = None
+        self._status: str | None = None
+        self._usage_raw = b""
+        self._split: Split | None = None
+        self._breakdown: Breakdown | None = None
+        self._finish: str | None = None
+        self._error: str | None = None
+        self._characters = 0
+        self._done = False
+        self._marks: tuple[str, ...] = ()
+
+    @property
+    def tree(self) -> Tree:
+        return tree_of(ChatDocument)
+
+    def take(self, document: bytes, whole: bool) -> None:
+        try:
+            chunk = self._decode(document)
+        except ValueError:
+            found = self._take_odd(document, whole)
+            if found is None:
+                return
+            chunk = found
+        if chunk.choices:
+            for choice in chunk.choices:
+                self._take_choice(choice)
+        if self._id is None:
+            self._id, self._model = chunk.id, chunk.model
+        if chunk.usage is not NULL or chunk.x_groq is not None or chunk.error is not NULL or chunk.status is not None:
+            self._take_rest(chunk)
+        if chunk.service_tier is not None:
+            self._tier = chunk.service_tier
+        if self._model is None or not self._model:
+            self._model = chunk.model
+
+    def _take_choice(self, choice: Choice) -> None:
+        if choice.finish_reason is not None:
+            self._finish = choice.finish_reason
+        piece = choice.delta or choice.message
+        if piece is None:
+            if choice.text is not None:
+                self._characters += len(choice.text)
+            return
+        if piece.content is not None:
+            self._characters += len(piece.content)
+        if piece.reasoning_content is not None or piece.reasoning is not None:
+            self._characters += len(piece.reasoning_content or piece.reasoning or "")
+        if piece.tool_calls:
+            self._characters += sum(len(call.function.arguments or "") for call in piece.tool_calls if call.function)
+        if piece.refusal is not None or piece.function_call is not None:
+            self._characters += len(piece.refusal or "")
+            self._characters += len((piece.function_call.arguments if piece.function_call else None) or "")
+
+    def _take_rest(self, chunk: ChatDocument) -> None:
+        groq = chunk.x_groq
+        if is_given(chunk.usage):
+            self._usage_raw, self._split = bytes(chunk.usage), None
+        elif groq is not None and is_given(groq.usage):
+            self._usage_raw, self._split = bytes(groq.usage), None
+        breakdown = chunk.usage_breakdown or (groq.usage_breakdown if groq else None)
+        self._breakdown = breakdown or self._breakdown
+        self._status = chunk.status or self._status
+        self._error = error_name(chunk.error) or (groq.error if groq else None) or self._error
+
+    def _take_odd(self, document: bytes, whole: bool) -> ChatDocument | None:
+        """A document that is not quite as expected: the end mark, a member of another type, a cut answer."""
+        if document.strip() == b"[DONE]":
+            self._done = True
+            return None
+        try:
+            return read(document, ChatDocument)
+        except ValueError:
+            self.mark("unreadable" if whole else "cut")
+        return None if whole else salvage(document, ChatDocument)
+
+    def mark(self, name: str) -> None:
+        if name not in self._marks:
+            self._marks += (name,)
+
+    def counted(self) -> Split | None:
+        """The usage object as disjoint meters; None where none came."""
+        if self._split is None and self._usage_raw:
+            try:
+                self._split = split(read(self._usage_raw, OpenAIUsage))
+            except ValueError:
+                self.mark("unreadable")
+                self._usage_raw = b""
+        return self._split
+
+    @property
+    def running(self) -> tuple[int, int]:
+        if self._usage_raw and (counted := self.counted()):
+            return input_tokens(counted.usage), output_tokens(counted.usage)
+        return tokens_of(self._intent.input_bytes), tokens_of(self._characters)
+
+    def metered(self, ended: bool) -> Metered:
+        counted = self.counted()
+        complete = ended and self._is_complete()
+        usage, quality, marks = judge(counted, self._characters, self._intent, complete, self._error)
+        parts: tuple[SubUsage, ...] = ()
+        if self._breakdown is not None and self._breakdown.models:
+            usage, parts, more = break_down(usage, self._breakdown)
+            marks += more
+        return Metered(
+            usage=usage,
+            quality=quality,
+            usage_raw=self._usage_raw,
+            model=self._model or None,
+            service_tier=self._tier,
+            parts=parts,
+            object_id=self._id if self._stored else None,
+            pending=self._stored and not self._usage_raw and self._status in PENDING,
+            error=self._error,
+            complete=complete,
+            finish_reason=self._finish,
+            marks=self._marks + marks,
+        )
+
+    def _is_complete(self) -> bool:
+        if self._error is not None or "cut" in self._marks:
+            return False
+        if not self._is_stream:
+            return True
+        return self._done or (self._finish is not None and bool(self._usage_raw))
+
+
+PENDING: Final = ("queued", "in_progress", "requires_action", "cancelling")
+
+
+def judge(
+    counted: Split | None, characters: int, intent: Intent, complete: bool, error: str | None
+) -> tuple[Usage, Quality, tuple[str, ...]]:
+    """What to believe: the provider's counts, else an estimate from the text that passed, else nothing.
+
+    A usage object that is all zeros although text came is no count ('zero_usage'); a zero beside other
+    counts is one.
+    """
+    marks: tuple[str, ...] = ()
+    if counted is not None:
+        if counted.usage or not characters:
+            return counted.usage, "exact", counted.marks
+        marks = (*counted.marks, "zero_usage")
+    if not characters and error is not None:
+        return {}, "exact", marks  # it failed before it said anything
+    if not characters and complete:
+        return {}, "missing", marks
+    estimate = {"input": tokens_of(intent.input_bytes), "output": tokens_of(characters)}
+    return {meter: count for meter, count in estimate.items() if count}, "estimated", marks
+
+
+def break_down(usage: Usage, breakdown: Breakdown) -> tuple[Usage, tuple[SubUsage, ...], tuple[str, ...]]:
+    """Each inner model's share as a part, and what of `usage` they leave over."""
+    parts: list[SubUsage] = []
+    marks: tuple[str, ...] = ()
+    rest = dict(usage)
+    for entry in breakdown.models or ():
+        if entry.usage is None or not entry.model:
+            continue
+        share = split(entry.usage)
+        parts.append(SubUsage(entry.model, share.usage, "inner_model"))
+        for meter, count in share.usage.items():
+            rest[meter] = rest.get(meter, 0) - count
+    if any(count < 0 for count in rest.values()):
+        marks = ("parts_mismatch",)
+    return {meter: count for meter, count in rest.items() if count > 0}, tuple(parts), marks
+
+
+class _ErrorBody(msgspec.Struct, frozen=True):
+    error: msgspec.Raw = NULL
+    code: str | None = None
+    type: str | None = None
+
+
+class ErrorFold:
+    """An error answer: nothing is billed; its type or code is kept."""
+
+    tree: Tree = tree_of(_ErrorBody)
+    running = (0, 0)
+
+    def __init__(self, status: int) -> None:
+        self._error = f"http_{status}"
+
+    def take(self, document: bytes, whole: bool) -> None:
+        try:
+            body = read(document.strip().removeprefix(b"[").removesuffix(b"]"), _ErrorBody)
+        except ValueError:
+            return
+        named = error_name(body.error)
+        self._error = (named if named != "error" else None) or body.code or body.type or named or self._error
+
+    def metered(self, ended: bool) -> Metered:
+        return Metered(quality="exact", error=self._error, complete=ended)
+
+
+def header(headers: Mapping[str, str], name: str) -> str:
+    """A header's value without parameters, lower case; '' where it is absent."""
+    return headers.get(name, "").partition(";")[0].strip().lower()

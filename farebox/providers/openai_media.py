@@ -1,0 +1,121 @@
+"""Images and audio: usage by tokens, seconds, characters or pieces, whichever the answer or the request tells."""
+
+from typing import Final
+
+import msgspec
+
+from farebox.core.meters import Usage
+from farebox.providers.documents import Tree, read, salvage, tree_of
+from farebox.providers.openai_chat import NULL, error_name, is_given
+from farebox.providers.openai_usage import OpenAIUsage, split
+from farebox.providers.protocol import Intent, Metered
+from farebox.providers.readers import tokens_of
+
+SPOKEN_CHARACTERS_PER_S: Final = 15
+AUDIO_TOKENS_PER_S: Final = 20
+"""For estimates of speech whose tokens are not on the wire: English at a normal pace, OpenAI's audio token rate."""
+
+
+class Datum(msgspec.Struct, frozen=True, gc=False):
+    """One image; that it is there is all that counts."""
+
+    url: msgspec.Raw | None = None
+
+
+class MediaDocument(msgspec.Struct, frozen=True):
+    """A whole answer, or an event (`image_generation.completed`, `transcript.text.done`, `speech.audio.done`)."""
+
+    type: str | None = None
+    model: str | None = None
+    usage: msgspec.Raw = NULL
+    duration: float | None = None
+    data: list[Datum] | None = None
+    error: msgspec.Raw = NULL
+
+
+class MediaFold:
+    """What answers of the image and audio endpoints mean."""
+
+    def __init__(self, family: str, intent: Intent, *, is_stream: bool) -> None:
+        self._family = family
+        self._is_stream = is_stream
+        self._intent = intent
+        self._model: str | None = None
+        self._usage_raw = b""
+        self._duration: float | None = None
+        self._pieces = 0
+        self._error: str | None = None
+        self._ended_well = False
+        self._marks: tuple[str, ...] = ()
+
+    @property
+    def tree(self) -> Tree:
+        return tree_of(MediaDocument)
+
+    def take(self, document: bytes, whole: bool) -> None:
+        try:
+            event = read(document, MediaDocument)
+        except ValueError:
+            if document.strip() == b"[DONE]" or (event := salvage(document, MediaDocument)) == MediaDocument():
+                return
+        self._model = event.model or self._model
+        if is_given(event.usage):
+            self._usage_raw = bytes(event.usage)
+        if event.duration is not None:
+            self._duration = event.duration
+        if event.data is not None:
+            self._pieces = len(event.data)
+        if event.type is not None and event.type.endswith((".completed", ".done")):
+            self._ended_well = True
+            self._pieces += event.type.endswith(".completed")
+        self._error = error_name(event.error) or self._error
+
+    @property
+    def running(self) -> tuple[int, int]:
+        return tokens_of(self._intent.input_bytes), 0
+
+    def metered(self, ended: bool) -> Metered:
+        usage, marks = self._usage()
+        return Metered(
+            usage=usage,
+            quality="exact" if usage or (self._error and not self._pieces) else "missing",
+            usage_raw=self._usage_raw,
+            model=self._model,
+            variant=self._intent.variant if "image" in usage else None,
+            error=self._error,
+            complete=ended and (self._ended_well or not self._is_stream),
+            marks=marks,
+        )
+
+    def _usage(self) -> tuple[Usage, tuple[str, ...]]:
+        if self._usage_raw:
+            try:
+                counted = split(read(self._usage_raw, OpenAIUsage))
+            except ValueError:
+                return {}, ("unreadable",)
+            if counted.usage and self._family.startswith("images."):
+                return as_image_output(counted.usage), counted.marks
+            return counted.usage, counted.marks
+        if self._family.startswith("images.") and self._pieces:
+            return {"image": self._pieces}, ()
+        if self._duration is not None and self._duration > 0:
+            return {"seconds": round(self._duration * 1000)}, ()
+        return {}, ()
+
+
+def as_image_output(usage: Usage) -> Usage:
+    """Image models give images: output that no detail names is image tokens."""
+    if "image_output" in usage or "output" not in usage:
+        return usage
+    return {("image_output" if meter == "output" else meter): count for meter, count in usage.items()}
+
+
+def spoken(intent: Intent) -> Metered:
+    """Speech: the answer is sound. tts-1 bills the characters of the request, later models tokens that are not told."""
+    if not intent.characters:
+        return Metered(complete=True)
+    if (intent.model or "").startswith("gpt-"):
+        seconds = -(-intent.characters // SPOKEN_CHARACTERS_PER_S)
+        usage = {"input": tokens_of(intent.characters), "audio_output": seconds * AUDIO_TOKENS_PER_S}
+        return Metered(usage=usage, quality="estimated", marks=("speech_estimated",))
+    return Metered(usage={"characters": intent.characters}, quality="exact")

@@ -1,0 +1,189 @@
+"""What a request in OpenAI's format asks for, and the one edit that metering makes to it."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from farebox.core.jsonsplice import top_level
+from farebox.providers.documents import decoder, read
+from farebox.providers.protocol import Endpoint, Intent
+
+TEXT_BYTES_MAX: Final = 1 << 15
+"""Longer bodies are looked through for base64, which is no text."""
+SEARCHED_BYTES_MAX: Final = 1 << 22
+BYTES_PER_BLOB: Final = 6000
+"""What an embedded image or file counts for in an estimate: about 1,500 tokens."""
+
+IMAGE_SIZE: Final = "1024x1024"
+IMAGE_QUALITY: Final = "standard"
+CHAT_FAMILIES: Final = frozenset({"chat.completions", "completions"})
+
+_BLOB: Final = re.compile(rb"[A-Za-z0-9+/=_-]{1024,}+")
+
+
+class StreamOptions(msgspec.Struct, frozen=True, gc=False):
+    include_usage: bool | None = None
+
+
+class OpenAIRequest(msgspec.Struct, frozen=True):
+    """The members of any JSON request that tell what it may cost."""
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_completion_tokens: int | None = None
+    max_tokens: int | None = None
+    max_output_tokens: int | None = None
+    n: int | None = None
+    service_tier: str | None = None
+
+
+class ImageRequest(msgspec.Struct, frozen=True):
+    model: str | None = None
+    stream: bool | None = None
+    n: int | None = None
+    size: str | None = None
+    quality: str | None = None
+
+
+class SpeechRequest(msgspec.Struct, frozen=True):
+    model: str | None = None
+    input: str | None = None
+    stream_format: str | None = None
+
+
+_decode_request: Final = decoder(OpenAIRequest).decode
+
+
+def text_bytes(body: bytes) -> int:
+    """How many bytes of a body are text, roughly: an embedded image counts for what a model makes of it."""
+    if len(body) <= TEXT_BYTES_MAX:
+        return len(body)
+    searched = body[:SEARCHED_BYTES_MAX]
+    blobs = [found.end() - found.start() for found in _BLOB.finditer(searched)]
+    return len(searched) - sum(blobs) + len(blobs) * BYTES_PER_BLOB
+
+
+def read_intent(endpoint: Endpoint, body: bytes) -> Intent:
+    """The intent of a request; an empty one where the body cannot be read."""
+    family = endpoint.family
+    try:
+        if endpoint.body == "multipart" or body[:2] == b"--":
+            return _image_or_audio(family, read_form(body), body)
+        if family.startswith("images."):
+            return _image(read(body, ImageRequest), len(body))
+        if family == "audio.speech":
+            return _speech(read(body, SpeechRequest))
+        return _text(family, body)
+    except ValueError:
+        return Intent(input_bytes=text_bytes(body))
+
+
+def _text(family: str, body: bytes) -> Intent:
+    try:
+        asked = _decode_request(body)
+    except ValueError:
+        asked = read(body, OpenAIRequest)
+    streaming = asked.stream is True
+    options = asked.stream_options
+    wants_usage = None
+    if streaming and family in CHAT_FAMILIES:
+        wants_usage = options is not None and options.include_usage is True
+    return Intent(
+        model=asked.model,
+        streaming=streaming,
+        output_max=asked.max_completion_tokens or asked.max_output_tokens or asked.max_tokens,
+        choices=asked.n or 1,
+        wants_usage=wants_usage,
+        service_tier=asked.service_tier,
+        input_bytes=len(body) if len(body) <= TEXT_BYTES_MAX else text_bytes(body),
+    )
+
+
+def _image(asked: ImageRequest, size: int) -> Intent:
+    return Intent(
+        model=asked.model,
+        streaming=asked.stream is True,
+        variant=f"{asked.size or IMAGE_SIZE}/{asked.quality or IMAGE_QUALITY}",
+        input_bytes=min(size, TEXT_BYTES_MAX),
+        pieces=max(asked.n or 1, 1),
+    )
+
+
+def _speech(asked: SpeechRequest) -> Intent:
+    spoken = len(asked.input or "")
+    return Intent(model=asked.model, streaming=asked.stream_format == "sse", characters=spoken, input_bytes=spoken)
+
+
+def _image_or_audio(family: str, form: dict[str, str], body: bytes) -> Intent:
+    asked = ImageRequest(
+        model=form.get("model"),
+        stream=form.get("stream", "").lower() in ("true", "1"),
+        n=int(form["n"]) if form.get("n", "").isdecimal() else None,
+        size=form.get("size"),
+        quality=form.get("quality"),
+    )
+    if family.startswith("images."):
+        return _image(asked, len(form.get("prompt", "")))
+    return Intent(model=asked.model, streaming=asked.stream is True, variant=form.get("response_format"))
+
+
+_PART: Final = re.compile(rb'content-disposition:[^\r\n]*?[; ]name="?([^";\r\n]+)"?([^\r\n]*)', re.IGNORECASE)
+FORM_VALUE_BYTES_MAX: Final = 4096
+
+
+def read_form(body: bytes) -> dict[str, str]:
+    """The short fields of a multipart body (files are left out), as far as it is there: it may be cut."""
+    boundary = body[: body.find(b"\r\n")] if b"\r\n" in body[:256] else b""
+    fields: dict[str, str] = {}
+    if not boundary.startswith(b"--") or len(boundary) < 3:
+        return fields
+    start = len(boundary)
+    while start > 0:
+        head_end = body.find(b"\r\n\r\n", start)
+        stop = body.find(b"\r\n" + boundary, start)
+        if 0 <= head_end < stop or (head_end >= 0 and stop < 0):
+            part = _PART.search(body, start, head_end)
+            ends = stop if stop >= 0 else len(body)
+            if (
+                part
+                and b"filename" not in part[0].lower()
+                and ends - head_end - 4 <= FORM_VALUE_BYTES_MAX
+                and stop >= 0
+            ):
+                fields.setdefault(
+                    part[1].decode("utf-8", "replace"), body[head_end + 4 : ends].decode("utf-8", "replace")
+                )
+        start = stop + 2 + len(boundary) if stop >= 0 else -1
+    return fields
+
+
+def ask_for_usage(body: bytes) -> bytes | None:
+    """`body` with `stream_options.include_usage` true, every other byte in place; None where it is so already, or
+    where `stream_options` is no object (the provider will say so)."""
+    try:
+        members = top_level(body)
+    except ValueError:
+        return None
+    if "stream_options" not in members:
+        comma = b"," if members else b""
+        return _put(body, body.index(b"{") + 1, 0, b'"stream_options":{"include_usage":true}' + comma)
+    start, end = members["stream_options"][2:]
+    value = body[start:end]
+    if value == b"null":
+        return _put(body, start, 4, b'{"include_usage":true}')
+    try:
+        options = top_level(value)
+    except ValueError:
+        return None
+    if "include_usage" not in options:
+        return _put(body, start + 1, 0, b'"include_usage":true' + (b"," if options else b""))
+    first, last = options["include_usage"][2:]
+    if value[first:last] == b"true":
+        return None
+    return _put(body, start + first, last - first, b"true")
+
+
+def _put(body: bytes, position: int, length: int, text: bytes) -> bytes:
+    return body[:position] + text + body[position + length :]

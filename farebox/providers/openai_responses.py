@@ -1,0 +1,220 @@
+"""The Responses API: answers as a response object, or events that end in one.
+
+In a stream only the terminal event's `response` carries usage; the ones before say `usage: null`. Tokens of the
+hosted image tool stand apart in `tool_usage.image_gen` and are billed at the image model's price.
+"""
+
+from typing import Final
+
+import msgspec
+
+from farebox.core.meters import Usage, input_tokens, output_tokens
+from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
+from farebox.providers.openai_chat import NULL, error_name, is_given, judge
+from farebox.providers.openai_usage import OpenAIUsage, Split, split
+from farebox.providers.protocol import Endpoint, Intent, Metered, SubUsage
+from farebox.providers.readers import tokens_of
+
+IMAGE_TOOL_MODEL: Final = "gpt-image-1"
+"""What the hosted image tool runs where the answer does not name a model."""
+FINISHED: Final = ("completed", "incomplete", "failed", "cancelled")
+
+
+class Action(msgspec.Struct, frozen=True, gc=False):
+    type: str | None = None
+
+
+class Item(msgspec.Struct, frozen=True):
+    """An output item, as far as fees depend on it."""
+
+    type: str | None = None
+    id: str | None = None
+    action: Action | None = None
+    container_id: str | None = None
+
+
+class Tool(msgspec.Struct, frozen=True, gc=False):
+    type: str | None = None
+    model: str | None = None
+
+
+class SearchUsage(msgspec.Struct, frozen=True, gc=False):
+    num_requests: int | None = None
+
+
+class ToolUsage(msgspec.Struct, frozen=True):
+    web_search: SearchUsage | None = None
+    image_gen: OpenAIUsage | None = None
+
+
+class Incomplete(msgspec.Struct, frozen=True, gc=False):
+    reason: str | None = None
+
+
+class Response(msgspec.Struct, frozen=True):
+    """A response object. Its texts are of no interest; output items are counted."""
+
+    id: str | None = None
+    model: str | None = None
+    status: str | None = None
+    service_tier: str | None = None
+    usage: msgspec.Raw = NULL
+    tool_usage: ToolUsage | None = None
+    output: list[Item] | None = None
+    tools: list[Tool] | None = None
+    error: msgspec.Raw = NULL
+    incomplete_details: Incomplete | None = None
+
+
+class ResponsesEvent(msgspec.Struct, frozen=True):
+    """One event of a stream."""
+
+    type: str | None = None
+    response: Response | None = None
+    delta: str | None = None
+    item: Item | None = None
+    code: str | None = None
+    error: msgspec.Raw = NULL
+
+
+_UNCOUNTED_DELTAS: Final = ("response.audio.delta", "response.output_audio.delta")
+"""Deltas whose characters are no text of the model."""
+
+
+class ResponsesFold:
+    """What answers of the Responses API mean. `is_stream`: documents are events, not the response itself."""
+
+    def __init__(self, endpoint: Endpoint, intent: Intent, *, is_stream: bool) -> None:
+        self._endpoint = endpoint
+        self._intent = intent
+        self._is_stream = is_stream
+        self._decode = decoder(ResponsesEvent).decode
+        self._response: Response | None = None
+        self._items: dict[str, Item] = {}
+        self._error: str | None = None
+        self._characters = 0
+        self._split: Split | None = None
+        self._marks: tuple[str, ...] = ()
+
+    @property
+    def tree(self) -> Tree:
+        return tree_of(ResponsesEvent if self._is_stream else Response)
+
+    def take(self, document: bytes, whole: bool) -> None:
+        if not self._is_stream:
+            self._take_body(document, whole)
+            return
+        try:
+            event = self._decode(document)
+        except ValueError:
+            try:
+                event = read(document, ResponsesEvent)
+            except ValueError:
+                if document.strip() != b"[DONE]":
+                    self._mark("unreadable")
+                return
+        if event.delta is not None and event.type not in _UNCOUNTED_DELTAS:
+            self._characters += len(event.delta)
+        elif event.response is not None:
+            self._response = event.response
+        elif event.item is not None:
+            self._items[event.item.id or str(len(self._items))] = event.item
+        elif event.type == "error" or is_given(event.error):
+            self._error = event.code or error_name(event.error) or "error"
+
+    def _take_body(self, document: bytes, whole: bool) -> None:
+        try:
+            self._response = read(document, Response)
+        except ValueError:
+            self._mark("unreadable" if whole else "cut")
+            self._response = None if whole else salvage(document, Response)
+
+    def _mark(self, name: str) -> None:
+        if name not in self._marks:
+            self._marks += (name,)
+
+    def _counted(self) -> Split | None:
+        response = self._response
+        if self._split is None and response is not None and is_given(response.usage):
+            try:
+                self._split = split(read(response.usage, OpenAIUsage))
+            except ValueError:
+                self._mark("unreadable")
+        return self._split
+
+    @property
+    def running(self) -> tuple[int, int]:
+        if self._response is not None and (counted := self._counted()):
+            return input_tokens(counted.usage), output_tokens(counted.usage)
+        return tokens_of(self._intent.input_bytes), tokens_of(self._characters)
+
+    def metered(self, ended: bool) -> Metered:
+        response = self._response or Response()
+        error = self._error or error_name(response.error)
+        complete = ended and self._is_complete(response)
+        pending = response.status in ("queued", "in_progress") and not is_given(response.usage) and complete
+        counted = self._counted()
+        if pending or (response.status == "cancelled" and counted is None):
+            usage, quality, marks = Usage(), "exact", ()
+        else:
+            usage, quality, marks = judge(counted, self._characters, self._intent, complete, error)  # type: ignore[assignment]
+        fees, parts, more = self._beside(response)
+        return Metered(
+            usage={**usage, **fees},
+            quality=quality,  # type: ignore[arg-type]
+            usage_raw=_raw_usage(response),
+            model=response.model or None,
+            service_tier=response.service_tier,
+            parts=parts,
+            object_id=response.id or self._endpoint.object_id,
+            pending=pending,
+            error=error,
+            complete=complete,
+            finish_reason=(response.incomplete_details.reason if response.incomplete_details else None)
+            or response.status,
+            marks=self._marks + marks + more,
+        )
+
+    def _is_complete(self, response: Response) -> bool:
+        if "cut" in self._marks or response.id is None:
+            return False
+        return not self._is_stream or response.status in FINISHED
+
+    def _beside(self, response: Response) -> tuple[Usage, tuple[SubUsage, ...], tuple[str, ...]]:
+        """Fees of hosted tools, and the image tool's tokens at its own model."""
+        items = response.output if response.output else list(self._items.values())
+        tool_usage = response.tool_usage or ToolUsage()
+        if not items and response.tool_usage is None:
+            return {}, (), ()
+        fees = tool_fees(items, tool_usage)
+        if tool_usage.image_gen is None:
+            drawn = any(item.type == "image_generation_call" for item in items)
+            return fees, (), ("image_tool_unmetered",) if drawn else ()
+        image = split(tool_usage.image_gen)
+        if not image.usage:
+            return fees, (), ()
+        models = [tool.model for tool in response.tools or () if tool.type == "image_generation" and tool.model]
+        part = SubUsage(models[0] if models else IMAGE_TOOL_MODEL, image.usage, "image_tool")
+        return fees, (part,), image.marks
+
+
+def tool_fees(items: list[Item], tool_usage: ToolUsage) -> Usage:
+    """Per-call fees. Opening a page of a search's results is no search; a code interpreter is billed by container."""
+    searches = sum(
+        1
+        for item in items
+        if item.type == "web_search_call" and (item.action is None or item.action.type in (None, "search"))
+    )
+    if tool_usage.web_search is not None and tool_usage.web_search.num_requests is not None:
+        searches = tool_usage.web_search.num_requests
+    containers = {item.container_id or item.id for item in items if item.type == "code_interpreter_call"}
+    fees = {
+        "web_search": searches,
+        "file_search": sum(1 for item in items if item.type == "file_search_call"),
+        "code_session": len(containers),
+    }
+    return {meter: count for meter, count in fees.items() if count}
+
+
+def _raw_usage(response: Response) -> bytes:
+    return bytes(response.usage) if is_given(response.usage) else b""

@@ -1,0 +1,122 @@
+"""The format that OpenAI's API made common. A service that speaks it is an instance with its few differences."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from farebox.providers.batch_results import Lines
+from farebox.providers.openai_batch import result_file
+from farebox.providers.openai_chat import ChatFold, ErrorFold, header
+from farebox.providers.openai_media import MediaFold, spoken
+from farebox.providers.openai_requests import CHAT_FAMILIES, ask_for_usage, read_intent
+from farebox.providers.openai_responses import ResponsesFold
+from farebox.providers.openai_routes import classify
+from farebox.providers.protocol import Endpoint, Intent, Reader
+from farebox.providers.readers import NOTHING_USED, BodyReader, FixedReader, Fold, SniffingReader, StreamReader
+from farebox.providers.routing import with_prefix
+
+KNOWN_FIELDS: Final = frozenset({"user", "metadata", "safety_identifier", "service_tier"})
+
+_ERROR_TYPES: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAICompatible:
+    """A provider that speaks OpenAI's format.
+
+    `asks_for_usage`: its streams report usage only to those who ask, and it knows `stream_options`.
+    """
+
+    name: str
+    base_url: str
+    version_prefix: str = "/v1"
+    credential_env: tuple[str, ...] = ()
+    credential_headers: tuple[str, ...] = ("authorization",)
+    drains: bool = False
+    known_fields: frozenset[str] = KNOWN_FIELDS
+    price_id: str = ""
+    asks_for_usage: bool = True
+
+    @property
+    def prices_as(self) -> str:
+        return self.price_id or self.name
+
+    @property
+    def openai_prefix(self) -> str | None:
+        return self.version_prefix
+
+    def upstream_path(self, path: str) -> str:
+        return with_prefix(self.version_prefix, path)
+
+    def endpoint(self, method: str, path: str) -> Endpoint:
+        return classify(self.version_prefix, method, path)
+
+    def intent(self, endpoint: Endpoint, body: bytes) -> Intent:
+        return read_intent(endpoint, body)
+
+    def with_usage(self, endpoint: Endpoint, intent: Intent, body: bytes) -> bytes | None:
+        if intent.wants_usage is not False or not self.asks_for_usage:
+            return None
+        return ask_for_usage(body)
+
+    def authorize(self, secret: str) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {secret}"),)
+
+    def reader(
+        self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
+    ) -> Reader:
+        return openai_reader(endpoint, intent, status, headers, strip_usage=strip_usage)
+
+    def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
+        return openai_error(status, code, message, extra)
+
+
+def openai_reader(
+    endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
+) -> Reader:
+    """The reader of an answer in OpenAI's format."""
+    if status >= 400:
+        return BodyReader(lambda: ErrorFold(status))
+    if not endpoint.billed or status < 200 or status == 204:
+        return FixedReader()
+    family = endpoint.family
+    if family == "files.content":
+        results = result_file(endpoint.object_id)
+        return StreamReader(results, Lines(results.tree))
+    kind = header(headers, "content-type")
+    if family == "audio.speech" and kind != "text/event-stream":
+        return FixedReader(spoken(intent))
+    if kind.startswith(("audio/", "video/", "image/")) or (kind == "application/octet-stream" and endpoint.stored):
+        return FixedReader(NOTHING_USED)
+    body = BodyReader(lambda: _fold(endpoint, intent, is_stream=False))
+    if kind == "application/json":
+        return body
+    stream = StreamReader(_fold(endpoint, intent, is_stream=True), strip_usage=strip_usage and family in CHAT_FAMILIES)
+    return stream if kind == "text/event-stream" else SniffingReader(body, stream)
+
+
+def _fold(endpoint: Endpoint, intent: Intent, *, is_stream: bool) -> Fold:
+    family = endpoint.family
+    if family.startswith("responses"):
+        return ResponsesFold(endpoint, intent, is_stream=is_stream)
+    if family.startswith(("images.", "audio.")):
+        return MediaFold(family, intent, is_stream=is_stream)
+    return ChatFold(intent, is_stream=is_stream, stored=family == "threads.runs")
+
+
+def openai_error(status: int, code: str, message: str, extra: Mapping[str, object] | None) -> bytes:
+    """A refusal as OpenAI's SDKs understand it."""
+    kind = _ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    return msgspec.json.encode({"error": error, "farebox": {"code": code, **(extra or {})}})

@@ -1,0 +1,168 @@
+"""OpenAI's usage object, in all its spellings, as disjoint meters.
+
+Source: the SDK's types (openai 3.52) and recorded answers. In this convention totals include their parts: cached
+and written tokens, audio and image tokens are inside the prompt; reasoning, audio and rejected predictions inside
+the completion; total = prompt + completion. Services that imitate the format differ in what they leave out of the
+totals, and the difference to `total_tokens` tells: that is read here too, since any `base_url` may be such a service.
+"""
+
+from typing import Final
+
+import msgspec
+
+from farebox.core.meters import Usage
+
+COUNT_MAX: Final = 10**12
+"""No single answer uses more of anything; a greater number is no count."""
+
+
+class CacheWriteDetails(msgspec.Struct, frozen=True, gc=False):
+    ttl_30m_tokens: int | None = None
+    ttl_12h_tokens: int | None = None
+
+
+class Modalities(msgspec.Struct, frozen=True, gc=False):
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+    text_tokens: int | None = None
+
+
+class InputDetails(msgspec.Struct, frozen=True, gc=False):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_tokens_details: CacheWriteDetails | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+    cached_tokens_details: Modalities | None = None
+
+
+class OutputDetails(msgspec.Struct, frozen=True, gc=False):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class OpenAIUsage(msgspec.Struct, frozen=True, gc=False):
+    """Chat says prompt/completion, responses say input/output; some endpoints say `_token_` without the s."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+    input_tokens_details: InputDetails | None = None
+    output_tokens_details: OutputDetails | None = None
+    input_token_details: InputDetails | None = None
+    output_token_details: OutputDetails | None = None
+    cached_tokens: int | None = None
+    seconds: float | None = None
+
+
+class Split(msgspec.Struct, frozen=True, gc=False):
+    usage: Usage
+    marks: tuple[str, ...] = ()
+
+
+_NO_INPUT: Final = InputDetails()
+_NO_OUTPUT: Final = OutputDetails()
+_NO_MODALITIES: Final = Modalities()
+_NO_WRITES: Final = CacheWriteDetails()
+
+
+class Meters:
+    """Collects disjoint counts; what cannot be a count is clamped and marked."""
+
+    __slots__ = ("marks", "usage")
+
+    def __init__(self) -> None:
+        self.usage: Usage = {}
+        self.marks: tuple[str, ...] = ()
+
+    def put(self, meter: str, count: int) -> None:
+        if not count:
+            return
+        if count < 0 or count > COUNT_MAX:
+            self.mark("clamped")
+            count = min(max(count, 0), COUNT_MAX)
+            if not count:
+                return
+        self.usage[meter] = self.usage.get(meter, 0) + count
+
+    def mark(self, name: str) -> None:
+        if name not in self.marks:
+            self.marks += (name,)
+
+
+def split(reported: OpenAIUsage) -> Split:
+    """Disjoint meters of a usage object. `input` is what neither a cache nor another modality accounts for.
+
+    Marks: 'clamped' where parts exceed their total, 'hidden_thinking' where the total shows output that the
+    completion leaves out, 'total_mismatch' where the total is less than its parts.
+    """
+    meters = Meters()
+    if reported.seconds is not None:
+        meters.put("seconds", round(max(reported.seconds, 0) * 1000))
+    prompt = _first(reported.prompt_tokens, reported.input_tokens)
+    completion = _first(reported.completion_tokens, reported.output_tokens)
+    output = (
+        reported.completion_tokens_details
+        or reported.output_tokens_details
+        or reported.output_token_details
+        or _NO_OUTPUT
+    )
+    _put_input(meters, prompt, reported)
+    rest = 0 if reported.total_tokens is None else reported.total_tokens - prompt - completion
+    _put_output(meters, completion, output, rest)
+    return Split(meters.usage, meters.marks)
+
+
+def _first(first: int | None, second: int | None) -> int:
+    return first if first is not None else second or 0
+
+
+def _put_input(meters: Meters, prompt: int, reported: OpenAIUsage) -> None:
+    details = reported.prompt_tokens_details or reported.input_tokens_details or reported.input_token_details
+    if details is None:
+        cached = reported.cached_tokens or 0
+        meters.put("input", prompt - cached)
+        meters.put("cache_read", cached)
+        return
+    cached = details.cached_tokens or reported.cached_tokens or 0
+    written = details.cache_write_tokens or 0
+    audio, image = details.audio_tokens or 0, details.image_tokens or 0
+    if not (written or audio or image):
+        meters.put("input", prompt - cached)
+        meters.put("cache_read", cached)
+        return
+    of_cache = details.cached_tokens_details or _NO_MODALITIES
+    cached_audio, cached_image = of_cache.audio_tokens or 0, of_cache.image_tokens or 0
+    meters.put("input", prompt - cached - written - (audio - cached_audio) - (image - cached_image))
+    meters.put("cache_read", cached - cached_audio - cached_image)
+    meters.put("audio_input", audio - cached_audio)
+    meters.put("audio_cache_read", cached_audio)
+    meters.put("image_input", image - cached_image)
+    meters.put("image_cache_read", cached_image)
+    # The life of a written cache is thirty minutes unless the answer says otherwise.
+    long_lived = (details.cache_write_tokens_details or _NO_WRITES).ttl_12h_tokens or 0
+    meters.put("cache_write_12h", long_lived)
+    meters.put("cache_write_30m", written - long_lived)
+
+
+def _put_output(meters: Meters, completion: int, details: OutputDetails, rest: int) -> None:
+    """`rest` is what the provider's total has beyond prompt and completion."""
+    reasoning = details.reasoning_tokens or 0
+    audio, image = details.audio_tokens or 0, details.image_tokens or 0
+    if rest < 0:
+        meters.mark("total_mismatch")
+    elif rest and rest == reasoning:  # this service counts thinking beside the completion
+        completion += reasoning
+    elif rest:  # output that is neither shown nor named; output is also the dearest it can be
+        meters.mark("hidden_thinking")
+        reasoning += rest
+        completion += rest
+    meters.put("output", completion - reasoning - audio - image)
+    meters.put("reasoning", reasoning)
+    meters.put("audio_output", audio)
+    meters.put("image_output", image)
