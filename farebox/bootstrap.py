@@ -1,0 +1,123 @@
+"""Composition root: from settings to a running system. The one module that knows all parts."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from farebox.settings import Settings, private_dir, run_dir, to_json
+from farebox.supervisor.child import Start, configure_logging, enter, parsed, ready_signal
+
+if TYPE_CHECKING:
+    from farebox.core.pricing import PriceBook
+    from farebox.directory.store import Directory
+    from farebox.directory.views import Configured
+
+
+def run_child(arguments: Sequence[str]) -> int:
+    """A process of the system, as the supervisor starts it."""
+    start = parsed(arguments)
+    settings = enter(start)
+    _ROLES[start.role](settings, start, ready_signal(start))
+    return 0
+
+
+def _worker(settings: Settings, start: Start, ready: Callable[[], None]) -> None:
+    from farebox.gateway.worker import run
+
+    run(settings, start.index, start.fd, ready)
+
+
+def _keeper(settings: Settings, _start: Start, ready: Callable[[], None]) -> None:
+    from farebox.keeper.process import run
+
+    run(settings, ready)
+
+
+def _web(settings: Settings, _start: Start, ready: Callable[[], None]) -> None:
+    from farebox.control.process import run
+
+    run(settings, ready)
+
+
+_ROLES: dict[str, Callable[[Settings, Start, Callable[[], None]], None]] = {
+    "worker": _worker,
+    "keeper": _keeper,
+    "web": _web,
+}
+
+
+def serve(settings: Settings) -> int:
+    """Run the whole system until SIGTERM; the exit code. The first line on standard output, once calls are accepted,
+    is `farebox ready on URL`. Raises FareboxError where it cannot start. Main thread only."""
+    from farebox.supervisor.children import Child
+    from farebox.supervisor.listening import address_of, listen
+    from farebox.supervisor.lock import Note, ServeLock
+    from farebox.supervisor.loop import GRACE_S, Supervisor
+
+    private_dir(settings.data)
+    run_dir(settings)
+    configure_logging(settings, "supervisor")
+    with ExitStack() as stack:
+        lock = stack.enter_context(ServeLock(settings.data))
+        advice = _prepared(settings)
+        server = settings.server
+        # After a crash the last workers may still be closing their sockets.
+        listeners = listen(server.host, server.port, server.workers, patience_s=GRACE_S if lock.after_crash else 0)
+        for listener in listeners:
+            stack.enter_context(listener)
+        url = address_of(listeners[0], is_tls=bool(server.tls_cert))
+        children = [
+            Child("keeper"),
+            *(Child("worker", index, listener.fileno()) for index, listener in enumerate(listeners)),
+            Child("web", is_required=False),
+        ]
+
+        def announce() -> None:
+            lock.note(Note(os.getpid(), url))
+            sys.stdout.write(f"farebox ready on {url}\n")
+            sys.stdout.flush()
+            if advice:
+                sys.stderr.write(advice + "\n")
+
+        return Supervisor(children, to_json(settings), server.drain_s, announce).run()
+
+
+def _prepared(settings: Settings) -> str:
+    """Make the directory and check the master key before any process needs them; advice for an empty one."""
+    from farebox.directory.store import Directory
+
+    directory = Directory.open(settings)
+    try:
+        return first_steps(settings, directory)
+    finally:
+        directory.close()
+
+
+def first_steps(settings: Settings, directory: "Directory") -> str:
+    """What is still missing before a call can be made, as one line for a person; '' where nothing is."""
+    steps = []
+    providers = configured_providers(settings, directory)
+    if not any(entry.credential_from for entry in providers.values()):
+        steps.append(
+            "give a provider's credential: `farebox providers set openai --credential-stdin` or OPENAI_API_KEY"
+        )
+    if settings.server.auth == "required" and not any(key.revoked_at_us is None for key in directory.keys.list()):
+        steps.append("create a key: `farebox keys create NAME`")
+    return "to make a first call, " + "; ".join(steps) if steps else ""
+
+
+def configured_providers(settings: Settings, directory: "Directory") -> "dict[str, Configured]":
+    """Every provider with an address, as it is in force; stored credentials stay sealed."""
+    from farebox.directory.views import configured
+    from farebox.providers import PROVIDERS
+
+    return configured(settings, PROVIDERS, directory.providers.list(), os.environ)
+
+
+def price_book(directory: "Directory") -> "PriceBook":
+    """The shipped prices with the directory's rows on top."""
+    from farebox.providers.sheets import load_book
+
+    return load_book(directory.list_price_rows())
