@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from farebox.core.events import DIMENSIONS
+from farebox.core.events import DIMENSIONS, iso_us
 from farebox.core.queries import COLUMNS, DEFAULT_MEASURES, PERIODS, EventsQuery, UsageQuery, check
 from farebox.errors import QueryError
 
@@ -64,6 +64,23 @@ def instant(text: str, now_us: int, time_zone: str = "UTC") -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone(time_zone))
     return _since_epoch_us(moment)
+
+
+def deadline(text: str, now_us: int) -> int:
+    """Microseconds since 1970 of a moment to come: '90d' is in ninety days. Raises QueryError, also for the past."""
+    relative = _RELATIVE.fullmatch(text.strip())
+    moment = now_us + span_s(text) * 1_000_000 if relative else instant(text, now_us)
+    if moment <= now_us:
+        raise QueryError(f"{text!r} is over already: give a moment to come, such as 90d or 2030-01-01")
+    return moment
+
+
+def span_s(text: str) -> int:
+    """Seconds of '90d', '24h', '0s'. Raises QueryError."""
+    relative = _RELATIVE.fullmatch(text.strip())
+    if relative is None:
+        raise QueryError(f"{text!r} is no span of time: write 24h, 90m or 7d")
+    return int(relative[1]) * _SECONDS[relative[2]]
 
 
 def _since_epoch_us(moment: datetime) -> int:
@@ -147,6 +164,34 @@ def result_format(pairs: Iterable[tuple[str, str]]) -> str:
     if chosen[-1] not in FORMATS:
         raise QueryError(f"there is no format {chosen[-1]!r}: give json or csv")
     return chosen[-1]
+
+
+def usage_pairs(query: UsageQuery) -> list[tuple[str, str]]:
+    """The query string that `usage_query` reads back as the same question."""
+    return [
+        *(("group_by", name) for name in query.group_by),
+        *_written(since=_iso(query.since_us), until=_iso(query.until_us), order=query.order),
+        ("measures", ",".join(query.measures)),
+        *_written(limit=str(query.limit), time_zone=query.time_zone, as_of=_iso(query.as_of_us)),
+        *((name, value) for name, values in query.where.items() for value in values),
+    ]
+
+
+def events_pairs(query: EventsQuery) -> list[tuple[str, str]]:
+    """The query string that `events_query` reads back as the same question."""
+    return [
+        *_written(since=_iso(query.since_us), until=_iso(query.until_us)),
+        *_written(limit=str(query.limit), cursor=query.cursor or ""),
+        *((name, value) for name, values in query.where.items() for value in values),
+    ]
+
+
+def _iso(moment_us: int | None) -> str:
+    return "" if moment_us is None else iso_us(moment_us)
+
+
+def _written(**asked: str) -> list[tuple[str, str]]:
+    return [(name, text) for name, text in asked.items() if text]
 
 
 def _split(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.core import asking
-from farebox.core.queries import DEFAULT_MEASURES
+from farebox.core.queries import DEFAULT_MEASURES, EventsQuery, UsageQuery
 from farebox.errors import QueryError
 
 NOW = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()) * 1_000_000
@@ -47,6 +47,20 @@ def test_any_text_is_a_time_or_a_query_error(text):
         assert asking.instant(text, NOW) >= 0
     except QueryError:
         pass
+
+
+def test_a_deadline_lies_ahead():
+    assert asking.deadline("1h", NOW) == NOW + HOUR
+    assert asking.deadline("2026-11-22", NOW) == NOW + 12 * HOUR
+    for text in ("0s", "2026-11-20", "now", "soon"):
+        with pytest.raises(QueryError):
+            asking.deadline(text, NOW)
+
+
+def test_a_span_is_a_number_and_a_unit():
+    assert [asking.span_s(text) for text in ("0s", "24h", "7d")] == [0, 86_400, 604_800]
+    with pytest.raises(QueryError, match="24h"):
+        asking.span_s("2026-11-22")
 
 
 def test_groups_repeat_or_come_comma_separated():
@@ -102,3 +116,17 @@ def test_the_format_is_json_or_csv():
     assert asking.result_format([("format", "csv")]) == "csv"
     with pytest.raises(QueryError, match="json or csv"):
         asking.result_format([("format", "xml")])
+
+
+MOMENTS = st.none() | st.integers(0, 4_000_000_000_000_000)
+WHERE = st.dictionaries(
+    st.sampled_from(["tenant", "tier", "tag.region", "status"]), st.lists(st.text(max_size=8), min_size=1).map(tuple)
+)
+
+
+@given(MOMENTS, MOMENTS, WHERE, st.integers(1, 1000))
+def test_a_question_survives_its_query_string(since, as_of, where, limit):
+    query = UsageQuery(("tenant", "day"), since, None, where, ("spend", "calls"), "-spend", limit, "UTC", as_of)
+    assert asking.usage_query(asking.usage_pairs(query), NOW) == query
+    log = EventsQuery(since, None, where, limit, "cursor")
+    assert asking.events_query(asking.events_pairs(log), NOW) == log

@@ -1,0 +1,75 @@
+"""The bodies that the API takes. A field that is not known is refused, never ignored."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Text = Annotated[str, Field(max_length=4096)]
+Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=64)]
+TagValue = bool | int | float | Annotated[str, Field(max_length=256)]
+Moment = Annotated[str, Field(max_length=64, examples=["90d", "2027-01-01", "2027-01-01T00:00:00Z"])]
+
+
+class Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class KeyForm(Form):
+    """A Farebox key to be made. Empty lists restrict nothing."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200, description="what the key is for")]
+    bind: dict[str, TagValue] = Field(default={}, description="dimensions that no call with it can change")
+    providers: Names = Field(default=[], description="providers it may call")
+    models: Names = Field(default=[], description="globs of models it may call")
+    routes: Names = Field(default=[], description="globs of upstream paths it may call")
+    require: Names = Field(default=[], description="dimensions that each call must carry")
+    trust: Names = Field(default=[], description="dimensions believed from the caller, such as tier")
+    audience: Literal["team", "customer"] = Field(default="team", description="customer: never told amounts in usd")
+    allow_objects: bool = Field(default=False, description="may list, read and delete stored objects")
+    expires: Moment | None = Field(default=None, description="in how long (90d) or when")
+
+
+class KeyChange(Form):
+    """What to change of a key; what is left out stays."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] = ""
+    bind: dict[str, TagValue] = {}
+    providers: Names = []
+    models: Names = []
+    routes: Names = []
+    require: Names = []
+    trust: Names = []
+    audience: Literal["team", "customer"] = "team"
+    allow_objects: bool = False
+    expires: Moment | None = Field(default=None, description="in how long or when; null: never")
+
+
+class RotateForm(Form):
+    overlap: Moment = Field(default="0s", description="how long the old secret stays valid, such as 24h")
+
+
+class TokenForm(Form):
+    name: Annotated[str, Field(min_length=1, max_length=200, description="whom it is for")]
+    role: Literal["admin", "analyst", "ingest"] = Field(description="admin: all; analyst: read; ingest: send events")
+    expires: Moment | None = Field(default=None, description="in how long (90d) or when")
+
+
+class ProviderForm(Form):
+    """What to change of a provider: what is left out stays, null clears. A new base URL clears the credential."""
+
+    base_url: Text | None = Field(default=None, description="origin with optional path prefix")
+    credential: Text | None = Field(default=None, description="the provider's API key; kept sealed, never shown again")
+    wire: Text | None = Field(default=None, description="the provider whose format it speaks")
+    headers: dict[str, Text] | None = Field(default=None, description="further headers to send")
+    ca_file: Text | None = Field(default=None, description="certificates to trust for it (PEM)")
+    tls_verify: bool | None = Field(default=None, description="check its certificate")
+
+
+class PricesForm(Form):
+    rows: list[dict[str, object]] = Field(
+        min_length=1, max_length=10_000, description="dated rows; they never overwrite an older one"
+    )
+
+
+class RepriceForm(Form):
+    dry_run: bool = Field(default=False, description="only say what would change")

@@ -1,0 +1,115 @@
+"""The web process: uvicorn on a unix socket that the gateway reaches, and on a port of its own where asked for."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+import uvloop
+
+from farebox.control.access import token_finder
+from farebox.control.app import create_app
+from farebox.control.parts import Parts
+from farebox.directory.store import Directory
+from farebox.ledger.client import AsyncKeeperClient
+from farebox.settings import Settings, listen_address, run_dir
+
+SOCKET_NAME: Final = "web.sock"
+BACKLOG: Final = 512
+KEEPALIVE_S: Final = 75
+CONNECTIONS_MAX: Final = 1000
+GRACE_S: Final = 10
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn that says when it listens, and ends with exit code 0 on SIGTERM."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's own raises the signal again once it is done, which would end the process with its code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+def run(settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM. `ready` is called once connections are accepted."""
+    directory = run_dir(settings)
+    store = Directory.open(settings)
+    parts = Parts(
+        keeper=AsyncKeeperClient(directory / "keeper.sock"),
+        directory=store,
+        settings=settings,
+        env=os.environ,
+        run_dir=directory,
+        now_us=_now_us,
+    )
+    app = create_app(parts, token_finder(store, _now_us), time.time)
+    sockets = [unix_socket(directory / SOCKET_NAME)]
+    if settings.server.control_listen:
+        sockets.append(tcp_socket(*listen_address(settings.server.control_listen)))
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=KEEPALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(WebServer(config, ready).serve(sockets))
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def unix_socket(path: Path) -> socket.socket:
+    """A listening socket that only this user can connect to. A stale one of a dead process is replaced."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def tcp_socket(host: str, port: int) -> socket.socket:
+    """A listening socket on `host:port` (IPv4 or IPv6)."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,94 @@
+"""What the ledger is asked: sums, the call log, one call with its arithmetic."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from farebox.control.access import needs
+from farebox.control.answers import ApiError, Json, page
+from farebox.control.parts import Parts, parts_of
+from farebox.core import asking
+from farebox.core.queries import DEFAULT_MEASURES, GROUPS, LIMIT_MAX, MEASURES
+from farebox.core.tables import csv_text
+
+router = APIRouter(prefix="/api/v1", tags=["questions"])
+
+FLUSH_TIMEOUT_S: Final = 60
+ANSWER_MARGIN_S: Final = 5
+"""The keeper ends a question that takes too long; only then does the wait for its answer end."""
+
+
+def _parameter(name: str, text: str, *, many: bool = False) -> dict[str, object]:
+    schema: dict[str, object] = {"type": "array", "items": {"type": "string"}} if many else {"type": "string"}
+    return {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
+
+
+_WHEN: Final = (
+    _parameter("since", "first moment: 30d, 24h, 90m, 2026-11-21 or RFC 3339"),
+    _parameter("until", "end, exclusive; written like since"),
+)
+_WHERE: Final = (
+    *(_parameter(name, f"only this {name}; repeatable, empty for none", many=True) for name in asking.FILTERS),
+    _parameter("tag.NAME", "only this value of a tag", many=True),
+)
+_ZONE: Final = _parameter("time_zone", "IANA name for days and dates; UTC unless said")
+_LIMIT: Final = _parameter("limit", f"rows, 1 to {LIMIT_MAX}; 100 unless said")
+_USAGE: Final = (
+    _parameter("group_by", f"repeatable or comma separated: {', '.join(GROUPS)} or tag.NAME", many=True),
+    *_WHEN,
+    _parameter("measures", f"of {', '.join(MEASURES)}; {', '.join(DEFAULT_MEASURES)} unless said", many=True),
+    _parameter("order", "a measure or group, '-' before it for largest first"),
+    _LIMIT,
+    _ZONE,
+    _parameter("as_of", "only what had been booked by then"),
+    _parameter("format", "json or csv"),
+    *_WHERE,
+)
+_EVENTS: Final = (*_WHEN, _LIMIT, _parameter("cursor", "next_cursor of the page before"), _ZONE, *_WHERE)
+
+
+async def ask(parts: Parts, method: str, params: object) -> Any:
+    """The keeper's answer (decoded msgpack) within the time that a question may take."""
+    return await parts.keeper.call(method, params, timeout_s=parts.settings.ledger.query_timeout_s + ANSWER_MARGIN_S)
+
+
+@router.get("/flush", dependencies=[needs("analyst")])
+async def flush(request: Request) -> Response:
+    """Answers once every event settled before this call can be read."""
+    answer = await parts_of(request).keeper.call("flush", timeout_s=FLUSH_TIMEOUT_S)
+    return Json({"flushed": True, **(answer if isinstance(answer, dict) else {})})
+
+
+@router.get("/usage", dependencies=[needs("analyst")], openapi_extra={"parameters": _USAGE})
+async def usage(request: Request) -> Response:
+    """Sums over the ledger by any dimension, tag or period, filtered by dimension name."""
+    parts, pairs = parts_of(request), request.query_params.multi_items()
+    form = asking.result_format(pairs)
+    answer = await ask(parts, "usage", asking.usage_query(pairs, parts.now_us()))
+    if form == "csv":
+        return _csv("usage.csv", csv_text(answer["columns"], answer["rows"]))
+    return page(answer["rows"], meta={"columns": answer["columns"], **answer.get("meta", {})})
+
+
+@router.get("/events", dependencies=[needs("analyst")], openapi_extra={"parameters": _EVENTS})
+async def events(request: Request) -> Response:
+    """The call log, newest first; one row an attempt."""
+    parts = parts_of(request)
+    answer = await ask(parts, "events", asking.events_query(request.query_params.multi_items(), parts.now_us()))
+    return page(answer["data"], answer.get("next_cursor"))
+
+
+@router.get("/events/{event_id}", dependencies=[needs("analyst")])
+async def event(request: Request, event_id: str) -> Response:
+    """Evidence: the event, every attempt of its call, the arithmetic of its cost, its corrections."""
+    if len(event_id) > 64:
+        raise ApiError(404, "not_found", "no event has an id that long")
+    answer = await ask(parts_of(request), "event", {"id": event_id})
+    rest = {name: value for name, value in answer.items() if name != "event"}
+    return Json({**answer["event"], **rest})
+
+
+def _csv(filename: str, text: str) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{filename}"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
