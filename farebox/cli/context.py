@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
 import msgspec
 import typer
@@ -19,13 +19,22 @@ if TYPE_CHECKING:
     from farebox.directory.store import Directory
 
 REMOTE_TIMEOUT_S: Final = 60.0
+PIPED_WIDTH: Final = 400
+"""Columns where nobody looks: nothing is wrapped for a program."""
 NONE_MARK: Final = "–"
 
-Data = Annotated[Path | None, typer.Option("--data", help="Data directory.", show_default="./farebox-data")]
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file.", show_default="./farebox.toml")]
-Url = Annotated[str | None, typer.Option("--url", help="Work on a remote server, such as https://farebox.internal.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Data directory.", metavar="DIR", show_default="./farebox-data")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings file.", metavar="FILE", show_default="./farebox.toml")
+]
+Url = Annotated[
+    str | None, typer.Option("--url", help="Work on a remote server, such as https://farebox.internal.", metavar="URL")
+]
 Token = Annotated[
-    str | None, typer.Option("--token", help="Admin token for --url.", envvar="FAREBOX_TOKEN", show_default=False)
+    str | None,
+    typer.Option("--token", help="Admin token for --url.", envvar="FAREBOX_TOKEN", metavar="TOKEN", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
 
@@ -115,7 +124,7 @@ def console() -> "Console":
     """Standard output for tables: colours on a terminal unless NO_COLOR is set."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 def print_json(value: object) -> None:
@@ -132,8 +141,9 @@ def print_table(
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for index, column in enumerate(columns):
+        justify: Literal["right", "left"] = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(Text(NONE_MARK if cell is None or cell == "" else str(cell)) for cell in row))
     if table.row_count:

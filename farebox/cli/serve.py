@@ -16,9 +16,15 @@ MASK = "(set)"
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="3273")] = None,
-    workers: Annotated[int | None, typer.Option(help="Gateway processes, one a core.", show_default="1")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="Port; 0 takes a free one.", show_default="3273")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Gateway processes, one a core.", show_default="1")
+    ] = None,
     data: Data = None,
     config: Config = None,
     print_settings: Annotated[

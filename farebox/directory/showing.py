@@ -1,0 +1,57 @@
+"""Entries of the directory as shell and API show them: everything but secrets."""
+
+from farebox.core.events import iso_us
+from farebox.directory.rows import KeyRow, ProviderRow, TokenRow
+from farebox.directory.views import Configured
+
+
+def key_shown(row: KeyRow, now_us: int) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "bind": row.bind,
+        "providers": row.providers,
+        "models": row.models,
+        "routes": row.routes,
+        "require": row.require,
+        "trust": row.trust,
+        "audience": row.audience,
+        "allow_objects": row.allow_objects,
+        "active": row.is_active(now_us),
+        "created_at": _iso(row.created_at_us),
+        "expires_at": _iso(row.expires_at_us),
+        "revoked_at": _iso(row.revoked_at_us),
+    }
+
+
+def token_shown(row: TokenRow, now_us: int) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "role": row.role,
+        "active": row.is_active(now_us),
+        "created_at": _iso(row.created_at_us),
+        "expires_at": _iso(row.expires_at_us),
+        "revoked_at": _iso(row.revoked_at_us),
+    }
+
+
+def provider_shown(entry: Configured, stored: ProviderRow | None) -> dict[str, object]:
+    """`credential_from` is directory, settings, the name of an environment variable, or None where calls must bring
+    their own. Of further headers only the names: one may be a secret."""
+    view = entry.view
+    return {
+        "name": view.name,
+        "wire": view.wire,
+        "base_url": view.base_url,
+        "base_url_from": entry.base_url_from,
+        "credential_from": entry.credential_from or None,
+        "credential_hint": stored.credential_hint or None if stored and stored.credential else None,
+        "headers": [name for name, _value in view.headers],
+        "ca_file": view.ca_file,
+        "tls_verify": view.verify,
+    }
+
+
+def _iso(moment_us: int | None) -> str | None:
+    return None if moment_us is None else iso_us(moment_us)
