@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit it
         self._owner.connections.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
+    def connection_lost(self, exc: Exception | None) -> None:
         self._owner.connections.discard(self)
         if self._delivery is not None:
             self._delivery.abandon()
