@@ -155,9 +155,12 @@ class Worker:
             for client in list(self._clients):
                 client.close_if_idle()
             await asyncio.sleep(0.01)
+        for client in list(self._clients):
+            client.abort()
         self._sweeper.cancel()
         self.targets.close()
         self.web.close()
+        await asyncio.sleep(0.01)  # closed transports let go of their sockets in the loop's next round
         self.log("worker.drained", cut=cut)
 
     def _sweep(self) -> None:
@@ -169,14 +172,15 @@ class Worker:
             client.overdue()
         self.targets.sweep(now)
         self.web.sweep(now)
-        if self.meters.unsettled:
-            self._settle_late()
+        self._settle_late()
         self.counters.set("open_connections", len(self._clients))
         self.counters.set("open_calls", len(self._exchanges))
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
 
     def _settle_late(self) -> None:
         unsettled = self.meters.unsettled
+        if not unsettled:
+            return
         try:
             while unsettled:
                 self.meters.journal.append(unsettled[0])
