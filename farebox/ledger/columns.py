@@ -1,0 +1,270 @@
+"""Journal records to columns: the typed decoding of what workers wrote, many records at a time.
+
+What is only kept for evidence (rates, parts, limits …) passes undecoded from msgpack to JSON text, and once for
+each distinct value where values repeat: ingest has about ten microseconds for an event.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+
+from farebox.core.events import Part
+from farebox.core.meters import BY_NAME
+from farebox.errors import LedgerError
+
+Raw = msgspec.Raw
+COUNT_MAX: Final = 10**12
+"""No attempt has more units of one meter, nor a longer time in microseconds: above it a record is damaged."""
+COST_MAX: Final = 10**18
+TIME_MAX_US: Final = 4_102_444_800_000_000
+_CACHE_MAX: Final = 20_000
+_EMPTY: Final = (b"\xc0", b"\x80", b"\x90")
+
+
+class RowHead(msgspec.Struct, array_like=True, gc=False):
+    """`farebox.core.events.Head` with what ingest does not look into left undecoded."""
+
+    id: str
+    call_id: str
+    attempt: int
+    started_at_us: int
+    provider: str
+    operation: str
+    endpoint: str
+    model_requested: str | None
+    streaming: bool
+    key_id: str | None
+    byok: bool
+    tenant: str | None = None
+    workspace: str | None = None
+    user: str | None = None
+    tier: str | None = None
+    feature: str | None = None
+    task: str | None = None
+    session: str | None = None
+    tags: Raw = Raw(b"\xc0")
+    units: dict[str, int] | None = None
+    route: str | None = None
+    fallback_from: str | None = None
+    retries: int = 0
+
+
+class RowTail(msgspec.Struct, array_like=True, gc=False):
+    """`farebox.core.events.Tail`, likewise."""
+
+    finished_at_us: int
+    first_byte_us: int | None
+    status: int | None
+    state: str
+    error: str | None = None
+    model_billed: str | None = None
+    service_tier: str | None = None
+    usage: dict[str, int] = {}
+    usage_raw: bytes = b""
+    cost: int | None = None
+    cost_by_meter: Raw = Raw(b"\x80")
+    rates: Raw = Raw(b"\x80")
+    cost_source: str = "unpriced"
+    price_id: str | None = None
+    price_from: str | None = None
+    parts: tuple[Part, ...] = ()
+    reported_cost: int | None = None
+    object_id: str | None = None
+    limits: Raw = Raw(b"\x90")
+    saved: int | None = None
+    outcome: str | None = None
+    marks: tuple[str, ...] = ()
+    qualifiers: dict[str, str | bool] = {}
+
+
+class Row(msgspec.Struct, array_like=True, gc=False):
+    """A finished or refused record, or a correction (which adds its kind and the event it corrects)."""
+
+    record: int
+    head: RowHead
+    tail: RowTail
+    refused_count: int = 1
+    kind: str = "charge"
+    corrects: str | None = None
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """A record that passed its checksum and yet makes no event. It is kept, and reported, never dropped."""
+
+    record: bytes
+    reason: str
+
+
+_rows = msgspec.msgpack.Decoder(list[Row])
+_row = msgspec.msgpack.Decoder(Row)
+_to_json = msgspec.json.Encoder().encode
+_from_msgpack = msgspec.msgpack.Decoder().decode
+_cache: dict[bytes, bytes | None] = {}
+
+HEAD_TEXTS: Final = (
+    "id", "call_id", "provider", "operation", "endpoint", "model_requested", "key_id", "tenant", "workspace", "user",
+    "tier", "feature", "task", "session", "route", "fallback_from",
+)  # fmt: skip
+TAIL_TEXTS: Final = (
+    "state", "error", "model_billed", "service_tier", "cost_source", "price_id", "price_from", "object_id", "outcome",
+)  # fmt: skip
+RARE: Final = ("parts", "marks", "qualifiers")
+"""Fields of a tail that are empty in nearly every record."""
+
+
+def decode(records: Sequence[bytes]) -> tuple[list[Row], list[Reject]]:
+    """Rows of finished and refused records; those that cannot be read come back as rejects."""
+    if not records:
+        return [], []
+    with _gc_paused():
+        try:
+            return _rows.decode(b"\xdd" + len(records).to_bytes(4, "big") + b"".join(records)), []
+        except msgspec.DecodeError:
+            return _decode_each(records)
+
+
+def build(rows: Sequence[Row]) -> tuple[pa.Table, pa.Table]:
+    """(events, usage_raw) as tables; raises LedgerError where a value is out of all bounds."""
+    with _gc_paused():
+        heads = list(map(attrgetter("head"), rows))
+        tails = list(map(attrgetter("tail"), rows))
+        columns: dict[str, pa.Array] = {}
+        for name in HEAD_TEXTS:
+            columns[name] = pa.array(map(attrgetter(name), heads), pa.string(), size=len(rows))
+        for name in TAIL_TEXTS:
+            columns[name] = pa.array(map(attrgetter(name), tails), pa.string(), size=len(rows))
+        for name in RARE:
+            columns[name] = _rare_column(list(map(attrgetter(name), tails)))
+        columns["units"] = _rare_column([head.units for head in heads])
+        columns["tags"] = _repeated_column([bytes(head.tags) for head in heads])
+        columns["rates"] = _repeated_column([bytes(tail.rates) for tail in tails])
+        columns["limits"] = _repeated_column([bytes(tail.limits) for tail in tails])
+        costs = [_json_text(bytes(tail.cost_by_meter)) for tail in tails]
+        columns["cost_by_meter"] = pa.array(costs, pa.binary()).view(pa.string())
+        columns.update(_numbers(rows, heads, tails))
+        columns.update(_usage_columns([tail.usage for tail in tails]))
+    return pa.table(columns), _usage_raw_table(heads, tails)
+
+
+def build_bounded(rows: Sequence[Row], raw: Callable[[Row], bytes]) -> tuple[pa.Table, pa.Table, list[Reject]]:
+    """`build`, with rows that cannot be kept taken out and returned as rejects (their record by `raw`)."""
+    try:
+        return (*build(rows), [])
+    except (LedgerError, pa.ArrowException, OverflowError, UnicodeError):
+        good, rejects = [], []
+        for row in rows:
+            try:
+                build([row])
+                good.append(row)
+            except (LedgerError, pa.ArrowException, OverflowError, UnicodeError) as error:
+                rejects.append(Reject(raw(row), str(error)))
+        return (*build(good), rejects)
+
+
+def encode_row(row: Row) -> bytes:
+    return msgspec.msgpack.encode(row)
+
+
+def _decode_each(records: Sequence[bytes]) -> tuple[list[Row], list[Reject]]:
+    rows, rejects = [], []
+    for record in records:
+        try:
+            rows.append(_row.decode(record))
+        except msgspec.DecodeError as error:
+            rejects.append(Reject(record, str(error)))
+    return rows, rejects
+
+
+def _numbers(rows: Sequence[Row], heads: list[RowHead], tails: list[RowTail]) -> dict[str, pa.Array]:
+    return {
+        "attempt": _integers([head.attempt for head in heads], COUNT_MAX),
+        "retries": _integers([head.retries for head in heads], COUNT_MAX),
+        "started_at": _times([head.started_at_us for head in heads]),
+        "finished_at": _times([tail.finished_at_us for tail in tails]),
+        "first_byte_us": _integers([tail.first_byte_us for tail in tails], COUNT_MAX),
+        "streaming": pa.array([head.streaming for head in heads], pa.bool_()),
+        "byok": pa.array([head.byok for head in heads], pa.bool_()),
+        "status": _integers([tail.status for tail in tails], 999),
+        "cost": _integers([tail.cost for tail in tails], COST_MAX),
+        "reported_cost": _integers([tail.reported_cost for tail in tails], COST_MAX),
+        "saved": _integers([tail.saved for tail in tails], COST_MAX),
+        "refused_count": _integers([row.refused_count for row in rows], COUNT_MAX),
+        "kind": pa.array([row.kind for row in rows], pa.string()),
+        "corrects": pa.array([row.corrects for row in rows], pa.string()),
+    }
+
+
+def _integers(values: Sequence[int | None], largest: int) -> pa.Array:
+    present = [value for value in values if value is not None]
+    if present and (max(present) > largest or min(present) < -largest):
+        raise LedgerError(f"{max(present, key=abs)} is beyond {largest}: such a record cannot be right")
+    return pa.array(values, pa.int64())
+
+
+def _times(values: Sequence[int]) -> pa.Array:
+    if values and not 0 <= min(values) <= max(values) < TIME_MAX_US:
+        raise LedgerError("a time is before 1970 or after 2099: such a record cannot be right")
+    return pa.array(values, pa.int64()).view(pa.timestamp("us"))
+
+
+def _usage_columns(usages: list[dict[str, int]]) -> dict[str, pa.Array]:
+    """A column for each meter that occurs; names that are no meter are kept in `usage_other`."""
+    names: set[str] = set().union(*usages) if usages else set()
+    columns = {name: _integers([usage.get(name, 0) for usage in usages], COUNT_MAX) for name in names & BY_NAME.keys()}
+    other = names - BY_NAME.keys()
+    if other:
+        rest = [{name: count for name, count in usage.items() if name in other} for usage in usages]
+        columns["usage_other"] = pa.array([_to_json(part).decode() if part else None for part in rest], pa.string())
+    return columns
+
+
+def _usage_raw_table(heads: list[RowHead], tails: list[RowTail]) -> pa.Table:
+    kept = [index for index, tail in enumerate(tails) if tail.usage_raw]
+    return pa.table(
+        {
+            "id": pa.array([heads[index].id for index in kept], pa.string()),
+            "started_at": _times([heads[index].started_at_us for index in kept]),
+            "usage_raw": pa.array([tails[index].usage_raw for index in kept], pa.binary()),
+        }
+    )
+
+
+def _rare_column(values: Sequence[object]) -> pa.Array:
+    """JSON text of what is there, NULL for None and what is empty."""
+    if not any(values):
+        return pa.nulls(len(values), pa.string())
+    return pa.array([_to_json(value) if value else None for value in values], pa.binary()).view(pa.string())
+
+
+def _repeated_column(values: list[bytes]) -> pa.Array:
+    """JSON text of msgpack values of which few are distinct, NULL for nil and for what is empty."""
+    if len(_cache) > _CACHE_MAX:
+        _cache.clear()
+    for value in set(values):
+        if value not in _cache:
+            _cache[value] = _json_text(value)
+    return pa.array([_cache[value] for value in values], pa.binary()).view(pa.string())
+
+
+def _json_text(value: bytes) -> bytes | None:
+    """JSON from msgspec is valid UTF-8, so that the column needs no further check."""
+    if value in _EMPTY:
+        return None
+    return _to_json(_from_msgpack(value))
+
+
+@contextmanager
+def _gc_paused() -> Iterator[None]:
+    """Many acyclic objects are made at once: walking them again and again would cost more than they do."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

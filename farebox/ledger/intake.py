@@ -1,0 +1,224 @@
+"""From all journals of a node to batches: what is new in each, which calls ended, whose process is gone.
+
+Exactly once: a batch names the positions up to which it covers the journals, and is kept together with them. What
+is deleted from the disk is only what a kept position has passed.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+
+from farebox.core.events import Head, Tail
+from farebox.ledger import records as shapes
+from farebox.ledger.batches import Batch
+from farebox.ledger.columns import build_bounded, decode, encode_row
+from farebox.ledger.journal import is_alive
+from farebox.ledger.reader import Fault, JournalReader, Position
+from farebox.ledger.segments import SLOTS_NAME, segment_numbers, segment_path
+from farebox.ledger.slots import read_slot
+
+Estimate = Callable[[Head, int, int], Tail]
+"""(head, input tokens, output tokens) -> how an interrupted attempt is booked."""
+CHUNK: Final = 2000
+"""Records decoded and turned into columns at once: small enough to stay in the processor's cache."""
+_UUID_TEXT: Final = b"\xd9\x24"
+_HEAD = msgspec.msgpack.Decoder(tuple[int, Head])
+_VOIDED = msgspec.msgpack.Decoder(tuple[int, str])
+
+
+class _First(msgspec.Struct, array_like=True):
+    id: str
+
+
+_KEYED = msgspec.msgpack.Decoder(tuple[int, _First])
+_KEYED_WITH_TAIL = msgspec.msgpack.Decoder(tuple[int, _First, msgspec.Raw])
+
+
+class _Journal:
+    """One incarnation: its reader, and the started records that have no end yet."""
+
+    def __init__(self, directory: Path, position: Position | None) -> None:
+        self.directory = directory
+        self.name = directory.name
+        self.reader = JournalReader(directory, position)
+        self.open: dict[bytes, bytes] = {}
+        self.kept: set[bytes] = set()
+        """Open calls that the ledger already knows."""
+        self.ended = False
+
+
+class Intake:
+    """Reads the journals below `directory`. One thread at a time.
+
+    `load` with what the ledger holds; then `collect` a batch, keep it, and tell `kept`; or `load` again where keeping
+    it failed. Batches may be collected ahead, but are kept in order."""
+
+    def __init__(self, directory: Path, estimate: Estimate, now_us: Callable[[], int], batch_max: int = 50_000) -> None:
+        self.directory = directory
+        self.faults: list[tuple[str, Fault]] = []
+        self.caught_up_at = time.monotonic()
+        self._estimate = estimate
+        self._now_us = now_us
+        self._records_max = max(1, 2 * batch_max)
+        self._journals: dict[str, _Journal] = {}
+        self._forget: list[str] = []
+
+    def load(self, positions: Mapping[str, Position], open_calls: Iterable[tuple[str, bytes, bytes]]) -> None:
+        """Start over from what the ledger has kept."""
+        there = self._incarnations()
+        self._journals = {name: _Journal(self.directory / name, positions.get(name)) for name in there}
+        self._forget = [name for name in positions if name not in self._journals]
+        for incarnation, key, record in open_calls:
+            journal = self._journals.get(incarnation)
+            if journal is None:  # its directory was removed by hand: its open calls still end
+                journal = self._journals[incarnation] = _Journal(
+                    self.directory / incarnation, positions.get(incarnation)
+                )
+                self._forget = [name for name in self._forget if name != incarnation]
+            journal.open[bytes(key)] = bytes(record)
+            journal.kept.add(bytes(key))
+
+    def collect(self) -> Batch:
+        """The next batch; `more` where the journals hold further records already."""
+        batch = Batch(forget=self._forget)
+        self._forget = []
+        for name in self._incarnations():
+            if name not in self._journals:
+                self._journals[name] = _Journal(self.directory / name, None)
+        tables: list[tuple[pa.Table, pa.Table]] = []
+        for journal in self._journals.values():
+            room = self._records_max - batch.records
+            if room <= 0:
+                batch.more = True
+                break
+            if not journal.ended:
+                self._read(journal, room, batch, tables)
+        if tables:
+            batch.events = pa.concat_tables([events for events, _ in tables], promote_options="default")
+            batch.usage_raw = pa.concat_tables([raw for _, raw in tables])
+        if not batch.more:
+            self.caught_up_at = time.monotonic()
+        return batch
+
+    def kept(self, batch: Batch) -> None:
+        """The batch is in the ledger: remove what it covers from the disk."""
+        for name, position in batch.positions.items():
+            directory = self.directory / name
+            for number in segment_numbers(directory):
+                if number < position.segment:
+                    segment_path(directory, number).unlink(missing_ok=True)
+            journal = self._journals.get(name)
+            if journal is not None and journal.ended and journal.reader.position == position:
+                shutil.rmtree(directory, ignore_errors=True)
+                if not directory.exists():
+                    del self._journals[name]
+                    self._forget.append(name)
+
+    def unread_bytes(self) -> int:
+        return sum(journal.reader.unread_bytes() for journal in list(self._journals.values()))
+
+    @property
+    def open_calls(self) -> int:
+        return sum(len(journal.open) for journal in list(self._journals.values()))
+
+    def _incarnations(self) -> list[str]:
+        if not self.directory.is_dir():
+            return []
+        return sorted(path.name for path in self.directory.iterdir() if path.is_dir() and path.name[0] != ".")
+
+    def _read(self, journal: _Journal, room: int, batch: Batch, tables: list[tuple[pa.Table, pa.Table]]) -> None:
+        alive = is_alive(journal.directory)  # asked before reading: who is gone by now has written all it ever will
+        before = journal.reader.position
+        found = journal.reader.read(room, alive=alive)
+        batch.records += len(found.records)
+        ends = _pair(journal, found.records, batch)
+        for fault in found.faults:
+            self.faults.append((journal.name, fault))
+            detail = f"segment {fault.segment}, {fault.size} bytes at {fault.offset}"
+            batch.rejects.append((journal.name, fault.kind, detail, None))
+        if found.ended:
+            ends += self._interrupted(journal, batch)
+            journal.ended = True
+        if len(found.records) >= room:
+            batch.more = True
+        _columns(journal.name, ends, batch, tables)
+        batch.opened += [(journal.name, key, journal.open[key]) for key in journal.open.keys() - journal.kept]
+        journal.kept = set(journal.open) if found.records or found.ended else journal.kept
+        if found.position != before or found.ended:
+            batch.positions[journal.name] = found.position
+
+    def _interrupted(self, journal: _Journal, batch: Batch) -> list[bytes]:
+        """Finished records for the calls that a process left open when it went, estimated from its slots."""
+        ends = []
+        for key, record in journal.open.items():
+            if key in journal.kept:
+                batch.closed.append((journal.name, key))
+            try:
+                _, head = _HEAD.decode(record)
+            except msgspec.DecodeError as error:
+                batch.rejects.append((journal.name, "unreadable", str(error), record))
+                continue
+            slot = read_slot(journal.directory / SLOTS_NAME, head.slot, head.id)
+            if slot is not None and not slot.sent:
+                continue  # nothing had left for the provider: there is nothing to book
+            tokens = (slot.input_tokens, slot.output_tokens) if slot else (0, 0)
+            tail = self._estimate(head, tokens[0] or head.input_estimate, tokens[1])
+            tail = msgspec.structs.replace(tail, finished_at_us=max(self._now_us(), head.started_at_us))
+            ends.append(shapes.finished(shapes.encode_head(head), tail))
+        journal.open.clear()
+        journal.kept.clear()
+        return ends
+
+
+def _pair(journal: _Journal, records: list[bytes], batch: Batch) -> list[bytes]:
+    """Match ends with starts. -> the records that become events."""
+    opened, kept, ends = journal.open, journal.kept, []
+    for record in records:
+        kind = record[1] if len(record) > 1 else 0
+        if kind == shapes.FINISHED:
+            key = record[7:43] if record[5:7] == _UUID_TEXT else _key(record)
+            ends.append(record)
+            if opened.pop(key, None) is not None and key in kept:
+                batch.closed.append((journal.name, key))
+                kept.discard(key)
+        elif kind == shapes.STARTED:
+            key = record[7:43] if record[5:7] == _UUID_TEXT else _key(record)
+            opened[key] = record
+        elif kind == shapes.VOIDED:
+            key = _voided_key(record)
+            if opened.pop(key, None) is not None and key in kept:
+                batch.closed.append((journal.name, key))
+                kept.discard(key)
+        else:
+            ends.append(record)
+    return ends
+
+
+def _key(record: bytes) -> bytes:
+    """The id inside a started or finished record, where it is no UUID."""
+    try:
+        decoder = _KEYED if record[1] == shapes.STARTED else _KEYED_WITH_TAIL
+        return decoder.decode(record)[1].id.encode()
+    except msgspec.DecodeError:
+        return b""
+
+
+def _voided_key(record: bytes) -> bytes:
+    try:
+        return _VOIDED.decode(record)[1].encode()
+    except msgspec.DecodeError:
+        return b""
+
+
+def _columns(name: str, ends: list[bytes], batch: Batch, tables: list[tuple[pa.Table, pa.Table]]) -> None:
+    for start in range(0, len(ends), CHUNK):
+        rows, unreadable = decode(ends[start : start + CHUNK])
+        events, usage_raw, unusable = build_bounded(rows, encode_row)
+        tables.append((events, usage_raw))
+        for reject in (*unreadable, *unusable):
+            batch.rejects.append((name, "unreadable", reject.reason, reject.record))

@@ -1,0 +1,172 @@
+"""Roll-ups: sums that spare a question the events behind it.
+
+They cover the batches up to a watermark (`state.rolled_batch`), moved in the same transaction as the sums; what is
+newer is read from the events. So they may lag, be rebuilt or fail without any answer changing, and ingest does not
+wait for them.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from farebox.ledger.stores.duckdb.schema import COUNTS, FLAGS, METER_NAMES, ROLLUPS, Rollup
+from farebox.ledger.stores.duckdb.store import Cursor, Store, one
+
+BATCH_EVENTS_MAX: Final = 1_000_000
+"""Events rolled up in one transaction: bounds its memory."""
+
+COUNT_SQL: Final[dict[str, str]] = {
+    "charges": "CASE WHEN kind = 'charge' THEN refused_count ELSE 0 END",
+    "firsts": "CASE WHEN kind = 'charge' AND attempt = 1 THEN 1 ELSE 0 END",
+    "retried": "CASE WHEN kind = 'charge' AND (attempt > 1 OR retries > 0) THEN 1 ELSE 0 END",
+    "priced": "CASE WHEN cost IS NOT NULL AND state <> 'refused' THEN 1 ELSE 0 END",
+    "unpriced": "unpriced",
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    **{name: f'"{name}"' for name in METER_NAMES},
+}
+"""What one event adds to each of COUNTS."""
+
+
+def pending(store: Store) -> tuple[int, int, int]:
+    """(rolled batch, newest batch, events that are not in the roll-ups yet)."""
+    with store.reading() as cursor:
+        rolled, newest = _watermark(cursor)
+        row = one(cursor, "SELECT count(*) FROM events WHERE batch > ?", [rolled])
+        return rolled, newest, int(row[0])
+
+
+def roll_up(store: Store) -> int:
+    """Take the oldest batches that are not rolled up yet into the roll-ups. -> events taken, 0 where none wait."""
+    with store.writing() as cursor:
+        rolled, _ = _watermark(cursor)
+        upto = _upto(cursor, rolled)
+        if upto is None:
+            return 0
+        taken = 0
+        for rollup in ROLLUPS:
+            cursor.execute(_insert(rollup, store.promoted_tags), {"after": rolled, "upto": upto})
+        row = one(cursor, "SELECT count(*) FROM events WHERE batch > ? AND batch <= ?", [rolled, upto])
+        taken = int(row[0])
+        cursor.execute("UPDATE state SET rolled_batch = ?", [upto])
+    return taken
+
+
+def compact(store: Store, rollup: Rollup, since: datetime, until: datetime) -> int:
+    """Merge the rows of one combination and period into one, for periods from `since` until before `until`.
+    -> rows spared. Sums stay as they are."""
+    with store.writing() as cursor:
+        span = {"since": since, "until": until}
+        before = _rows(cursor, rollup, span)
+        cursor.execute(f"CREATE TEMP TABLE merged AS {_merge(rollup)}", span)
+        cursor.execute(f"DELETE FROM {rollup.table} WHERE starts_at >= $since AND starts_at < $until", span)
+        cursor.execute(f"INSERT INTO {rollup.table} BY NAME SELECT * FROM merged")
+        after = _rows(cursor, rollup, span)
+        cursor.execute("DROP TABLE merged")
+    return before - after
+
+
+def crowded(store: Store, rollup: Rollup, rows_min: int) -> list[datetime]:
+    """Recent periods that have at least `rows_min` rows and would shrink to less than half; oldest first."""
+    dims = ", ".join(f'"{name}"' for name in rollup.dims)
+    with store.reading() as cursor:
+        recent = one(cursor, f"SELECT max(starts_at) FROM {rollup.table}")
+        if recent[0] is None:
+            return []
+        rows = cursor.execute(
+            f"SELECT starts_at FROM (SELECT starts_at, count(*) AS n FROM {rollup.table} WHERE starts_at >= ? "
+            f"GROUP BY starts_at, {dims}) GROUP BY starts_at HAVING sum(n) >= ? AND sum(n) > 2 * count(*) "
+            "ORDER BY starts_at",
+            [recent[0] - timedelta(days=3), rows_min],
+        ).fetchall()
+    return [at for (at,) in rows]
+
+
+def rebuild(store: Store) -> None:
+    """Empty the roll-ups and start them over from the events. Only for a ledger that still has all its events."""
+    with store.writing() as cursor:
+        for rollup in ROLLUPS:
+            cursor.execute(f"DELETE FROM {rollup.table}")
+        cursor.execute("UPDATE state SET rolled_batch = 0")
+    while roll_up(store):
+        pass
+
+
+def length(rollup: Rollup) -> timedelta:
+    return timedelta(hours=1) if rollup.period == "hour" else timedelta(days=1)
+
+
+def dim_sql(name: str, promoted: tuple[str, ...]) -> str:
+    """A dimension of a roll-up as an expression over the events. Of the tags only promoted ones are kept."""
+    if name != "tags":
+        return f'"{name}"'
+    if not promoted:
+        return "NULL::VARCHAR"
+    pairs = ", ".join(f"{text(tag)}, json_extract(tags, {text(pointer(tag))})" for tag in promoted)
+    return f"CASE WHEN tags IS NULL THEN NULL ELSE json_object({pairs})::VARCHAR END"
+
+
+def pointer(tag: str) -> str:
+    """The JSON pointer of a tag (RFC 6901)."""
+    return "/" + tag.replace("~", "~0").replace("/", "~1")
+
+
+def text(value: str) -> str:
+    """A string literal of SQL, for the few places where DuckDB takes no parameter."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def flag_or_text(name: str) -> str:
+    """A group as text, the way filters are written: booleans as 'true' and 'false'."""
+    return f'CAST("{name}" AS VARCHAR)' if name in (*FLAGS, "status") else f'"{name}"'
+
+
+def _watermark(cursor: Cursor) -> tuple[int, int]:
+    row = one(cursor, "SELECT rolled_batch, batch FROM state")
+    return int(row[0]), int(row[1])
+
+
+def _upto(cursor: Cursor, rolled: int) -> int | None:
+    """The last batch to take, so that about BATCH_EVENTS_MAX events are taken; None where no event waits."""
+    row = one(
+        cursor,
+        "SELECT coalesce(min(batch) FILTER (total >= ?), max(batch)) FROM (SELECT batch, sum(n) OVER (ORDER BY batch) "
+        "AS total FROM (SELECT batch, count(*) AS n FROM events WHERE batch > ? GROUP BY batch))",
+        [BATCH_EVENTS_MAX, rolled],
+    )
+    return None if row[0] is None else int(row[0])
+
+
+def _insert(rollup: Rollup, promoted: tuple[str, ...]) -> str:
+    dims = ", ".join(f'{dim_sql(name, promoted)} AS "{name}"' for name in rollup.dims)
+    counts = ", ".join(f'sum({sql})::BIGINT AS "{name}"' for name, sql in COUNT_SQL.items())
+    latency = ", histogram(latency_bucket) FILTER (latency_bucket IS NOT NULL) AS latency" if rollup.latency else ""
+    return (
+        f"INSERT INTO {rollup.table} BY NAME SELECT date_trunc('{rollup.period}', started_at) AS starts_at, {dims}, "
+        f"{counts}, sum(cost)::HUGEINT AS cost, max(started_at) FILTER (kind = 'charge') AS last_at{latency} "
+        f"FROM events WHERE batch > $after AND batch <= $upto GROUP BY ALL"
+    )
+
+
+def _merge(rollup: Rollup) -> str:
+    dims = ", ".join(f'"{name}"' for name in rollup.dims)
+    counts = ", ".join(f'sum("{name}")::BIGINT AS "{name}"' for name in COUNTS)
+    plain = (
+        f"SELECT starts_at, {dims}, {counts}, sum(cost)::HUGEINT AS cost, max(last_at) AS last_at FROM {rollup.table} "
+        f"WHERE starts_at >= $since AND starts_at < $until GROUP BY ALL"
+    )
+    if not rollup.latency:
+        return plain
+    same = " AND ".join(f'm."{name}" IS NOT DISTINCT FROM h."{name}"' for name in ("starts_at", *rollup.dims))
+    return (
+        f"WITH entries AS (SELECT starts_at, {dims}, unnest(map_entries(latency), recursive := true) "
+        f"FROM {rollup.table} WHERE starts_at >= $since AND starts_at < $until), "
+        f"buckets AS (SELECT starts_at, {dims}, key, sum(value)::UBIGINT AS n FROM entries GROUP BY ALL), "
+        f"h AS (SELECT starts_at, {dims}, map(list(key ORDER BY key), list(n ORDER BY key)) AS latency FROM buckets "
+        f"GROUP BY ALL), "
+        f"m AS ({plain}) SELECT m.*, h.latency FROM m LEFT JOIN h ON {same}"
+    )
+
+
+def _rows(cursor: Cursor, rollup: Rollup, span: dict[str, datetime]) -> int:
+    row = one(cursor, f"SELECT count(*) FROM {rollup.table} WHERE starts_at >= $since AND starts_at < $until", span)
+    return int(row[0])

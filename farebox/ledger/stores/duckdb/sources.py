@@ -1,0 +1,188 @@
+"""Where a question's rows come from: the smallest roll-up that can answer it, and events for what that leaves over.
+
+A roll-up is used for the whole periods inside the asked time; the edges, and what is newer than the roll-ups'
+watermark, are read from the events. So every answer is exact, and the same whichever way it came.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from farebox.core.events import DIMENSIONS
+from farebox.core.queries import PERIODS, UsageQuery, group
+from farebox.ledger.stores.duckdb.rollups import COUNT_SQL, dim_sql, length
+from farebox.ledger.stores.duckdb.schema import COUNTS, ROLLUPS, Rollup
+from farebox.ledger.stores.duckdb.writing import stamp
+
+NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "users": ("tenant", "user"),
+    "tenants": ("tenant",),
+    "sessions": ("tenant", "session"),
+    "cost_per_session": ("tenant", "session"),
+}
+"""Dimensions that a measure counts, beside those it is grouped by."""
+LATENCY: Final = ("p50_latency_ms", "p95_latency_ms")
+ALWAYS: Final = ("state", "cost_source", "byok")
+_HOUR: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the plan depends on beside the question."""
+
+    rolled_batch: int
+    tags_since: dict[str, datetime]
+    """Promoted tags, and from when on the roll-ups carry them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A stretch of one table. `rollup` None: the events, all of them or those of batches after `after_batch`."""
+
+    rollup: Rollup | None
+    since: datetime | None
+    until: datetime | None
+    after_batch: int | None = None
+
+
+def dims_of(query: UsageQuery) -> frozenset[str]:
+    """Columns that the answer needs: groups, filters, what measures count. All tags are the one column `tags`."""
+    needed = set(ALWAYS)
+    for name in (*query.group_by, *query.where):
+        bare, is_tag = group(name)
+        if is_tag:
+            needed.add("tags")
+        elif bare not in PERIODS:
+            needed.add(bare)
+    for measure in query.measures:
+        needed.update(NEEDS.get(measure, ()))
+    if needed & {"workspace", "user", "task", "session"}:
+        needed.add("tenant")
+    return frozenset(needed)
+
+
+def tags_of(query: UsageQuery) -> frozenset[str]:
+    return frozenset(bare for bare, is_tag in map(group, (*query.group_by, *query.where)) if is_tag)
+
+
+def periods_of(query: UsageQuery) -> frozenset[str]:
+    return frozenset(name for name in (*query.group_by, *query.where) if name in PERIODS)
+
+
+def plan(query: UsageQuery, known: Known, sizes: dict[str, int]) -> list[Scan]:
+    """The scans whose rows together are exactly the events asked for. `sizes` are the roll-ups' row counts."""
+    since = None if query.since_us is None else stamp(query.since_us)
+    until = None if query.until_us is None else stamp(query.until_us)
+    everything = [Scan(None, since, until)]
+    if query.as_of_us is not None:
+        return everything
+    fitting = [rollup for rollup in ROLLUPS if _fits(rollup, query, known, since)]
+    for rollup in sorted(fitting, key=lambda rollup: sizes[rollup.table]):
+        first = None if since is None else _ceil(since, length(rollup))
+        last = None if until is None else _floor(until, length(rollup))
+        if first is not None and last is not None and first >= last:
+            continue
+        return [
+            Scan(rollup, first, last),
+            Scan(None, first, last, known.rolled_batch),
+            *_edges(since, first, last, until),
+        ]
+    return everything
+
+
+def scan_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[str, object]]:
+    """Rows of `dims`, COUNTS, cost, starts_at and last_at. Parameters are named after the scan's number."""
+    names = ", ".join(f'"{name}"' for name in dims)
+    if scan.rollup is not None:
+        counts = ", ".join(f'"{name}"' for name in COUNTS)
+        where, parameters = _span(scan, "starts_at", number)
+        return f"SELECT {names}, {counts}, cost, starts_at, last_at FROM {scan.rollup.table}{where}", parameters
+    counts = ", ".join(f'{sql} AS "{name}"' for name, sql in COUNT_SQL.items())
+    where, parameters = _span(scan, "started_at", number)
+    last = "CASE WHEN kind = 'charge' THEN started_at END"
+    sql = f"SELECT {names}, {counts}, cost::HUGEINT AS cost, started_at AS starts_at, {last} AS last_at FROM events{where}"
+    return sql, parameters
+
+
+def latency_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[str, object]]:
+    """Rows of `dims`, starts_at, latency bucket and how often."""
+    names = ", ".join(f'"{name}"' for name in dims)
+    if scan.rollup is not None:
+        where, parameters = _span(scan, "starts_at", number)
+        entries = f"unnest(map_entries(latency), recursive := true) FROM {scan.rollup.table}{where}"
+        return (
+            f"SELECT {names}, starts_at, key AS bucket, value AS n FROM (SELECT {names}, starts_at, {entries})",
+            parameters,
+        )
+    where, parameters = _span(scan, "started_at", number)
+    where = f"{where} AND" if where else " WHERE"
+    rows = f"started_at AS starts_at, latency_bucket AS bucket, 1::UBIGINT AS n FROM events{where}"
+    return f"SELECT {names}, {rows} latency_bucket IS NOT NULL", parameters
+
+
+def as_of_sql(as_of_us: int | None, sql: str) -> tuple[str, dict[str, object]]:
+    """Narrow a scan of the events to what had been booked by a moment."""
+    if as_of_us is None:
+        return sql, {}
+    return f"{sql}{' AND' if ' WHERE ' in sql else ' WHERE'} ingested_at <= $as_of", {"as_of": stamp(as_of_us)}
+
+
+def promoted_tags_sql(promoted: tuple[str, ...]) -> str:
+    return dim_sql("tags", promoted)
+
+
+def _fits(rollup: Rollup, query: UsageQuery, known: Known, since: datetime | None) -> bool:
+    if not dims_of(query) <= set(rollup.dims) or (set(query.measures) & set(LATENCY) and not rollup.latency):
+        return False
+    for tag in tags_of(query):
+        carried = known.tags_since.get(tag)
+        if carried is None or (carried.year > 1970 and (since is None or since < carried)):
+            return False
+    periods = periods_of(query)
+    if rollup.period == "hour":
+        return not periods or _whole_hours(ZoneInfo(query.time_zone))
+    return not periods or ("hour" not in periods and query.time_zone in ("UTC", "Etc/UTC"))
+
+
+def _whole_hours(zone: tzinfo) -> bool:
+    """Whether the zone has been whole hours off UTC through all the years that a ledger can hold. Twice a month is
+    often enough to meet every change that lasted."""
+    moments = (datetime(2020 + n // 24, 1 + n // 2 % 12, 1 + 14 * (n % 2), tzinfo=UTC) for n in range(24 * 25))
+    offsets = {moment.astimezone(zone).utcoffset() for moment in moments}
+    return all(offset is not None and offset % _HOUR == timedelta(0) for offset in offsets)
+
+
+def _edges(since: datetime | None, first: datetime | None, last: datetime | None, until: datetime | None) -> list[Scan]:
+    edges = []
+    if since is not None and first is not None and since < first:
+        edges.append(Scan(None, since, first))
+    if until is not None and last is not None and last < until:
+        edges.append(Scan(None, last, until))
+    return edges
+
+
+def _span(scan: Scan, column: str, number: int) -> tuple[str, dict[str, object]]:
+    terms: list[str] = []
+    parameters: dict[str, object] = {}
+    for name, operator, value in (("since", ">=", scan.since), ("until", "<", scan.until)):
+        if value is not None:
+            terms.append(f"{column} {operator} ${name}{number}")
+            parameters[f"{name}{number}"] = value
+    if scan.after_batch is not None:
+        terms.append(f"batch > $after{number}")
+        parameters[f"after{number}"] = scan.after_batch
+    return (" WHERE " + " AND ".join(terms) if terms else ""), parameters
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    return moment - (moment - datetime(1970, 1, 1)) % step
+
+
+def _ceil(moment: datetime, step: timedelta) -> datetime:
+    return _floor(moment + step - timedelta(microseconds=1), step)
+
+
+assert set(ALWAYS) <= set(ROLLUPS[0].dims)
+assert "tenant" in DIMENSIONS

@@ -1,0 +1,155 @@
+"""The database file: opened by one process, bounded in memory and threads, asked with a time limit."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from farebox.errors import LedgerError, LedgerLocked, QueryError
+from farebox.ledger.stores.duckdb import schema
+
+GIB: Final = 1024**3
+WAL_BYTES_MAX: Final = 128 * 1024 * 1024
+"""The write-ahead log is folded into the file beyond this size: it bounds what a start after a crash has to replay."""
+Cursor = duckdb.DuckDBPyConnection
+
+
+class Store:
+    """A ledger in DuckDB. Any thread may read; writing is for one thread at a time (`writing` sees to it)."""
+
+    def __init__(self, connection: Cursor, path: Path, query_timeout_s: float, promoted_tags: tuple[str, ...]) -> None:
+        self.path = path
+        self.promoted_tags = promoted_tags
+        self._connection = connection
+        self._query_timeout_s = query_timeout_s
+        self._write_lock = threading.Lock()
+
+    @contextmanager
+    def reading(self, timeout_s: float | None = None) -> Iterator[Cursor]:
+        """A cursor inside one read transaction, interrupted after the time limit (`query_timeout_s` unless given).
+        Raises QueryError where it was, and LedgerError for what else fails."""
+        limit = self._query_timeout_s if timeout_s is None else timeout_s
+        cursor = self._connection.cursor()
+        timer = threading.Timer(limit, cursor.interrupt)
+        timer.daemon = True
+        try:
+            timer.start()
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            yield cursor
+        except duckdb.InterruptException:
+            raise QueryError(
+                f"the question took longer than ledger.query_timeout_s = {limit:g} s: ask for a shorter time or "
+                "fewer groups, or raise the setting"
+            ) from None
+        except duckdb.OutOfMemoryException as error:
+            raise QueryError(f"the question needs more than ledger.memory_bytes: ask for less ({error})") from error
+        except duckdb.Error as error:
+            raise LedgerError(f"the ledger {self.path} cannot answer: {error}") from error
+        finally:
+            timer.cancel()
+            cursor.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[Cursor]:
+        """A cursor inside one write transaction: committed at the end, rolled back whatever goes wrong."""
+        with self._write_lock:
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute("BEGIN TRANSACTION")
+                yield cursor
+                cursor.execute("COMMIT")
+            except duckdb.Error as error:
+                raise LedgerError(f"the ledger {self.path} cannot be written: {error}") from error
+            finally:
+                cursor.close()  # an open transaction is rolled back with it
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file. Harmless to skip."""
+        with self._write_lock:
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute("CHECKPOINT")
+            except duckdb.Error as error:
+                raise LedgerError(f"the ledger {self.path} cannot be checkpointed: {error}") from error
+            finally:
+                cursor.close()
+
+    def bytes_on_disk(self) -> int:
+        total = 0
+        for path in (self.path, self.path.with_name(self.path.name + ".wal")):
+            try:
+                total += path.stat().st_size
+            except FileNotFoundError:
+                continue
+        return total
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def one(cursor: Cursor, sql: str, parameters: object = None) -> tuple[Any, ...]:
+    """The one row of an answer. Reads it to its end, without which DuckDB takes no further statement."""
+    (row,) = cursor.execute(sql, parameters).fetchall()
+    return tuple(row)
+
+
+def open_store(
+    path: Path,
+    *,
+    memory_bytes: int = 0,
+    threads: int = 0,
+    query_timeout_s: float = 30.0,
+    promoted_tags: Sequence[str] = (),
+    now_us: int = 0,
+) -> Store:
+    """Open or create. 0 for `memory_bytes` is the smaller of 1 GiB and a quarter of the machine, 0 `threads` one for
+    each core up to four. Raises LedgerLocked where another process has it open."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{(memory_bytes or _default_memory()) // 1024}KiB",
+        "threads": threads or min(4, os.cpu_count() or 1),
+        "temp_directory": str(path.parent / "tmp"),
+        "wal_autocheckpoint": f"{WAL_BYTES_MAX // 1024}KiB",
+        "enable_external_access": True,
+        "autoinstall_known_extensions": False,
+        "preserve_insertion_order": False,
+    }
+    before = os.umask(0o077)
+    try:
+        connection = duckdb.connect(str(path), config=config)
+    except duckdb.IOException as error:
+        if "lock" in str(error).lower():
+            raise LedgerLocked(f"{path} is in use by another process: {error}") from error
+        raise LedgerError(f"{path} cannot be opened: {error}") from error
+    except duckdb.Error as error:
+        raise LedgerError(f"{path} cannot be opened: {error}") from error
+    finally:
+        os.umask(before)
+    connection.execute("SET TimeZone = 'UTC'")
+    schema.migrate(connection)
+    tags = tuple(sorted(set(promoted_tags)))
+    _promote(connection, tags, now_us)
+    return Store(connection, path, query_timeout_s, tags)
+
+
+def _promote(connection: Cursor, tags: tuple[str, ...], now_us: int) -> None:
+    """Note from when on the roll-ups carry each promoted tag: always, in an empty ledger, else from the next day."""
+    since = datetime(1970, 1, 1)
+    if one(connection, "SELECT batch FROM state")[0]:
+        today = datetime.fromtimestamp(now_us / 1_000_000, UTC).replace(tzinfo=None)
+        since = today.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    known = {name for (name,) in connection.execute("SELECT name FROM promoted_tags").fetchall()}
+    for name in known - set(tags):
+        connection.execute("DELETE FROM promoted_tags WHERE name = ?", [name])
+    for name in set(tags) - known:
+        connection.execute("INSERT INTO promoted_tags VALUES (?, ?)", [name, since])
+
+
+def _default_memory() -> int:
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(GIB, machine // 4)

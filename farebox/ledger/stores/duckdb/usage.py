@@ -1,0 +1,273 @@
+"""Usage: sums by any groups, as SQL built here and rows shaped for people and programs."""
+
+import math
+from datetime import datetime
+from typing import Any, Final
+
+from farebox.core.events import iso_us
+from farebox.core.meters import METERS
+from farebox.core.money import divide_half_even, format_usd
+from farebox.core.queries import PERIODS, UsageQuery, check, group
+from farebox.errors import QueryError
+from farebox.ledger.stores.duckdb import sources
+from farebox.ledger.stores.duckdb.rollups import pointer
+from farebox.ledger.stores.duckdb.schema import FLAGS, ROLLUPS
+from farebox.ledger.stores.duckdb.store import Cursor, Store, one
+from farebox.ledger.stores.duckdb.writing import BUCKET_GROWTH
+
+_SPENT: Final = "NOT byok"
+_NOT_REFUSED: Final = "state <> 'refused'"
+_SPEND: Final = (
+    f"CASE WHEN coalesce(sum(priced) FILTER ({_SPENT}), 0) = 0 AND coalesce(sum(unpriced), 0) > 0 THEN NULL "
+    f"ELSE coalesce(sum(cost) FILTER ({_SPENT}), 0) END"
+)
+_DISTINCT: Final = "count(DISTINCT ({names})) FILTER (charges > 0 AND {last} IS NOT NULL AND " + _NOT_REFUSED + ")"
+_SESSION_SPEND: Final = f"coalesce(sum(cost) FILTER ({_SPENT} AND session IS NOT NULL), 0)"
+_SESSIONS: Final = _DISTINCT.format(names="tenant, session", last="session")
+
+MEASURE_SQL: Final[dict[str, str]] = {
+    "calls": f"coalesce(sum(firsts) FILTER ({_NOT_REFUSED}), 0)",
+    "attempts": f"coalesce(sum(charges) FILTER ({_NOT_REFUSED}), 0)",
+    "refused": "coalesce(sum(charges) FILTER (state = 'refused'), 0)",
+    "spend": _SPEND,
+    "spend_estimated": f"coalesce(sum(cost) FILTER ({_SPENT} AND cost_source = 'estimated'), 0)",
+    "spend_byok": "coalesce(sum(cost) FILTER (byok), 0)",
+    "tokens": "coalesce(sum(input_tokens + output_tokens), 0)",
+    "input_tokens": "coalesce(sum(input_tokens), 0)",
+    "output_tokens": "coalesce(sum(output_tokens), 0)",
+    "errors": "coalesce(sum(charges) FILTER (state IN ('upstream_error', 'timeout', 'interrupted')), 0)",
+    "retries": f"coalesce(sum(retried) FILTER ({_NOT_REFUSED}), 0)",
+    "calls_unpriced": "coalesce(sum(unpriced), 0)",
+    "users": _DISTINCT.format(names='tenant, "user"', last='"user"'),
+    "tenants": _DISTINCT.format(names="tenant", last="tenant"),
+    "sessions": _SESSIONS,
+    "last_at": "max(last_at)",
+    **{meter.name: f'coalesce(sum("{meter.name}"), 0)' for meter in METERS},
+}
+"""Measures as sums over rows of `sources`. The rest follow from these: see ORDER_SQL and `_shaped`."""
+FROM_OTHERS: Final[dict[str, dict[str, str]]] = {
+    "avg_cost": {"_spend": _SPEND, "_calls": MEASURE_SQL["calls"]},
+    "cost_per_session": {"_session_spend": _SESSION_SPEND, "_sessions": _SESSIONS},
+}
+ORDER_SQL: Final = {
+    "avg_cost": "_spend::DOUBLE / nullif(_calls, 0)",
+    "cost_per_session": "_session_spend::DOUBLE / nullif(_sessions, 0)",
+}
+MONEY: Final = ("spend", "spend_estimated", "spend_byok")
+_QUANTILES: Final = {"p50_latency_ms": 50, "p95_latency_ms": 95}
+
+
+def usage(store: Store, query: UsageQuery, *, from_events: bool = False) -> dict[str, object]:
+    """{"columns", "rows", "meta"}. Money is decimal text, None where nothing of it is priced; counts are whole numbers.
+    `from_events` leaves the roll-ups aside. Raises QueryError."""
+    check(query)
+    if query.order and query.order.removeprefix("-") not in (*query.measures, *query.group_by):
+        raise QueryError(f"order {query.order!r} is neither a measure nor a group of this question")
+    groups = group_names(query)
+    with store.reading() as cursor:
+        known = _known(cursor)
+        scans = sources.plan(query, known, _sizes(cursor))
+        if from_events:
+            scans = [sources.Scan(None, *_bounds(query))]
+        sql, parameters = build(query, groups, scans)
+        answer = cursor.execute(sql, parameters)
+        names = [column[0] for column in answer.description or []]
+        rows = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+        dropped = one(cursor, "SELECT dropped_before FROM state")[0]
+    shaped = [_shaped(row, groups, query) for row in rows]
+    used = sorted({scan.rollup.table if scan.rollup else "events" for scan in scans})
+    meta = {"sources": used, "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
+    return {"columns": [*groups, *query.measures], "rows": shaped, "meta": meta}
+
+
+def group_names(query: UsageQuery) -> tuple[str, ...]:
+    """The groups, with the tenant before those that are only one within their tenant: (acme, u_77) and
+    (globex, u_77) are two users."""
+    scoped = {"workspace", "user", "task", "session"} & set(query.group_by)
+    if scoped and "tenant" not in query.group_by:
+        return ("tenant", *query.group_by)
+    return tuple(dict.fromkeys(query.group_by))
+
+
+def build(query: UsageQuery, groups: tuple[str, ...], scans: list[sources.Scan]) -> tuple[str, dict[str, object]]:
+    """The whole question as one statement. Groups come back as g0, g1 …, measures under their names."""
+    dims = sorted(sources.dims_of(query))
+    parameters: dict[str, object] = {"zone": query.time_zone} if sources.periods_of(query) else {}
+    facts = _union(query, scans, dims, parameters, latency=False)
+    keys = [f"{_group_sql(name, parameters)} AS g{index}" for index, name in enumerate(groups)]
+    where = _where_sql(query, parameters)
+    wanted: dict[str, str] = {}
+    for name in query.measures:
+        wanted.update(FROM_OTHERS.get(name) or ({name: MEASURE_SQL[name]} if name in MEASURE_SQL else {}))
+    wanted.setdefault("_charges", "sum(charges)")
+    order = _order(query, groups)
+    order_sql, needed = order
+    if needed == "spend":
+        wanted.setdefault("spend", MEASURE_SQL["spend"])
+    columns = ", ".join([*keys, *(f'{sql} AS "{name}"' for name, sql in wanted.items())])
+    by = f" GROUP BY {', '.join(str(index + 1) for index in range(len(groups)))}" if groups else ""
+    sql = f"WITH facts AS ({facts}), sums AS (SELECT {columns} FROM facts{where}{by})"
+    if not set(query.measures) & set(sources.LATENCY):
+        return f"{sql} SELECT * FROM sums ORDER BY {order_sql} LIMIT {query.limit}", parameters
+    latencies = _union(query, scans, dims, parameters, latency=True)
+    sql += f", lat AS ({latencies}), {_quantile_sql(query, groups, keys, where)}"
+    same = " AND ".join(f"sums.g{index} IS NOT DISTINCT FROM quantiles.g{index}" for index in range(len(groups)))
+    picked = ", ".join(f"quantiles.{name}" for name in _QUANTILES if name in query.measures)
+    return (
+        f"{sql} SELECT sums.*, {picked} FROM sums LEFT JOIN quantiles ON {same or 'true'} "
+        f"ORDER BY {order_sql} LIMIT {query.limit}",
+        parameters,
+    )
+
+
+def latency_ms(bucket: int | None) -> float | None:
+    """The middle of a latency bucket in milliseconds, three significant digits."""
+    if bucket is None:
+        return None
+    value = math.exp((bucket + 0.5) * math.log(BUCKET_GROWTH)) / 1000
+    rounded = float(f"{value:.3g}")
+    return int(rounded) if rounded >= 100 else rounded
+
+
+def _known(cursor: Cursor) -> sources.Known:
+    rolled = one(cursor, "SELECT rolled_batch FROM state")[0]
+    tags = cursor.execute("SELECT name, since FROM promoted_tags").fetchall()
+    return sources.Known(int(rolled), dict(tags))
+
+
+def _sizes(cursor: Cursor) -> dict[str, int]:
+    counts = ", ".join(f"(SELECT count(*) FROM {rollup.table})" for rollup in ROLLUPS)
+    return dict(zip((rollup.table for rollup in ROLLUPS), one(cursor, f"SELECT {counts}"), strict=True))
+
+
+def _bounds(query: UsageQuery) -> tuple[datetime | None, datetime | None]:
+    since, until = query.since_us, query.until_us
+    return (
+        None if since is None else sources.stamp(since),
+        None if until is None else sources.stamp(until),
+    )
+
+
+def _union(
+    query: UsageQuery, scans: list[sources.Scan], dims: list[str], parameters: dict[str, object], *, latency: bool
+) -> str:
+    parts = []
+    for number, scan in enumerate(scans):
+        sql, added = (sources.latency_sql if latency else sources.scan_sql)(scan, dims, number)
+        sql, as_of = sources.as_of_sql(query.as_of_us, sql)
+        parameters.update({**added, **as_of})
+        parts.append(sql)
+    return " UNION ALL ".join(parts)
+
+
+def _group_sql(name: str, parameters: dict[str, object]) -> str:
+    bare, is_tag = group(name)
+    if is_tag:
+        return f"json_extract_string(tags, {_parameter(parameters, pointer(bare))})"
+    return _period_sql(bare) if bare in PERIODS else f'"{bare}"'
+
+
+def _period_sql(period: str) -> str:
+    """The label of a period: 2026-11, 2026-11-16 (a Monday), 2026-11-21, or the hour's first moment in UTC."""
+    local = "timezone($zone, timezone('UTC', starts_at))"
+    if period == "hour":
+        start = f"starts_at - ({local} - date_trunc('hour', {local}))"
+        return f"strftime({start}, '%Y-%m-%dT%H:%M:%SZ')"
+    pattern = "%Y-%m" if period == "month" else "%Y-%m-%d"
+    return f"strftime(date_trunc('{period}', {local}), '{pattern}')"
+
+
+def _where_sql(query: UsageQuery, parameters: dict[str, object]) -> str:
+    """Filters; '' stands for "has none"."""
+    terms = []
+    for name, values in query.where.items():
+        sql = _group_sql(name, parameters)
+        if group(name)[0] in (*FLAGS, "status") and not group(name)[1]:
+            sql = f"CAST({sql} AS VARCHAR)"
+        present = [_parameter(parameters, value) for value in values if value]
+        either = [f"{sql} IN ({', '.join(present)})"] if present else []
+        if "" in values:
+            either.append(f"{sql} IS NULL")
+        terms.append(f"({' OR '.join(either) or 'false'})")
+    return f" WHERE {' AND '.join(terms)}" if terms else ""
+
+
+def _parameter(parameters: dict[str, object], value: object) -> str:
+    name = f"v{len(parameters)}"
+    parameters[name] = value
+    return f"${name}"
+
+
+def _quantile_sql(query: UsageQuery, groups: tuple[str, ...], keys: list[str], where: str) -> str:
+    """Nearest-rank percentiles from the buckets' running counts."""
+    names = ", ".join(f"g{index}" for index in range(len(groups)))
+    lead = f"{', '.join(keys)}, " if keys else ""
+    picked = ", ".join(
+        f"min(bucket) FILTER (running >= (total * {percent} + 99) // 100) AS {name}"
+        for name, percent in _QUANTILES.items()
+        if name in query.measures
+    )
+    over = f"PARTITION BY {names} " if names else ""
+    first = f"{names}, " if names else ""
+    return (
+        f"buckets AS (SELECT {lead}bucket, sum(n) AS n FROM lat{where} GROUP BY ALL), "
+        f"running AS (SELECT {first}bucket, sum(n) OVER ({over}ORDER BY bucket) AS running, "
+        f"sum(n) OVER ({over.strip()}) AS total FROM buckets), "
+        f"quantiles AS (SELECT {first}{picked} FROM running{' GROUP BY ' + names if names else ''})"
+    )
+
+
+def _order(query: UsageQuery, groups: tuple[str, ...]) -> tuple[str, str]:
+    """(ORDER BY, the measure it needs). Ties are broken by the groups, so that an answer is always the same."""
+    ties = [f"sums.g{index} NULLS LAST" for index in range(len(groups))] or ["1"]
+    asked = query.order
+    if not asked:
+        periods = [f"sums.g{index}" for index, name in enumerate(groups) if name in PERIODS]
+        return ", ".join([*periods, '"spend" DESC NULLS LAST', *ties]), "spend"
+    name, direction = asked.removeprefix("-"), "DESC" if asked.startswith("-") else "ASC"
+    if name in groups:
+        first = f"sums.g{groups.index(name)}"
+    elif name in _QUANTILES:
+        first = f"quantiles.{name}"
+    else:
+        first = ORDER_SQL.get(name, f'"{name}"')
+    return ", ".join([f"{first} {direction} NULLS LAST", *ties]), ""
+
+
+def _shaped(row: dict[str, Any], groups: tuple[str, ...], query: UsageQuery) -> dict[str, object]:
+    shown: dict[str, object] = {name: row[f"g{index}"] for index, name in enumerate(groups)}
+    for name in query.measures:
+        shown[name] = _measure(name, row)
+    return shown
+
+
+def _measure(name: str, row: dict[str, Any]) -> object:
+    if name in MONEY:
+        return None if row[name] is None else format_usd(int(row[name]))
+    if name == "avg_cost":
+        return _ratio(row["_spend"], row["_calls"])
+    if name == "cost_per_session":
+        return _ratio(row["_session_spend"], row["_sessions"])
+    if name in _QUANTILES:
+        return latency_ms(row[name])
+    if name == "last_at":
+        return _iso(row[name])
+    return int(row[name])
+
+
+def _ratio(amount: int | None, count: int) -> str | None:
+    if amount is None or not count:
+        return None
+    return format_usd(divide_half_even(int(amount), int(count)))
+
+
+def _iso(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return iso_us(us_of(moment))
+
+
+def us_of(moment: datetime) -> int:
+    """Microseconds since 1970 of a naive UTC timestamp, exactly."""
+    passed = moment - datetime(1970, 1, 1)
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
