@@ -44,8 +44,9 @@ def pip_install(directory: Path, requirements: Sequence[str], replaceable: Seque
     overrides.write_text("\n".join(replaceable) + "\n")
     uv = [str(directory / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(directory / "bin" / "python")]
     _run([*uv, "--override", str(overrides), *requirements])
-    taken = ", ".join(f"{one} {_release(directory, one)}" for one in replaceable)
-    return Installed(directory, _release(directory, name), (f"installed with {taken}: {_reason(failure)}",))
+    taken = " and ".join(f"{one} {_release(directory, one)}" for one in replaceable)
+    note = f"{taken} stand in for the releases it pins, which the registry does not offer"
+    return Installed(directory, _release(directory, name), (note,))
 
 
 def npm_install(directory: Path, package: str) -> Installed:
@@ -63,11 +64,6 @@ def npm_install(directory: Path, package: str) -> Installed:
 def _release(directory: Path, name: str) -> str:
     code = f"from importlib.metadata import version; print(version({name!r}))"
     return _run([str(directory / "bin" / "python"), "-c", code]).strip()
-
-
-def _reason(failure: str) -> str:
-    lines = [line for line in failure.splitlines() if "No matching distribution" in line]
-    return (lines or failure.splitlines())[-1].removeprefix("ERROR: ") if failure else ""
 
 
 def _run(command: Sequence[str]) -> str:
