@@ -40,6 +40,8 @@ READY_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 20.0
 DRAIN_S: Final = 2
 FLUSH_TIMEOUT_S: Final = 60.0
+KEPT_MAX: Final = 100
+"""Requests that the simulated providers remember: nobody asks here."""
 JOURNAL_NAME: Final = "demo-history"
 _KEPT: Final = ("FAREBOX_MASTER_KEY", "FAREBOX_SECRETS_MASTER_KEY_FILE")
 """Settings of the user's that hold in the demo too: later commands on its data need the same master key."""
@@ -83,7 +85,7 @@ class Stage:
 
     def open(self) -> None:
         """Start the simulated providers and the server. Raises FareboxError where it does not come up."""
-        self._simulated = SimulatedProviders().start()
+        self._simulated = SimulatedProviders(kept_max=KEPT_MAX).start()
         env = demo_env(os.environ, self._simulated)
         private_dir(self.data)
         self._make_keys(load(None, env, {"data": self.data}))

@@ -22,7 +22,7 @@ PAUSE_S = (0.15, 0.7)
 
 @pytest.fixture
 def providers() -> Iterator[SimulatedProviders]:
-    with SimulatedProviders() as simulated:
+    with SimulatedProviders(kept_max=1_000_000) as simulated:
         yield simulated
 
 

@@ -14,7 +14,7 @@ from typing import Self
 from farebox.demo.simulated.plan import Plan, plan
 from farebox.demo.simulated.request import PROVIDERS
 from farebox.demo.simulated.server import Connection
-from farebox.demo.simulated.truth import Served, Truth
+from farebox.demo.simulated.truth import KEPT_MAX, Served, Truth
 
 __all__ = ["PROVIDERS", "Plan", "Served", "SimulatedProviders", "plan"]
 
@@ -30,6 +30,7 @@ class SimulatedProviders:
         host: str = "127.0.0.1",
         port: int = 0,
         log_file: Path | None = None,
+        kept_max: int = KEPT_MAX,
         static: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -37,7 +38,7 @@ class SimulatedProviders:
         self.port = port
         self.static = static
         self.tls = tls
-        self.truth = Truth(log_file)
+        self.truth = Truth(log_file, kept_max)
         self.answers: dict[tuple[str, str, bytes], bytes] = {}
         self.connections: set[Connection] = set()
         self.loop: asyncio.AbstractEventLoop

@@ -191,6 +191,7 @@ class Delivery:
         self._keep_alive = True
         self._timer: asyncio.TimerHandle | None = None
         self._pieces: Iterator[bytes] = iter(())
+        self._piece: bytes | None = None
         self.paused = False
         self._waiting = False
 
@@ -223,12 +224,13 @@ class Delivery:
             self._cut(b"")
             return
         self._transport.write(_head(self._answer, None, "gzip" if compress else None, self._keep_alive))
+        self._piece = next(self._pieces, None)
         self._step()
 
     def _step(self) -> None:
         """Send the next piece, or all that is left where no pace is ordered."""
         while not self.paused and not self._transport.is_closing():
-            piece = next(self._pieces, None)
+            piece = self._piece
             if piece is None:
                 self._transport.write(_LAST_CHUNK)
                 self._finish()
@@ -238,7 +240,8 @@ class Delivery:
             if self._served.pieces_sent == self._order.cut_after:
                 self._cut(b"")
                 return
-            if self._order.chunk_ms:
+            self._piece = next(self._pieces, None)
+            if self._order.chunk_ms and self._piece is not None:  # the end follows its last piece at once
                 self._timer = self._owner.loop.call_later(self._order.chunk_ms / 1000, self._step)
                 return
         self._waiting = True

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-KEPT_MAX = 200_000
-"""Requests kept in memory; older ones fall out (a file keeps all)."""
+KEPT_MAX = 20_000
+"""Requests kept in memory unless said; older ones fall out (a file keeps all)."""
 
 
 class Served(msgspec.Struct):
