@@ -24,7 +24,7 @@ SOCKET_NAME: Final = "web.sock"
 BACKLOG: Final = 512
 KEEPALIVE_S: Final = 75
 CONNECTIONS_MAX: Final = 1000
-GRACE_S: Final = 10
+GRACE_S: Final = 4
 
 
 class WebServer(uvicorn.Server):

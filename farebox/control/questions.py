@@ -7,14 +7,18 @@ from starlette.responses import Response
 
 from farebox.control.access import needs
 from farebox.control.answers import ApiError, Json, page
+from farebox.control.listing import asked
 from farebox.control.parts import Parts, parts_of
 from farebox.core import asking
 from farebox.core.queries import DEFAULT_MEASURES, GROUPS, LIMIT_MAX, MEASURES
 from farebox.core.tables import csv_text
+from farebox.errors import QueryError
 
 router = APIRouter(prefix="/api/v1", tags=["questions"])
 
 FLUSH_TIMEOUT_S: Final = 60
+VERIFY_TIMEOUT_S: Final = 600
+SAMPLE, SAMPLE_MAX = 1000, 100_000
 ANSWER_MARGIN_S: Final = 5
 """The keeper ends a question that takes too long; only then does the wait for its answer end."""
 
@@ -45,6 +49,7 @@ _USAGE: Final = (
     _parameter("format", "json or csv"),
     *_WHERE,
 )
+_SAMPLE: Final = _parameter("sample", f"events to price again, 0 to {SAMPLE_MAX}; {SAMPLE} unless said")
 _EVENTS: Final = (*_WHEN, _LIMIT, _parameter("cursor", "next_cursor of the page before"), _ZONE, *_WHERE)
 
 
@@ -87,6 +92,16 @@ async def event(request: Request, event_id: str) -> Response:
     answer = await ask(parts_of(request), "event", {"id": event_id})
     rest = {name: value for name, value in answer.items() if name != "event"}
     return Json({**answer["event"], **rest})
+
+
+@router.get("/verify", dependencies=[needs("analyst")], openapi_extra={"parameters": (_SAMPLE,)})
+async def verify(request: Request) -> Response:
+    """Whether the ledger's invariants hold, and a sample of events priced again costs what it did."""
+    query = asked(request, ("sample",))
+    sample = query.get("sample", str(SAMPLE))
+    if not sample.isdecimal() or int(sample) > SAMPLE_MAX:
+        raise QueryError(f"sample is {sample[:20]!r}: give 0 to {SAMPLE_MAX}")
+    return Json(await parts_of(request).keeper.call("verify", {"sample": int(sample)}, timeout_s=VERIFY_TIMEOUT_S))
 
 
 def _csv(filename: str, text: str) -> Response:
