@@ -18,8 +18,7 @@ import msgspec
 
 from farebox.core.matching import Match
 from farebox.core.meters import BY_NAME, TOKEN_METERS
-from farebox.core.price_rows import Band, Multiplier, PriceRow
-from farebox.providers.sheets import filled
+from farebox.core.price_rows import Band, Multiplier, PriceRow, completed
 from tools.genai_rows import identified, pico
 
 
@@ -158,7 +157,7 @@ class Overlay:
         changed = row
         for add in self._adds:
             if _means(add.provider, add.models, row):
-                changed = msgspec.structs.replace(changed, rates=filled(add.rates() | changed.rates))
+                changed = msgspec.structs.replace(changed, rates=completed(add.rates() | changed.rates))
         for scale in self._scales:
             if _means(scale.provider, scale.models, row):
                 changed = _scaled(changed, scale)
@@ -181,7 +180,7 @@ def _row(item: Price) -> PriceRow:
             id="",
             provider=item.provider,
             model=item.model,
-            rates=filled(item.rates()),
+            rates=completed(item.rates()),
             match=msgspec.structs.replace(item.match, equals=names),
             valid_from=item.valid_from,
             valid_to=item.valid_to,

@@ -15,6 +15,15 @@ EVER: Final = 2**62
 """Microseconds that no call reaches."""
 
 
+LIKE: Final = {
+    "cache_read": "input", "cache_write_5m": "input", "cache_write_30m": "input", "cache_write_1h": "input",
+    "audio_input": "input", "audio_cache_read": "cache_read", "image_input": "input", "image_cache_read": "cache_read",
+    "video_input": "input", "reasoning": "output", "audio_output": "output", "image_output": "output",
+}  # fmt: skip
+"""Whose rate a token meter takes where a price names none of its own: what providers do with tokens that they sell
+at no price apart. Each stands after the meter it follows."""
+
+
 class Qualifiers(msgspec.Struct, frozen=True):
     """What a price depends on beside model and date. `service_tier` None means standard; words are the book's own
     (`farebox.providers.charging` translates the providers')."""
@@ -128,6 +137,24 @@ class Sheet(msgspec.Struct, frozen=True):
     fallbacks: dict[str, tuple[str, ...]] = {}
     """Whose entries are asked when a provider has none: Azure sells OpenAI's models."""
     multipliers: tuple[Multiplier, ...] = ()
+
+
+def completed(named: dict[str, int], base: dict[str, int] = {}) -> dict[str, int]:  # noqa: B006  (never changed)
+    """All rates of a price that names some and leaves the others to `base`, the price that it stands before.
+
+    A meter that has a price of its own in `base` keeps it; a token meter that has none follows the one it is billed
+    like (LIKE), so that a new output rate is the reasoning rate too."""
+    full = dict(named)
+    for meter in ("input", "output"):
+        if meter not in full and meter in base:
+            full[meter] = base[meter]
+    for meter, like in LIKE.items():
+        if meter not in full:
+            own = base.get(meter) if base.get(meter) != base.get(like) else None
+            rate = full.get(like, base.get(meter)) if own is None else own
+            if rate is not None:
+                full[meter] = rate
+    return base | full
 
 
 @lru_cache(maxsize=4096)

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.core.matching import NAME_MAX, Match, ModelIndex, dashed_date
 from farebox.core.meters import BY_NAME, TOKEN_METERS, Usage, input_tokens
@@ -22,6 +23,7 @@ from farebox.core.price_rows import (
     Qualifiers,
     Sheet,
     Window,
+    completed,
     horizon,
     start_us,
 )
@@ -107,8 +109,9 @@ def _rates_for(quote: Quote, usage: Usage) -> dict[str, int]:
 class PriceBook:
     """Answers what a usage cost. Immutable but for a bounded memo; one thread at a time.
 
-    Rows in `overrides` win over shipped ones that need no more conditions, from their own date on: one that names a
-    model applies to that name and to all names of the shipped entry so called; a glob to whatever it matches."""
+    Rows in `overrides` win over shipped ones that need no more conditions, from their own date on, for the meters
+    that they name: the others stay as shipped. One that names a model applies to that name and to all names of the
+    shipped entry so called; a glob to whatever it matches."""
 
     def __init__(self, sheet: Sheet, overrides: Iterable[PriceRow] = ()) -> None:
         self._sheet = sheet
@@ -176,13 +179,16 @@ class PriceBook:
         seller = self.provider(provider)
         shipped = self._entry(seller, name)
         entry = shipped[0].model if shipped else name
-        rows = _in_order(_meaning(self._added.get(seller, ()), name, entry.lower()), shipped)
+        added = _meaning(self._added.get(seller, ()), name, entry.lower())
+        rows = _in_order(added, shipped)
         since, until = horizon(rows, when_us)
         row = next((row for row in rows if row.holds(when_us, qualifiers)), None)
         if row is None:
             return Quote(None, since, until)
         factor, starts = self._multiplier(seller, entry, when_us, qualifiers.region)
         since, until = (max(since, starts), until) if starts <= when_us else (since, min(until, starts))
+        if row in added:
+            row = _standing_before(row, next((row for row in shipped if row.holds(when_us, qualifiers)), None))
         return _quoted(row, since, until, factor, _assumed(rows, qualifiers))
 
     def _multiplier(self, provider: str, entry: str, when_us: int, region: str | None) -> tuple[tuple[int, int], int]:
@@ -242,6 +248,13 @@ def _in_order(added: Sequence[PriceRow], shipped: Sequence[PriceRow]) -> list[Pr
         *((-row.conditions, 1, not row.windows, row) for row in shipped),
     ]
     return [row for *_, row in sorted(ranked, key=lambda item: item[:3])]
+
+
+def _standing_before(row: PriceRow, shipped: PriceRow | None) -> PriceRow:
+    """An added row, completed by the shipped one that it stands before. What long prompts cost is its own to say."""
+    rates = completed(row.rates, shipped.rates if shipped else {})
+    bands = tuple(replace(band, rates=completed(band.rates, rates)) for band in row.bands)
+    return replace(row, rates=rates, bands=bands)
 
 
 def _assumed(rows: Sequence[PriceRow], qualifiers: Qualifiers) -> tuple[str, ...]:

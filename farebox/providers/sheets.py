@@ -18,15 +18,6 @@ from farebox.errors import PriceSheetError
 TABLE: Final = Path(__file__).parent / "prices" / "table.jsonl"
 
 
-LIKE: Final = {
-    "cache_read": "input", "cache_write_5m": "input", "cache_write_30m": "input", "cache_write_1h": "input",
-    "audio_input": "input", "audio_cache_read": "cache_read", "image_input": "input", "image_cache_read": "cache_read",
-    "video_input": "input", "reasoning": "output", "audio_output": "output", "image_output": "output",
-}  # fmt: skip
-"""Whose rate a token meter takes where a price names none of its own: what providers do with tokens that they sell
-at no price apart. Each stands after the meter it follows."""
-
-
 class Header(msgspec.Struct, frozen=True):
     """What the table was made from. The hashes are SHA-256; `table_sha256` is of all lines after this one."""
 
@@ -74,15 +65,6 @@ def checked(row: PriceRow) -> PriceRow:
         if text and not _is_date(text):
             raise PriceSheetError(f"{where} has the date {text!r}: write it as 2026-11-30")
     return row
-
-
-def filled(rates: dict[str, int]) -> dict[str, int]:
-    """The rates and, for token meters without one, that of the meter they are billed like (see LIKE)."""
-    full = dict(rates)
-    for meter, like in LIKE.items():
-        if meter not in full and like in full:
-            full[meter] = full[like]
-    return full
 
 
 def _row(row: PriceRow | Mapping[str, object]) -> PriceRow:
