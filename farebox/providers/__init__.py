@@ -1,11 +1,13 @@
 """Providers: one file for each wire format; see README.md."""
 
 from farebox.providers.anthropic import ANTHROPIC
+from farebox.providers.gemini import GEMINI
+from farebox.providers.groq import GROQ
 from farebox.providers.openai import OPENAI
 from farebox.providers.openai_shape import OpenAICompatible
 from farebox.providers.protocol import Provider
 
-PROVIDERS: tuple[Provider, ...] = (OPENAI, ANTHROPIC)
+PROVIDERS: tuple[Provider, ...] = (OPENAI, ANTHROPIC, GEMINI, GROQ)
 
 _BY_NAME = {provider.name: provider for provider in PROVIDERS}
 
@@ -17,5 +19,4 @@ def by_name(name: str) -> Provider | None:
 
 def compatible(name: str, base_url: str) -> Provider:
     """Any service that speaks OpenAI's format (ollama, vLLM …). `base_url` may end with its version prefix."""
-    origin = base_url.rstrip("/")
-    return OpenAICompatible(name, origin.removesuffix("/v1"), drains=True)
+    return OpenAICompatible(name, base_url.rstrip("/").removesuffix("/v1"))

@@ -195,7 +195,7 @@ class MessagesFold:
             usage = {meter: count for meter, count in billed.usage.items() if meter != "output"}
             output = max(billed.usage.get("output", 0), tokens_of(self._characters))
             return ({**usage, "output": output} if output else usage), "estimated"
-        if self._characters or not complete and self._error is None:
+        if self._characters or (not complete and self._error is None):
             estimate = {"input": tokens_of(self._intent.input_bytes), "output": tokens_of(self._characters)}
             return {meter: count for meter, count in estimate.items() if count}, "estimated"
         return {}, "exact" if self._error else "missing"

@@ -13,7 +13,7 @@ from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.openai_usage import OpenAIUsage, Split, split
 from farebox.providers.protocol import Intent, Metered, Quality, SubUsage
-from farebox.providers.readers import tokens_of
+from farebox.providers.readers import sum_usage, tokens_of
 
 NULL: Final = msgspec.Raw(b"null")
 
@@ -262,20 +262,18 @@ def judge(
 
 
 def break_down(usage: Usage, breakdown: Breakdown) -> tuple[Usage, tuple[SubUsage, ...], tuple[str, ...]]:
-    """Each inner model's share as a part, and what of `usage` they leave over."""
-    parts: list[SubUsage] = []
-    marks: tuple[str, ...] = ()
-    rest = dict(usage)
+    """Each inner model's share as a part, where the shares add up to the whole. Where they do not (answers were
+    recorded that repeat the whole for each model), the whole stays as it is, marked."""
+    parts: dict[str, Usage] = {}
+    total: Usage = {}
     for entry in breakdown.models or ():
-        if entry.usage is None or not entry.model:
-            continue
-        share = split(entry.usage)
-        parts.append(SubUsage(entry.model, share.usage, "inner_model"))
-        for meter, count in share.usage.items():
-            rest[meter] = rest.get(meter, 0) - count
-    if any(count < 0 for count in rest.values()):
-        marks = ("parts_mismatch",)
-    return {meter: count for meter, count in rest.items() if count > 0}, tuple(parts), marks
+        if entry.usage is not None and entry.model:
+            share = split(entry.usage).usage
+            parts[entry.model] = sum_usage(parts.get(entry.model, {}), share)
+            total = sum_usage(total, share)
+    if total != usage:
+        return usage, (), ("breakdown_mismatch",)
+    return {}, tuple(SubUsage(model, share, "inner_model") for model, share in parts.items()), ()
 
 
 class _ErrorBody(msgspec.Struct, frozen=True):

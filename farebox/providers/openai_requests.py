@@ -12,13 +12,17 @@ from farebox.providers.protocol import Endpoint, Intent
 TEXT_BYTES_MAX: Final = 1 << 15
 """Longer bodies are looked through for base64, which is no text."""
 SEARCHED_BYTES_MAX: Final = 1 << 22
-BYTES_PER_BLOB: Final = 6000
+BYTES_PER_ASKED: Final = b'"stream_options":{"include_usage":true}'
+_OPENING: Final = re.compile(rb"[ \t\r\n]*+\{(?=[ \t\r\n]*+\")")
+_BLOB: Final = 6000
 """What an embedded image or file counts for in an estimate: about 1,500 tokens."""
 
 IMAGE_SIZE: Final = "1024x1024"
 IMAGE_QUALITY: Final = "standard"
 CHAT_FAMILIES: Final = frozenset({"chat.completions", "completions"})
 
+_ASKED: Final = b'"stream_options":{"include_usage":true}'
+_OPENING: Final = re.compile(rb"[ \t\r\n]*+\{(?=[ \t\r\n]*+\")")
 _BLOB: Final = re.compile(rb"[A-Za-z0-9+/=_-]{1024,}+")
 
 
@@ -70,7 +74,7 @@ def read_intent(endpoint: Endpoint, body: bytes) -> Intent:
     family = endpoint.family
     try:
         if endpoint.body == "multipart" or body[:2] == b"--":
-            return _image_or_audio(family, read_form(body), body)
+            return _image_or_audio(family, read_form(body))
         if family.startswith("images."):
             return _image(read(body, ImageRequest), len(body))
         if family == "audio.speech":
@@ -116,7 +120,7 @@ def _speech(asked: SpeechRequest) -> Intent:
     return Intent(model=asked.model, streaming=asked.stream_format == "sse", characters=spoken, input_bytes=spoken)
 
 
-def _image_or_audio(family: str, form: dict[str, str], body: bytes) -> Intent:
+def _image_or_audio(family: str, form: dict[str, str]) -> Intent:
     asked = ImageRequest(
         model=form.get("model"),
         stream=form.get("stream", "").lower() in ("true", "1"),
@@ -162,13 +166,15 @@ def read_form(body: bytes) -> dict[str, str]:
 def ask_for_usage(body: bytes) -> bytes | None:
     """`body` with `stream_options.include_usage` true, every other byte in place; None where it is so already, or
     where `stream_options` is no object (the provider will say so)."""
+    opening = _OPENING.match(body)
+    if opening is not None and b"stream_options" not in body:  # as mostly
+        return _put(body, opening.end(), 0, _ASKED + b",")
     try:
         members = top_level(body)
     except ValueError:
         return None
     if "stream_options" not in members:
-        comma = b"," if members else b""
-        return _put(body, body.index(b"{") + 1, 0, b'"stream_options":{"include_usage":true}' + comma)
+        return _put(body, body.index(b"{") + 1, 0, _ASKED + (b"," if members else b""))
     start, end = members["stream_options"][2:]
     value = body[start:end]
     if value == b"null":

@@ -114,6 +114,8 @@ def split(reported: OpenAIUsage) -> Split:
     )
     _put_input(meters, prompt, reported)
     rest = 0 if reported.total_tokens is None else reported.total_tokens - prompt - completion
+    if reported.completion_tokens is None and reported.output_tokens is None and rest > 0:
+        completion, rest = rest, 0  # left out by some, and told by the total
     _put_output(meters, completion, output, rest)
     return Split(meters.usage, meters.marks)
 

@@ -126,9 +126,9 @@ class UsageChunkFilter:
         self._after_cr = self._NO  # an event ended in CR: what becomes of the LF that may still belong to it
 
     def feed(self, data: bytes) -> bytes:
-        if not (self._held or self._passing or self._after_cr) and data[-2:] == b"\n\n":
-            if _EMPTY_CHOICES.search(data) is None:
-                return data
+        is_whole = data[-2:] == b"\n\n" and not (self._held or self._passing or self._after_cr)
+        if is_whole and _EMPTY_CHOICES.search(data) is None:
+            return data
         return self._feed_slowly(data)
 
     def end(self) -> bytes:

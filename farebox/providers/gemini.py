@@ -1,0 +1,233 @@
+"""Google's Gemini API: https://generativelanguage.googleapis.com, its own routes and its OpenAI-compatible ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from farebox.providers.batch_results import Lines
+from farebox.providers.documents import decoder, read
+from farebox.providers.gemini_answers import GenerateFold, InteractionFold, batch_file, batch_job
+from farebox.providers.json_array import ArrayFrames
+from farebox.providers.openai_chat import ErrorFold, header
+from farebox.providers.openai_requests import ask_for_usage, read_intent, text_bytes
+from farebox.providers.openai_routes import classify
+from farebox.providers.openai_shape import openai_reader
+from farebox.providers.protocol import Endpoint, Intent, Metered, Reader
+from farebox.providers.readers import BodyReader, FixedReader, StreamReader
+from farebox.providers.routing import ESCAPED, segments
+
+COMPATIBLE_PREFIX: Final = "/v1beta/openai"
+NATIVE: Final = "gemini."
+"""Families of Google's own routes begin with this; all others are those of the OpenAI-compatible ones."""
+
+_VERSIONS: Final = ("v1", "v1beta", "v1alpha", "v1beta1", "v1beta2", "v1beta3")
+_STATUSES: Final = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    402: "FAILED_PRECONDITION",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    413: "INVALID_ARGUMENT",
+    424: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_MODELS: Final = Endpoint("other", NATIVE + "models", body="none", billed=False)
+_STORED: Final = Endpoint("other", NATIVE + "stored", body="opaque", billed=False, stored=True)
+_CACHES: Final = Endpoint("other", NATIVE + "cachedContents", billed=False, stored=True)
+_INTERACTIONS: Final = Endpoint("generate", NATIVE + "interactions")
+_UNKNOWN: Final = Endpoint("other", NATIVE + "unknown", stored=True)
+_FREE_VERBS: Final = frozenset({"countTokens", "countMessageTokens", "countTextTokens"})
+_GENERATES: Final = frozenset({"generateContent", "streamGenerateContent", "generateAnswer", "generateText"})
+_EMBEDS: Final = frozenset({"embedContent", "batchEmbedContents", "embedText", "batchEmbedText"})
+
+
+@dataclass(frozen=True, slots=True)
+class Gemini:
+    """The Gemini API. Generation goes on, and is billed, when the caller hangs up: calls are drained."""
+
+    name: str = "gemini"
+    base_url: str = "https://generativelanguage.googleapis.com"
+    version_prefix: str = ""
+    credential_env: tuple[str, ...] = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+    credential_headers: tuple[str, ...] = ("x-goog-api-key", "authorization")
+    drains: bool = True
+    known_fields: frozenset[str] = frozenset({"metadata", "user"})
+    prices_as: str = "gemini"
+    openai_prefix: str | None = COMPATIBLE_PREFIX
+
+    def upstream_path(self, path: str) -> str:
+        """Callers say the version; of paths that leave it out, v1beta is meant."""
+        path = path if path[:1] == "/" else "/" + path
+        head = path[1:].partition("/")[0]
+        if head in _VERSIONS or head in ("upload", "download"):
+            return path
+        return "/v1beta" + path
+
+    def endpoint(self, method: str, path: str) -> Endpoint:
+        return _classify(method, path)
+
+    def intent(self, endpoint: Endpoint, body: bytes) -> Intent:
+        if not endpoint.family.startswith(NATIVE):
+            return read_intent(endpoint, body)
+        return _read_intent(endpoint, body)
+
+    def with_usage(self, endpoint: Endpoint, intent: Intent, body: bytes) -> bytes | None:
+        return ask_for_usage(body) if intent.wants_usage is False else None
+
+    def authorize(self, secret: str) -> tuple[tuple[str, str], ...]:
+        """An OAuth token goes where OAuth tokens go."""
+        if secret.startswith("ya29."):
+            return (("authorization", f"Bearer {secret}"),)
+        return (("x-goog-api-key", secret),)
+
+    def reader(
+        self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
+    ) -> Reader:
+        if not endpoint.family.startswith(NATIVE):
+            return openai_reader(endpoint, intent, status, headers, strip_usage=strip_usage)
+        if status >= 400:
+            return BodyReader(lambda: ErrorFold(status))
+        if endpoint is _CACHES:  # its storage is billed by the hour, which no answer shows
+            return FixedReader(Metered(quality="exact", marks=("storage_unmetered",)))
+        if not endpoint.billed or status < 200 or status == 204:
+            return FixedReader()
+        return _reader(endpoint, intent, headers)
+
+    def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
+        word = _STATUSES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
+        error = {"code": status, "message": message, "status": word, "details": []}
+        return msgspec.json.encode({"error": error, "farebox": {"code": code, **(extra or {})}})
+
+
+def _reader(endpoint: Endpoint, intent: Intent, headers: Mapping[str, str]) -> Reader:
+    family = endpoint.family
+    kind = header(headers, "content-type")
+    is_sse = kind == "text/event-stream"
+    if family == NATIVE + "batches":
+        return BodyReader(lambda: batch_job(endpoint.object_id))
+    if family == NATIVE + "download":
+        results = batch_file(endpoint.object_id)
+        return StreamReader(results, Lines(results.tree))
+    if family == NATIVE + "interactions":
+        if is_sse:
+            return StreamReader(InteractionFold(endpoint, intent, headers, is_stream=True))
+        return BodyReader(lambda: InteractionFold(endpoint, intent, headers, is_stream=False))
+    if not endpoint.streaming:
+        return BodyReader(lambda: GenerateFold(endpoint, intent, headers, is_stream=False))
+    fold = GenerateFold(endpoint, intent, headers, is_stream=True)
+    return StreamReader(fold) if is_sse else StreamReader(fold, ArrayFrames(fold.tree))
+
+
+class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):
+    max_output_tokens: int | None = None
+    candidate_count: int | None = None
+
+
+class SnakeConfig(msgspec.Struct, frozen=True):
+    max_output_tokens: int | None = None
+    candidate_count: int | None = None
+
+
+class GeminiRequest(msgspec.Struct, frozen=True):
+    """Google's front end takes both spellings of a field."""
+
+    model: str | None = None
+    agent: str | None = None
+    stream: bool | None = None
+    generation_config: GenerationConfig | None = msgspec.field(name="generationConfig", default=None)
+    generation_config_snake: SnakeConfig | None = msgspec.field(name="generation_config", default=None)
+    service_tier: str | None = msgspec.field(name="serviceTier", default=None)
+
+
+_decode_request: Final = decoder(GeminiRequest).decode
+
+
+def _read_intent(endpoint: Endpoint, body: bytes) -> Intent:
+    if endpoint.body != "json":
+        return Intent(model=endpoint.model)
+    try:
+        asked = _decode_request(body)
+    except ValueError:
+        try:
+            asked = read(body, GeminiRequest)
+        except ValueError:
+            asked = GeminiRequest()
+    config = asked.generation_config or asked.generation_config_snake or GenerationConfig()
+    return Intent(
+        model=endpoint.model or (asked.model or asked.agent or "").removeprefix("models/") or None,
+        streaming=asked.stream is True if endpoint.streaming is None else endpoint.streaming,
+        output_max=config.max_output_tokens,
+        choices=config.candidate_count or 1,
+        service_tier=asked.service_tier,
+        input_bytes=text_bytes(body),
+    )
+
+
+@lru_cache(maxsize=2048)
+def _classify(method: str, path: str) -> Endpoint:
+    found = segments(path)
+    if found is None:
+        return ESCAPED
+    if "openai" in found[:2]:
+        return classify("/" + "/".join(found[: found.index("openai") + 1]), method, path)
+    if not found or found[0] not in _VERSIONS:
+        return _transfer(method, found)
+    rest = found[1:]
+    head, last = rest[0] if rest else "", rest[-1] if rest else ""
+    resource, _, verb = last.partition(":")
+    if head == "cachedContents":
+        return _CACHES if method == "POST" else _STORED
+    if head == "interactions":
+        return _interaction(method, rest)
+    if head == "batches" and method == "GET" and len(rest) == 2 and not verb:
+        return Endpoint("batch", NATIVE + "batches", body="none", stored=True, object_id="/".join(rest))
+    if head == "files" and method == "GET" and verb == "download":
+        return Endpoint("batch", NATIVE + "download", body="none", stored=True, object_id=f"files/{resource}")
+    if head in ("models", "tunedModels", "dynamic") and method == "POST" and verb and len(rest) == 2:
+        return _verb(resource if head == "models" else f"{head}/{resource}", verb)
+    if head == "models" and method in ("GET", "HEAD") and len(rest) <= 2:
+        return _MODELS
+    return _STORED if method in ("GET", "HEAD", "OPTIONS", "DELETE", "PATCH") or head in _STORES else _UNKNOWN
+
+
+_STORES: Final = frozenset({"files", "fileSearchStores", "batches", "corpora", "tunedModels", "operations"})
+
+
+def _verb(model: str, verb: str) -> Endpoint:
+    if verb in _FREE_VERBS:
+        return Endpoint("other", NATIVE + verb, billed=False, model=model)
+    if verb in _GENERATES:
+        return Endpoint("generate", NATIVE + verb, model=model, streaming=verb == "streamGenerateContent")
+    if verb in _EMBEDS:
+        return Endpoint("embeddings", NATIVE + verb, model=model, streaming=False)
+    if verb in ("batchGenerateContent", "asyncBatchEmbedContent"):
+        # Only takes the job; its results are billed where they are read.
+        return Endpoint("batch", NATIVE + verb, billed=False, stored=True, model=model)
+    if verb == "predict":
+        return Endpoint("image", NATIVE + verb, model=model, streaming=False)
+    return Endpoint("other", NATIVE + verb, model=model, stored=True, streaming=False)
+
+
+def _interaction(method: str, rest: tuple[str, ...]) -> Endpoint:
+    if method == "POST" and len(rest) == 1:
+        return _INTERACTIONS
+    if method in ("GET", "POST") and len(rest) >= 2 and (method == "GET" or rest[-1] == "cancel"):
+        return Endpoint(
+            "generate", NATIVE + "interactions", body="none", stored=True, object_id=rest[1].partition(":")[0]
+        )
+    return _STORED
+
+
+def _transfer(method: str, found: tuple[str, ...]) -> Endpoint:
+    """`/upload/v1beta/files`, `/download/v1beta/files/x:download`."""
+    if found[:1] == ("download",) and method == "GET":
+        return Endpoint("batch", NATIVE + "download", body="none", stored=True, object_id=found[-1].partition(":")[0])
+    return _STORED if found[:1] == ("upload",) or method != "POST" else _UNKNOWN
+
+
+GEMINI: Final = Gemini()
