@@ -11,6 +11,7 @@ from farebox.supervisor.child import Start, configure_logging, enter, parsed, re
 
 if TYPE_CHECKING:
     from farebox.core.pricing import PriceBook
+    from farebox.directory.snapshot import ProviderView
     from farebox.directory.store import Directory
     from farebox.directory.views import Configured
 
@@ -114,6 +115,18 @@ def configured_providers(settings: Settings, directory: "Directory") -> "dict[st
     from farebox.providers import PROVIDERS
 
     return configured(settings, PROVIDERS, directory.providers.list(), os.environ)
+
+
+def opened_providers(settings: Settings, directory: "Directory") -> "dict[str, ProviderView]":
+    """Every provider with its credential in the clear, as a worker has it. Raises SecretsError."""
+    from msgspec.structs import replace
+
+    stored = {row.name: directory.providers.credential(row) for row in directory.providers.list()}
+    found = configured_providers(settings, directory)
+    return {
+        name: replace(entry.view, credential=stored[name]) if entry.sealed is not None else entry.view
+        for name, entry in found.items()
+    }
 
 
 def price_book(directory: "Directory") -> "PriceBook":

@@ -12,8 +12,8 @@ from farebox.directory.snapshot import KeyView, ProviderView
 from farebox.providers.protocol import Provider
 from farebox.settings import ProviderSettings, Settings
 
-OTHER_WIRE = "openai"
-"""What a service speaks that is not in PROVIDERS and does not say."""
+OTHER_WIRE = "openai-compatible"
+"""What a service speaks that is not in PROVIDERS and does not say: OpenAI's format under its own name and prices."""
 
 
 class KeyRecord(msgspec.Struct, frozen=True):

@@ -123,7 +123,9 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     credential: Annotated[
         str, _note("the provider's API key; better in the environment or `providers set`", secret=True)
     ] = ""
-    wire: Annotated[str, _note("the provider whose format it speaks; openai for names that are not known")] = ""
+    wire: Annotated[str, _note("a provider whose format and prices it shares; unsaid: OpenAI's format, own prices")] = (
+        ""
+    )
     ca_file: Annotated[str, _note("certificates to trust for it (PEM)", path=True)] = ""
     tls_verify: Annotated[bool, _note("check its certificate")] = True
 

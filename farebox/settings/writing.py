@@ -49,11 +49,12 @@ def as_markdown() -> str:
         "",
         "<!-- Made by `python -m farebox.settings.writing`; change farebox/settings/table.py, not this page. -->",
         "",
-        "A value is looked for as a flag, then in the environment, then in `farebox.toml` (`--config`, `FAREBOX_CONFIG`,",
-        "or the one in the working directory), and else is the default. An unknown name is an error that names the nearest",
-        "known one. `farebox init` writes a commented file; `farebox serve --print-settings` shows each value and where it",
-        "came from. An empty variable counts as not set; lists are written with commas; relative paths are taken from the",
-        "file's directory, or from the working directory.",
+        "A value is looked for as a flag, then in the environment, then in `farebox.toml` (`--config`,",
+        "`FAREBOX_CONFIG`, or the one in the working directory), and else is the default. An unknown name is",
+        "an error that names the nearest known one. `farebox init` writes a commented file; `farebox serve",
+        "--print-settings` shows each value and where it came from. An empty variable counts as not set;",
+        "lists are written with commas; relative paths are taken from the file's directory, or from the",
+        "working directory.",
     ]
     for section in ("", *SECTIONS):
         title = f"`[{section.replace('*', 'NAME')}]`" if section else "At the top of the file"
