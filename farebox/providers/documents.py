@@ -79,7 +79,7 @@ def _read_value(raw: msgspec.Raw, hint: Any) -> Any:
             raise
     if not is_list:
         return _read_leniently(raw, inner)
-    return [_read_leniently(item, inner) for item in _raw_array.decode(raw) if bytes(item[:1]) == b"{"]
+    return [_read_leniently(item, inner) for item in _raw_array.decode(raw) if bytes(item).startswith(b"{")]
 
 
 @cache

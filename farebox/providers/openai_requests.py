@@ -12,9 +12,7 @@ from farebox.providers.protocol import Endpoint, Intent
 TEXT_BYTES_MAX: Final = 1 << 15
 """Longer bodies are looked through for base64, which is no text."""
 SEARCHED_BYTES_MAX: Final = 1 << 22
-BYTES_PER_ASKED: Final = b'"stream_options":{"include_usage":true}'
-_OPENING: Final = re.compile(rb"[ \t\r\n]*+\{(?=[ \t\r\n]*+\")")
-_BLOB: Final = 6000
+BYTES_PER_BLOB: Final = 6000
 """What an embedded image or file counts for in an estimate: about 1,500 tokens."""
 
 IMAGE_SIZE: Final = "1024x1024"
