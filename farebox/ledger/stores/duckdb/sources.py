@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from farebox.core.events import DIMENSIONS
 from farebox.core.queries import PERIODS, UsageQuery, group
-from farebox.ledger.stores.duckdb.rollups import COUNT_SQL, dim_sql, length
+from farebox.ledger.stores.duckdb.rollups import COUNT_SQL, length
 from farebox.ledger.stores.duckdb.schema import COUNTS, ROLLUPS, Rollup
 from farebox.ledger.stores.duckdb.writing import stamp
 
@@ -73,11 +72,10 @@ def periods_of(query: UsageQuery) -> frozenset[str]:
 
 def plan(query: UsageQuery, known: Known, sizes: dict[str, int]) -> list[Scan]:
     """The scans whose rows together are exactly the events asked for. `sizes` are the roll-ups' row counts."""
-    since = None if query.since_us is None else stamp(query.since_us)
-    until = None if query.until_us is None else stamp(query.until_us)
-    everything = [Scan(None, since, until)]
+    everything = events_only(query)
     if query.as_of_us is not None:
-        return everything
+        return [everything]
+    since, until = everything.since, everything.until
     fitting = [rollup for rollup in ROLLUPS if _fits(rollup, query, known, since)]
     for rollup in sorted(fitting, key=lambda rollup: sizes[rollup.table]):
         first = None if since is None else _ceil(since, length(rollup))
@@ -89,7 +87,14 @@ def plan(query: UsageQuery, known: Known, sizes: dict[str, int]) -> list[Scan]:
             Scan(None, first, last, known.rolled_batch),
             *_edges(since, first, last, until),
         ]
-    return everything
+    return [everything]
+
+
+def events_only(query: UsageQuery) -> Scan:
+    """All events of the asked time."""
+    since = None if query.since_us is None else stamp(query.since_us)
+    until = None if query.until_us is None else stamp(query.until_us)
+    return Scan(None, since, until)
 
 
 def scan_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[str, object]]:
@@ -101,9 +106,8 @@ def scan_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[st
         return f"SELECT {names}, {counts}, cost, starts_at, last_at FROM {scan.rollup.table}{where}", parameters
     counts = ", ".join(f'{sql} AS "{name}"' for name, sql in COUNT_SQL.items())
     where, parameters = _span(scan, "started_at", number)
-    last = "CASE WHEN kind = 'charge' THEN started_at END"
-    sql = f"SELECT {names}, {counts}, cost::HUGEINT AS cost, started_at AS starts_at, {last} AS last_at FROM events{where}"
-    return sql, parameters
+    rest = "cost::HUGEINT AS cost, started_at AS starts_at, CASE WHEN kind = 'charge' THEN started_at END AS last_at"
+    return f"SELECT {names}, {counts}, {rest} FROM events{where}", parameters
 
 
 def latency_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[str, object]]:
@@ -127,10 +131,6 @@ def as_of_sql(as_of_us: int | None, sql: str) -> tuple[str, dict[str, object]]:
     if as_of_us is None:
         return sql, {}
     return f"{sql}{' AND' if ' WHERE ' in sql else ' WHERE'} ingested_at <= $as_of", {"as_of": stamp(as_of_us)}
-
-
-def promoted_tags_sql(promoted: tuple[str, ...]) -> str:
-    return dim_sql("tags", promoted)
 
 
 def _fits(rollup: Rollup, query: UsageQuery, known: Known, since: datetime | None) -> bool:
@@ -182,7 +182,3 @@ def _floor(moment: datetime, step: timedelta) -> datetime:
 
 def _ceil(moment: datetime, step: timedelta) -> datetime:
     return _floor(moment + step - timedelta(microseconds=1), step)
-
-
-assert set(ALWAYS) <= set(ROLLUPS[0].dims)
-assert "tenant" in DIMENSIONS

@@ -68,7 +68,7 @@ def usage(store: Store, query: UsageQuery, *, from_events: bool = False) -> dict
         known = _known(cursor)
         scans = sources.plan(query, known, _sizes(cursor))
         if from_events:
-            scans = [sources.Scan(None, *_bounds(query))]
+            scans = [sources.events_only(query)]
         sql, parameters = build(query, groups, scans)
         answer = cursor.execute(sql, parameters)
         names = [column[0] for column in answer.description or []]
@@ -100,8 +100,7 @@ def build(query: UsageQuery, groups: tuple[str, ...], scans: list[sources.Scan])
     for name in query.measures:
         wanted.update(FROM_OTHERS.get(name) or ({name: MEASURE_SQL[name]} if name in MEASURE_SQL else {}))
     wanted.setdefault("_charges", "sum(charges)")
-    order = _order(query, groups)
-    order_sql, needed = order
+    order_sql, needed = _order(query, groups)
     if needed == "spend":
         wanted.setdefault("spend", MEASURE_SQL["spend"])
     columns = ", ".join([*keys, *(f'{sql} AS "{name}"' for name, sql in wanted.items())])
@@ -138,14 +137,6 @@ def _known(cursor: Cursor) -> sources.Known:
 def _sizes(cursor: Cursor) -> dict[str, int]:
     counts = ", ".join(f"(SELECT count(*) FROM {rollup.table})" for rollup in ROLLUPS)
     return dict(zip((rollup.table for rollup in ROLLUPS), one(cursor, f"SELECT {counts}"), strict=True))
-
-
-def _bounds(query: UsageQuery) -> tuple[datetime | None, datetime | None]:
-    since, until = query.since_us, query.until_us
-    return (
-        None if since is None else sources.stamp(since),
-        None if until is None else sources.stamp(until),
-    )
 
 
 def _union(
