@@ -89,7 +89,7 @@ class Anthropic:
             return StreamReader(results, Lines(results.tree))
         body = BodyReader(lambda: MessagesFold(intent, is_stream=False))
         kind = header(headers, "content-type")
-        if kind == "application/json":
+        if kind == "application/json" and not intent.streaming:
             return body
         stream = StreamReader(MessagesFold(intent, is_stream=True))
         return stream if kind == "text/event-stream" else SniffingReader(body, stream)

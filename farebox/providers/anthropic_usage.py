@@ -82,6 +82,7 @@ def bill(usage: AnthropicUsage, model: str | None) -> Bill:
         for iteration in iterations:
             if not _is_other(iteration, own):
                 _put_counts(meters, iteration)
+        _put_thinking(meters, usage)
     else:
         _put_counts(meters, usage)
     if usage.server_tool_use is not None:
@@ -106,6 +107,14 @@ def _part(iteration: Iteration, marks: Meters) -> SubUsage:
     return SubUsage(iteration.model or "", meters.usage, kind)
 
 
+def _put_thinking(meters: Meters, usage: Counts) -> None:
+    """Iterations do not say how much of their output was thinking; the top level does."""
+    thinking = usage.output_tokens_details.thinking_tokens or 0 if usage.output_tokens_details else 0
+    if thinking and "reasoning" not in meters.usage:
+        left = meters.take("reasoning", thinking, meters.usage.pop("output", 0))
+        meters.put("output", left)
+
+
 _NO_SPLIT: Final = CacheCreation()
 
 
@@ -128,5 +137,4 @@ def _put_counts(meters: Meters, counts: Counts) -> None:
     meters.put("cache_write_1h", long)
     output = counts.output_tokens or 0
     thinking = counts.output_tokens_details.thinking_tokens or 0 if counts.output_tokens_details else 0
-    meters.put("output", output - thinking)
-    meters.put("reasoning", thinking)
+    meters.put("output", meters.take("reasoning", thinking, output))

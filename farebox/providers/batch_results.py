@@ -77,7 +77,7 @@ class BatchFold:
             quality="exact",
             usage_raw=msgspec.json.encode(self._by_model) if models else b"",
             model=models[0] or None if models else None,
-            batch=True,
+            batch=bool(models),
             parts=tuple(SubUsage(model, self._by_model[model], "batch") for model in models[1:]),
             object_id=self._object_id,
             complete=ended,

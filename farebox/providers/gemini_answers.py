@@ -175,7 +175,7 @@ class GenerateFold:
             usage, quality = {"input": tokens_of(self._intent.input_bytes)}, "estimated"
         if quality == "missing" and self._pieces:
             usage, quality = {"image": self._pieces}, "exact"
-        model = self._model or self._endpoint.model
+        model = (self._model or self._endpoint.model or "").removeprefix("models/") or None
         reported = self._read or GeminiUsage()
         return Metered(
             usage={**usage, **grounding_fees(model or "", self._queries, self._web, self._maps)},
@@ -378,4 +378,4 @@ def _answered(response: GenerateDocument | None, model: str) -> Answered | None:
         counted = split_generate(read(response.usage_metadata, GeminiUsage))
     except ValueError:
         return None
-    return Answered(response.model_version or model, counted.usage, counted.marks)
+    return Answered((response.model_version or model).removeprefix("models/"), counted.usage, counted.marks)

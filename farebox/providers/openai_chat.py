@@ -35,6 +35,7 @@ class Message(msgspec.Struct, frozen=True):
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
     function_call: CalledFunction | None = None
+    annotations: msgspec.Raw = NULL
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -119,6 +120,7 @@ class ChatFold:
         self._finish: str | None = None
         self._error: str | None = None
         self._characters = 0
+        self._cites = False
         self._done = False
         self._marks: tuple[str, ...] = ()
 
@@ -160,6 +162,8 @@ class ChatFold:
             self._characters += len(piece.reasoning_content or piece.reasoning or "")
         if piece.tool_calls:
             self._characters += sum(len(call.function.arguments or "") for call in piece.tool_calls if call.function)
+        if piece.annotations is not NULL and is_given(piece.annotations):
+            self._cites = True
         if piece.refusal is not None or piece.function_call is not None:
             self._characters += len(piece.refusal or "")
             self._characters += len((piece.function_call.arguments if piece.function_call else None) or "")
@@ -211,6 +215,8 @@ class ChatFold:
         complete = ended and self._is_complete()
         usage, quality, marks = judge(counted, self._characters, self._intent, complete, self._error)
         parts: tuple[SubUsage, ...] = ()
+        if self._cites and "-search-" in (self._model or ""):
+            usage = {**usage, "web_search": 1}  # these models search once or not at all, and no count says so
         if self._breakdown is not None and self._breakdown.models:
             usage, parts, more = break_down(usage, self._breakdown)
             marks += more

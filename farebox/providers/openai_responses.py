@@ -24,13 +24,19 @@ class Action(msgspec.Struct, frozen=True, gc=False):
     type: str | None = None
 
 
+class ItemText(msgspec.Struct, frozen=True, gc=False):
+    text: str | None = None
+
+
 class Item(msgspec.Struct, frozen=True):
-    """An output item, as far as fees depend on it."""
+    """An output item: fees depend on its type, an estimate on the length of its text."""
 
     type: str | None = None
     id: str | None = None
     action: Action | None = None
     container_id: str | None = None
+    content: list[ItemText] | None = None
+    arguments: str | None = None
 
 
 class Tool(msgspec.Struct, frozen=True, gc=False):
@@ -52,7 +58,7 @@ class Incomplete(msgspec.Struct, frozen=True, gc=False):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """A response object. Its texts are of no interest; output items are counted."""
+    """A response object."""
 
     id: str | None = None
     model: str | None = None
@@ -128,6 +134,8 @@ class ResponsesFold:
         except ValueError:
             self._mark("unreadable" if whole else "cut")
             self._response = None if whole else salvage(document, Response)
+        for item in (self._response.output if self._response else None) or ():
+            self._characters += len(item.arguments or "") + sum(len(part.text or "") for part in item.content or ())
 
     def _mark(self, name: str) -> None:
         if name not in self._marks:

@@ -100,7 +100,7 @@ def openai_reader(
     if kind.startswith(("audio/", "video/", "image/")) or (kind == "application/octet-stream" and endpoint.stored):
         return FixedReader(NOTHING_USED)
     body = BodyReader(lambda: _fold(endpoint, intent, is_stream=False))
-    if kind == "application/json":
+    if kind == "application/json" and not intent.streaming:
         return body
     stream = StreamReader(_fold(endpoint, intent, is_stream=True), strip_usage=strip_usage and family in CHAT_FAMILIES)
     return stream if kind == "text/event-stream" else SniffingReader(body, stream)

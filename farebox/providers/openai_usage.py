@@ -90,6 +90,14 @@ class Meters:
                 return
         self.usage[meter] = self.usage.get(meter, 0) + count
 
+    def take(self, meter: str, count: int, left: int) -> int:
+        """Put a part of a total of which `left` is not given away yet; what is left then."""
+        if count > left:
+            self.mark("clamped")
+            count = left
+        self.put(meter, count)
+        return left - max(count, 0)
+
     def mark(self, name: str) -> None:
         if name not in self.marks:
             self.marks += (name,)
@@ -127,29 +135,30 @@ def _first(first: int | None, second: int | None) -> int:
 def _put_input(meters: Meters, prompt: int, reported: OpenAIUsage) -> None:
     details = reported.prompt_tokens_details or reported.input_tokens_details or reported.input_token_details
     if details is None:
-        cached = reported.cached_tokens or 0
-        meters.put("input", prompt - cached)
-        meters.put("cache_read", cached)
+        meters.put("input", meters.take("cache_read", reported.cached_tokens or 0, prompt))
         return
     cached = details.cached_tokens or reported.cached_tokens or 0
     written = details.cache_write_tokens or 0
     audio, image = details.audio_tokens or 0, details.image_tokens or 0
     if not (written or audio or image):
-        meters.put("input", prompt - cached)
-        meters.put("cache_read", cached)
+        meters.put("input", meters.take("cache_read", cached, prompt))
         return
     of_cache = details.cached_tokens_details or _NO_MODALITIES
     cached_audio, cached_image = of_cache.audio_tokens or 0, of_cache.image_tokens or 0
-    meters.put("input", prompt - cached - written - (audio - cached_audio) - (image - cached_image))
-    meters.put("cache_read", cached - cached_audio - cached_image)
-    meters.put("audio_input", audio - cached_audio)
-    meters.put("audio_cache_read", cached_audio)
-    meters.put("image_input", image - cached_image)
-    meters.put("image_cache_read", cached_image)
     # The life of a written cache is thirty minutes unless the answer says otherwise.
     long_lived = (details.cache_write_tokens_details or _NO_WRITES).ttl_12h_tokens or 0
-    meters.put("cache_write_12h", long_lived)
-    meters.put("cache_write_30m", written - long_lived)
+    left = prompt
+    for meter, count in (
+        ("cache_write_12h", long_lived),
+        ("cache_write_30m", written - long_lived),
+        ("audio_input", audio - cached_audio),
+        ("audio_cache_read", cached_audio),
+        ("image_input", image - cached_image),
+        ("image_cache_read", cached_image),
+        ("cache_read", cached - cached_audio - cached_image),
+    ):
+        left = meters.take(meter, count, left)
+    meters.put("input", left)
 
 
 def _put_output(meters: Meters, completion: int, details: OutputDetails, rest: int) -> None:
@@ -164,7 +173,9 @@ def _put_output(meters: Meters, completion: int, details: OutputDetails, rest: i
         meters.mark("hidden_thinking")
         reasoning += rest
         completion += rest
-    meters.put("output", completion - reasoning - audio - image)
-    meters.put("reasoning", reasoning)
-    meters.put("audio_output", audio)
-    meters.put("image_output", image)
+    if not (audio or image):
+        meters.put("output", meters.take("reasoning", reasoning, completion))
+        return
+    left = meters.take("audio_output", audio, completion)
+    left = meters.take("image_output", image, left)
+    meters.put("output", meters.take("reasoning", reasoning, left))
