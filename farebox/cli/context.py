@@ -95,6 +95,9 @@ class Remote:
             return answer.json() if answer.content else None
         raise FareboxError(_remote_error(self._url, answer))
 
+    def close(self) -> None:
+        self._http.close()
+
     def listed(self, path: str, **params: object) -> list[dict[str, Any]]:
         """All entries of a list, over all its pages."""
         found: list[dict[str, Any]] = []

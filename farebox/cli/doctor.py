@@ -161,15 +161,17 @@ def _print(findings: Sequence[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from farebox.cli.cells import plain
+
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
-        detail = Text(finding.detail)
+        detail = plain(finding.detail)
         if finding.advice:
             detail.append(f"\n→ {finding.advice}", style="bold" if finding.state in ("warn", "broken") else "dim")
-        table.add_row(Text(finding.state, style=_STYLES[finding.state]), Text(finding.name), detail)
+        table.add_row(Text(finding.state, style=_STYLES[finding.state]), plain(finding.name), detail)
     console().print(table)
     broken = sum(finding.state == "broken" for finding in findings)
     console().print(f"\n{broken} broken." if broken else "\nNothing is broken.")

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from farebox.cli.cells import add_row, plain
 from farebox.core import figures
 from farebox.core.events import DIMENSIONS
 from farebox.core.meters import BY_NAME, INPUT_METERS, OUTPUT_METERS
@@ -27,7 +28,7 @@ def log_view(events: Sequence[Row]) -> RenderableType:
     for name in ("in", "out", "cost", "took"):
         table.add_column(name, justify="right", no_wrap=True)
     for event in events:
-        table.add_row(*_log_cells(event))
+        add_row(table, *_log_cells(event))
     return table
 
 
@@ -52,8 +53,8 @@ def evidence_view(evidence: Row) -> RenderableType:
     """What happened, the sum that makes the cost, who is billed, the other attempts, the corrections, the raw usage.
     `evidence` is the answer of GET /api/v1/events/{id}."""
     blocks: list[RenderableType] = [
-        Text(_headline(evidence), style="bold"),
-        Text(_timing(evidence), style="dim"),
+        plain(_headline(evidence), "bold"),
+        plain(_timing(evidence), "dim"),
         Text(),
         _sum_table(evidence),
         Text(),
@@ -66,7 +67,7 @@ def evidence_view(evidence: Row) -> RenderableType:
     if corrections:
         blocks += [Text("\nCorrections", style="bold"), _corrections(corrections)]
     if evidence.get("usage_raw") is not None:
-        blocks += [Text("\nUsage as the provider sent it", style="bold"), Text(_json(evidence["usage_raw"]))]
+        blocks += [Text("\nUsage as the provider sent it", style="bold"), plain(_json(evidence["usage_raw"]))]
     return Group(*blocks)
 
 
@@ -102,9 +103,9 @@ def _sum_table(evidence: Row) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True, footer=_total(evidence) if name == "amount" else "")
     table.show_footer = True
     for line in lines:
-        table.add_row(*_sum_cells(line))
+        add_row(table, *_sum_cells(line))
     price = f"price {evidence.get('price_id')} in force since {evidence.get('price_from')}"
-    return Group(table, Text(price, style="dim")) if evidence.get("price_id") else table
+    return Group(table, plain(price, "dim")) if evidence.get("price_id") else table
 
 
 def _sum_cells(line: Row) -> list[str]:
@@ -148,7 +149,7 @@ def _facts(pairs: Iterable[tuple[str, str]]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(name, value)
+        add_row(table, name, value)
     return table
 
 
@@ -160,7 +161,7 @@ def _corrections(rows: Sequence[Row]) -> Table:
         why = ", ".join(str(mark) for mark in marks) if isinstance(marks, list | tuple) else ""
         booked = str(row.get("finished_at"))[:19].replace("T", " ")
         cost = _usd(row.get("cost_usd"))
-        table.add_row(booked, str(row.get("id")), why, figures.NONE if cost is None else figures.exact(cost))
+        add_row(table, booked, str(row.get("id")), why, figures.NONE if cost is None else figures.exact(cost))
     return table
 
 

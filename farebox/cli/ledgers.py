@@ -99,7 +99,10 @@ class RemoteLedger:
 def ledger_of(data: Path | None, config: Path | None, url: str | None, token: str | None) -> Iterator[Ledger]:
     """The server of --url, else the ledger of --data, whether or not a server runs on it. Raises FareboxError."""
     if remote := remote_of(url, token):
-        yield RemoteLedger(remote)
+        try:
+            yield RemoteLedger(remote)
+        finally:
+            remote.close()
         return
     from farebox.ledger.client import connect  # loads the store where no keeper runs
 

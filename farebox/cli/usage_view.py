@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from farebox.cli.cells import add_row, plain
 from farebox.core import figures
 from farebox.core.events import iso_us
 from farebox.core.queries import PERIODS, UsageQuery
@@ -93,14 +94,14 @@ def _table(answer: Answer) -> Table:
     has_share = "spend" in measures and bool(groups)
     table = Table(box=None, pad_edge=False, header_style="dim", show_footer=bool(groups), footer_style="bold")
     for index, name in enumerate(groups):
-        table.add_column(name.removeprefix("tag."), footer="total" if index == 0 else "", overflow="fold")
+        table.add_column(plain(name.removeprefix("tag.")), footer="total" if index == 0 else "", overflow="fold")
     for name in measures:
         title = _TITLES.get(name, name.replace("_", " "))
         table.add_column(title, footer=cell(name, answer.total.get(name)), justify="right", no_wrap=True)
         if name == "spend" and has_share:
             table.add_column("share", justify="right", no_wrap=True)
     for row in answer.rows:
-        table.add_row(*_cells(answer, row, has_share))
+        add_row(table, *_cells(answer, row, has_share))
     return table
 
 
@@ -119,7 +120,7 @@ def _group_cell(name: str, value: object) -> Text:
     if value is None or value == "":
         return Text("(none)", style="dim")
     text = str(value)
-    return Text(text[:10] if name in PERIODS and name != "hour" and text[10:11] == "T" else text)
+    return plain(text[:10] if name in PERIODS and name != "hour" and text[10:11] == "T" else text)
 
 
 def cell(measure: str, value: object) -> str:

@@ -34,10 +34,12 @@ def _print(checks: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from farebox.cli.cells import plain
+
     table = Table(box=None, pad_edge=False, show_header=False)
     for check in checks:
         mark = Text("ok") if check["ok"] else Text("FAILED", style="bold red")
-        table.add_row(mark, Text(str(check["name"])), Text(str(check["detail"])))
+        table.add_row(mark, plain(str(check["name"])), plain(str(check["detail"])))
     failed = sum(not check["ok"] for check in checks)
     console().print(table)
     console().print(f"{failed} of {len(checks)} checks failed." if failed else f"All {len(checks)} checks hold.")

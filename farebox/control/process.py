@@ -7,7 +7,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -15,13 +14,13 @@ import uvloop
 
 from farebox.control.access import token_finder
 from farebox.control.app import create_app
+from farebox.control.listening import BACKLOG, tcp_socket, unix_socket
 from farebox.control.parts import Parts
 from farebox.directory.store import Directory
 from farebox.ledger.client import AsyncKeeperClient
 from farebox.settings import Settings, listen_address, run_dir
 
 SOCKET_NAME: Final = "web.sock"
-BACKLOG: Final = 512
 KEEPALIVE_S: Final = 75
 CONNECTIONS_MAX: Final = 1000
 GRACE_S: Final = 4
@@ -87,29 +86,3 @@ def run(settings: Settings, ready: Callable[[], None]) -> None:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
-
-
-def unix_socket(path: Path) -> socket.socket:
-    """A listening socket that only this user can connect to. A stale one of a dead process is replaced."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(mask)
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener
-
-
-def tcp_socket(host: str, port: int) -> socket.socket:
-    """A listening socket on `host:port` (IPv4 or IPv6)."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener

@@ -92,7 +92,7 @@ def test_a_provider_is_shown_without_its_credential(api):
     assert answer.status_code == 200, answer.text
     assert answer.json() == {
         "name": "local",
-        "wire": "openai",
+        "wire": "openai-compatible",
         "base_url": "http://127.0.0.1:9001/v1",
         "base_url_from": "directory",
         "credential_from": "directory",

@@ -1,0 +1,120 @@
+"""The shell's questions through a server's API: real HTTP, a stand-in for the ledger behind it."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from control_api import Api
+
+from farebox.cli.main import run
+from farebox.control.listening import tcp_socket
+from farebox.errors import KeeperUnavailable
+
+ROW = {"tenant": "acme", "calls": 3, "spend": "1.250000000000"}
+USAGE = {"columns": ["tenant", "calls", "spend"], "rows": [ROW], "meta": {}}
+
+
+@pytest.fixture
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Api, list[str]]]:
+    """An API on a real socket, and the options that lead a command there."""
+    api = Api(tmp_path)
+    listener = tcp_socket("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(api.app, lifespan="off", log_config=None, ws="none"))
+    thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    monkeypatch.setenv("FAREBOX_TOKEN", api.tokens["analyst"])
+    yield api, ["--url", f"http://127.0.0.1:{listener.getsockname()[1]}"]
+    server.should_exit = True
+    thread.join()
+    api.close()
+
+
+def test_usage_prints_a_table(remote, capsys):
+    api, options = remote
+    api.keeper.answers["usage"] = USAGE
+    assert run(["usage", "--by", "tenant", "--where", "tier=free", *options]) == 0
+    out = capsys.readouterr().out
+    assert "acme" in out
+    assert "$1.25" in out
+    asked = [params for method, params in api.keeper.asked if method == "usage"]
+    assert [query.group_by for query in asked] == [("tenant",), ()]
+    assert all(query.where == {"tier": ("free",)} for query in asked)
+
+
+def test_usage_as_json_is_what_the_api_answers(remote, capsys):
+    api, options = remote
+    api.keeper.answers["usage"] = USAGE
+    assert run(["usage", "--by", "tenant", "--json", *options]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "data": [ROW],
+        "next_cursor": None,
+        "meta": {"columns": ["tenant", "calls", "spend"]},
+    }
+
+
+def test_usage_as_csv_is_ready_for_a_file(remote, capsys):
+    api, options = remote
+    api.keeper.answers["usage"] = USAGE
+    assert run(["usage", "--by", "tenant", "--csv", *options]) == 0
+    assert capsys.readouterr().out.splitlines() == ["tenant,calls,spend", "acme,3,1.250000000000"]
+
+
+def test_one_call_is_shown_with_its_arithmetic(remote, capsys):
+    api, options = remote
+    line = {"meter": "input", "count": 112, "rate": "0.40", "amount": "0.000044800000"}
+    event = {"id": "0193", "cost_usd": "0.000044800000", "cost_source": "computed", "state": "done"}
+    api.keeper.answers["event"] = {"event": event, "attempts": [], "arithmetic": [line], "corrections": []}
+    assert run(["events", "show", "0193", *options]) == 0
+    assert "$0.40 per million" in capsys.readouterr().out
+    assert run(["events", "show", "0193", "--json", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["arithmetic"] == [line]
+
+
+def test_the_call_log_is_filtered(remote, capsys):
+    api, options = remote
+    api.keeper.answers["events"] = {"data": [], "next_cursor": None}
+    assert run(["events", "--where", "tenant=acme", "--since", "all", "--top", "5", *options]) == 0
+    query = api.keeper.last("events")
+    assert (query.where, query.limit, query.since_us) == ({"tenant": ("acme",)}, 5, None)
+
+
+@pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
+def test_verify_ends_with_1_where_a_check_fails(remote, capsys, ok, code):
+    api, options = remote
+    api.keeper.answers["verify"] = {"ok": ok, "checks": [{"name": "costs", "ok": ok, "detail": "1,000 priced again"}]}
+    assert run(["verify", "--sample", "7", *options]) == code
+    out = capsys.readouterr().out
+    assert ("FAILED" in out) is not ok
+    assert api.keeper.last("verify") == {"sample": 7}
+
+
+def test_a_keeper_that_is_down_is_told_in_one_line(remote, capsys):
+    api, options = remote
+    api.keeper.answers["usage"] = KeeperUnavailable("the keeper does not answer: look at the log of `farebox serve`")
+    assert run(["usage", *options]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "keeper_unavailable" in error
+
+
+def test_doctor_examines_a_server_from_afar(remote, capsys):
+    api, options = remote
+    api.keeper.answers["unpriced"] = [{"provider": "openai", "model": "new"}]
+    assert run(["doctor", "--json", *options]) == 0
+    found = {finding["name"]: finding["state"] for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert found == {"server": "ok", "prices": "warn"}
+    api.keeper.answers["ping"] = KeeperUnavailable("down")
+    assert run(["doctor", *options]) == 1
+
+
+def test_what_cannot_be_asked_is_exit_code_2(capsys):
+    assert run(["usage", "--where", "tennant=acme"]) == 2
+    assert "did you mean tenant" in capsys.readouterr().err
+    assert run(["events", "--top", "0"]) == 2
+    assert run(["usage", "--url", "http://127.0.0.1:9"]) == 2
