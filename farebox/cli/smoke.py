@@ -4,7 +4,7 @@ comes back is read and priced by the same code that the gateway meters with."""
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import httpx
 import msgspec
@@ -59,7 +59,7 @@ class Ask:
 
     name: str
     path: str
-    body: dict[str, object]
+    body: bytes
     wants_error: bool = False
 
 
@@ -83,29 +83,33 @@ def smoke(
     verify = True if transport else httpx.create_ssl_context(verify=view.ca_file or view.verify)
     with httpx.Client(verify=verify, timeout=TIMEOUT_S, transport=transport) as http:
         caller = Caller(view, provider, http)
-        model = model or MODELS.get(view.wire) or caller.first_model()
-        if model is None:
-            step = Step("models", False, detail="the provider lists no model: name one with --model")
+        try:
+            model = model or MODELS.get(view.wire) or caller.first_model()
+        except (httpx.HTTPError, msgspec.MsgspecError) as error:
+            step = Step("models", False, detail=f"no list of models ({error}): name one with --model")
             return Result(view.name, view.base_url, None, False, (step,))
         steps = tuple(_step(caller, book, ask) for ask in asks(view.wire, model))
     return Result(view.name, view.base_url, model, all(step.ok for step in steps), steps)
 
 
 def asks(wire: str, model: str) -> tuple[Ask, ...]:
-    """The three requests in the provider's own format."""
+    """The three requests in the provider's own format. The wrong one is no JSON, which every API refuses."""
     if wire == "gemini":
-        whole, streamed = f"/models/{model}:generateContent", f"/models/{model}:streamGenerateContent?alt=sse"
         turn = {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]}
+        path, streamed_path = f"/models/{model}:generateContent", f"/models/{model}:streamGenerateContent?alt=sse"
         body: dict[str, object] = {**turn, "generationConfig": {"maxOutputTokens": TOKENS_MAX}}
-        return Ask("answer", whole, body), Ask("stream", streamed, body), Ask("error", whole, {"contents": 7}, True)
-    limit = "max_completion_tokens" if wire == "openai" else "max_tokens"
-    path = "/messages" if wire == "anthropic" else "/chat/completions"
-    body = {"model": model, limit: TOKENS_MAX, "messages": [{"role": "user", "content": PROMPT}]}
-    streamed_body = {**body, "stream": True}
-    if wire != "anthropic":
-        streamed_body["stream_options"] = {"include_usage": True}
-    wrong = {"model": model, limit: TOKENS_MAX, "messages": 7}
-    return Ask("answer", path, body), Ask("stream", path, streamed_body), Ask("error", path, wrong, True)
+        streamed = body
+    else:
+        path = streamed_path = "/messages" if wire == "anthropic" else "/chat/completions"
+        limit = "max_completion_tokens" if wire == "openai" else "max_tokens"
+        body = {"model": model, limit: TOKENS_MAX, "messages": [{"role": "user", "content": PROMPT}]}
+        options = {} if wire == "anthropic" else {"stream_options": {"include_usage": True}}
+        streamed = {**body, "stream": True, **options}
+    return (
+        Ask("answer", path, msgspec.json.encode(body)),
+        Ask("stream", streamed_path, msgspec.json.encode(streamed)),
+        Ask("error", path, b"{", wants_error=True),
+    )
 
 
 class Caller:
@@ -116,23 +120,18 @@ class Caller:
         self.provider = provider
         self._http = http
 
-    def first_model(self) -> str | None:
-        """The first model that the provider lists, None where it lists none."""
-        try:
-            answer = self._http.get(self._url("/models"), headers=self._headers())
-            found = msgspec.json.decode(answer.content, type=_Models)
-        except (httpx.HTTPError, msgspec.MsgspecError):
-            return None
-        return found.data[0].id if found.data else None
+    def first_model(self) -> str:
+        """The first model that the provider lists. Raises httpx.HTTPError, or MsgspecError where it lists none."""
+        answer = self._http.get(self._url("/models"), headers=self._headers())
+        return msgspec.json.decode(answer.content, type=_Models).data[0].id
 
     def send(self, ask: Ask) -> Answer:
         """Raises httpx.HTTPError."""
         path = self.provider.upstream_path(ask.path.partition("?")[0])
         endpoint = self.provider.endpoint("POST", path)
-        body = msgspec.json.encode(ask.body)
-        intent = self.provider.intent(endpoint, body)
+        intent = self.provider.intent(endpoint, ask.body)
         started = time.perf_counter()
-        with self._http.stream("POST", self._url(ask.path), content=body, headers=self._headers()) as answer:
+        with self._http.stream("POST", self._url(ask.path), content=ask.body, headers=self._headers()) as answer:
             first_byte_ms = _ms_since(started)
             reader = self.provider.reader(endpoint, intent, answer.status_code, answer.headers)
             kept = bytearray()
@@ -171,7 +170,7 @@ class _Model(msgspec.Struct):
 
 
 class _Models(msgspec.Struct):
-    data: list[_Model] = []
+    data: Annotated[list[_Model], msgspec.Meta(min_length=1)]
 
 
 def _step(caller: Caller, book: PriceBook, ask: Ask) -> Step:
