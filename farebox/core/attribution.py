@@ -5,6 +5,7 @@ contradicts a bound dimension refuses the call, so that no caller can bill anoth
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -100,8 +101,11 @@ def identifier(value: str, what: str) -> str:
     return value
 
 
+@lru_cache(maxsize=1024)
 def parse_tags(raw: bytes) -> dict[str, Tag]:
-    """The tags header: a JSON object of strings, numbers and booleans. Raises InvalidTags with what is wrong."""
+    """The tags header: a JSON object of strings, numbers and booleans; not to be changed by who gets it.
+
+    Raises InvalidTags with what is wrong. Apps send few different tags: the last ones are remembered."""
     try:
         tags = msgspec.json.decode(raw, type=dict[str, str | int | float | bool])
     except (msgspec.DecodeError, UnicodeDecodeError):

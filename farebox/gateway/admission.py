@@ -51,7 +51,7 @@ def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: 
     own, query, query_secret = _split_query(request.query, takes_query_key)
     secrets = [own] if own else []
     lines: list[tuple[bytes, bytes]] = []
-    for _, name, value in request.credentials:
+    for name, value in request.credentials:
         token = value[7:].strip() if value[:7].lower() == b"bearer " else value.strip()
         if token.startswith(_PREFIX):
             secrets.append(token)

@@ -189,11 +189,10 @@ class ProxyExchange(Exchange):
             request.method, b" ", target.wire_path(self._path), caller.query,
             b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
         ]  # fmt: skip
-        for lower, name, value in request.forward:
-            if strip and lower == b"accept-encoding":
-                continue
-            lines += (name, b": ", value, b"\r\n")
+        lines += request.forward
         if strip:
+            if request.encodings_at >= 0:
+                del lines[len(lines) - len(request.forward) + request.encodings_at]
             lines.append(b"Accept-Encoding: identity\r\n")
         if caller.byok:
             for name, value in caller.lines:

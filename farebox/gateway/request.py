@@ -5,8 +5,8 @@ from typing import Final
 from farebox.core.attribution import HEADER_DIMENSIONS
 from farebox.errors import CallRefused, InvalidRequest
 
-_DROP, _CREDENTIAL, _DIMENSION, _TAGS, _KEY, _LENGTH, _TRANSFER, _HOST, _CONNECTION = range(9)
-_EXPECT, _UNITS, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS, _ROUTE = range(9, 17)
+_PLAIN, _DROP, _CREDENTIAL, _DIMENSION, _TAGS, _KEY, _LENGTH, _TRANSFER, _HOST, _CONNECTION = range(10)
+_EXPECT, _UNITS, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS, _ROUTE = range(10, 18)
 
 CREDENTIAL_HEADERS: Final = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 HOP_BY_HOP: Final = frozenset(
@@ -38,19 +38,34 @@ _KINDS: Final[dict[bytes, int]] = {
     b"accept-encoding": _ENCODINGS,
 }
 _FORWARDED: Final = frozenset({_RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS})
+_REPEATABLE: Final = frozenset({_ENCODINGS, _RETRIES, _TYPE, _FETCH})
+_NAMES_MAX: Final = 4096
+_names: Final[dict[bytes, tuple[int, bytes]]] = {}
+"""Header names as sent -> (kind, lower case): what strangers send is bounded, what they send often is looked up once."""
+
+
+def _learn(name: bytes) -> tuple[int, bytes]:
+    lower = name.lower()
+    kind = _KINDS.get(lower, _DROP if lower.startswith(b"x-farebox-") else _PLAIN)
+    if len(_names) >= _NAMES_MAX:
+        _names.clear()
+    _names[name] = kind, lower
+    return kind, lower
+
+
 _PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te", b""})
 
 
 class Request:
     """A request's head and, as it arrives, its body.
 
-    `forward` holds the header lines that a provider may see, in the order and case they came; `headers` all of
-    them, for the control plane.
+    `forward` holds the header lines that a provider may see, as bytes, in the order and case they came
+    (`encodings_at` is where Accept-Encoding stands among them); `headers` all of them, for the control plane.
     """
 
     __slots__ = (
         "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials", "dimensions",
-        "expects_continue", "farebox_key", "fetch_mode", "forward", "header_bytes", "headers", "host", "keep_alive",
+        "encodings_at", "expects_continue", "farebox_key", "fetch_mode", "forward", "headers", "host", "keep_alive",
         "method", "origin", "problem", "query", "retries", "tags", "target", "units", "version",
     )  # fmt: skip
 
@@ -60,9 +75,9 @@ class Request:
         self.query = b""
         self.version = "1.1"
         self.headers: list[tuple[bytes, bytes]] = []
-        self.header_bytes = 0
-        self.forward: list[tuple[bytes, bytes, bytes]] = []
-        self.credentials: list[tuple[bytes, bytes, bytes]] = []
+        self.forward: list[bytes] = []
+        self.encodings_at = -1
+        self.credentials: list[tuple[bytes, bytes]] = []
         self.dimensions: list[tuple[str, bytes]] = []
         self.problem: CallRefused | None = None
         """What is wrong with the call, though it is clean HTTP: its exchange says so in the provider's shape."""
@@ -99,26 +114,30 @@ class Request:
         """Sort the headers and refuse what is ambiguous. Raises InvalidRequest or InvalidTags; what llhttp already
         refuses (both lengths, bad chunks, bare CR, odd names) never gets here."""
         self._check_target()
-        seen: set[bytes] = set()
-        named: frozenset[bytes] = frozenset()
+        seen: set[int | bytes] = set()
+        named: list[bytes] | None = None
+        forward = self.forward
         for name, value in self.headers:
-            lower = name.lower()
-            kind = _KINDS.get(lower)
-            if kind is None:
-                if not lower.startswith(b"x-farebox-"):
-                    self.forward.append((lower, name, value))
+            kind, lower = _names.get(name) or _learn(name)
+            if kind == _PLAIN:
+                forward.append(name + b": " + value + b"\r\n")
+                continue
+            if kind == _DROP:
+                continue
+            if kind == _CONNECTION:
+                named = (named or []) + [token.strip() for token in value.lower().split(b",")]
                 continue
             if kind in _FORWARDED:
-                self.forward.append((lower, name, value))
-            if kind == _CONNECTION:
-                named |= frozenset(token.strip() for token in value.lower().split(b",")) - _PLAIN_CONNECTION
-            elif kind != _DROP:
-                if lower in seen and kind not in (_ENCODINGS, _RETRIES, _TYPE, _FETCH):
-                    self._twice(kind, lower)
-                seen.add(lower)
-                self._take(kind, lower, name, value)
-        if named:
-            self.forward = [line for line in self.forward if line[0] not in named]
+                if kind == _ENCODINGS:
+                    self.encodings_at = len(forward)
+                forward.append(name + b": " + value + b"\r\n")
+            if lower in seen and kind not in _REPEATABLE:
+                self._twice(kind, lower)
+            seen.add(lower)
+            self._take(kind, lower, name, value)
+        if named is not None and (hop := frozenset(named) - _PLAIN_CONNECTION):
+            self.encodings_at = -1 if b"accept-encoding" in hop else self.encodings_at
+            self.forward = [line for line in forward if line.split(b":", 1)[0].lower() not in hop]
         if self.host is None and self.version == "1.1":
             raise InvalidRequest("the Host header is missing")
 
@@ -139,12 +158,12 @@ class Request:
             self.target, self.query = target[:mark], target[mark:]
 
     def _take(self, kind: int, lower: bytes, name: bytes, value: bytes) -> None:
-        if kind == _LENGTH:
+        if kind == _DIMENSION:
+            self.dimensions.append((HEADER_DIMENSIONS[lower], value))
+        elif kind == _LENGTH:
             self.content_length = int(value)
         elif kind == _CREDENTIAL:
-            self.credentials.append((lower, name, value))
-        elif kind == _DIMENSION:
-            self.dimensions.append((HEADER_DIMENSIONS[lower], value))
+            self.credentials.append((name, value))
         elif kind == _TAGS:
             self.tags.append(value)
         elif kind == _KEY:

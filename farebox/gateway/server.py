@@ -22,7 +22,7 @@ class ClientConnection(asyncio.Protocol):
     """Parses requests and serves them one after the other; a pipelined one waits for those before it."""
 
     __slots__ = (
-        "_closing", "_holds", "_last", "_parser", "_reading", "_waiting", "deadline", "exchange", "peer", "transport",
+        "_closing", "_head_bytes", "_holds", "_last", "_parser", "_reading", "_waiting", "deadline", "exchange", "peer", "transport",
         "worker",
     )  # fmt: skip
 
@@ -37,6 +37,7 @@ class ClientConnection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._holds: set[str] = set()
         self._closing = False
+        self._head_bytes = 0
         self._last = False
         """The request read last is the last one here: whatever follows is not read."""
 
@@ -65,6 +66,10 @@ class ClientConnection(asyncio.Protocol):
             self._callback_failed(error)
         except httptools.HttpParserError as error:
             self._bad_request(f"this is no clean HTTP/1.1 request: {error}")
+        else:
+            reading = self._reading
+            if reading is not None and not reading.method:
+                self._head_grows(len(data))
 
     def eof_received(self) -> bool:
         # A client that half-closes still wants its answer; one that is gone is noticed when we write or by the reset.
@@ -91,6 +96,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         request = self._reading = Request()
+        self._head_bytes = 0
         if self.exchange is not None or self._waiting:
             self._waiting.append(request)
             self.hold("pipeline")
@@ -100,14 +106,12 @@ class ClientConnection(asyncio.Protocol):
         request = self._reading
         assert request is not None
         request.target += url
-        self._count(request, len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         request = self._reading
         if request is None or request.method:
             return  # a trailer: nothing in it may change who calls
         request.headers.append((name, value))
-        self._count(request, len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
         request = self._reading
@@ -117,6 +121,8 @@ class ClientConnection(asyncio.Protocol):
         request.version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()
         request.check()
+        if len(request.headers) > self.worker.settings.server.headers_max:
+            raise _HeadTooLarge
         if len(self._waiting) > self.worker.settings.server.pipelined_max:
             raise CallRefused("too many pipelined requests")
         self.deadline = self.worker.now + self.worker.settings.server.body_idle_timeout_s
@@ -232,11 +238,11 @@ class ClientConnection(asyncio.Protocol):
         else:
             exchange.on_request_body(data)
 
-    def _count(self, request: Request, size: int) -> None:
-        request.header_bytes += size
-        server = self.worker.settings.server
-        if request.header_bytes > server.header_bytes_max or len(request.headers) > server.headers_max:
-            raise _HeadTooLarge
+    def _head_grows(self, size: int) -> None:
+        """The read ended inside a head: count, so that none grows without end (a read brings at most 256 KiB)."""
+        self._head_bytes += size
+        if self._head_bytes > self.worker.settings.server.header_bytes_max:
+            self._bad_request("the request's head is too large", status=431)
 
     def _ignore_upgrade(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
         """Upgrades are not spoken here: the request is served as plain HTTP/1.1, as RFC 9110 7.8 allows."""
