@@ -1,6 +1,6 @@
 """The bodies that the API takes. A field that is not known is refused, never ignored."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -66,7 +66,7 @@ class ProviderForm(Form):
 
 
 class PricesForm(Form):
-    rows: list[dict[str, object]] = Field(
+    rows: list[dict[str, Any]] = Field(
         min_length=1, max_length=10_000, description="dated rows; they never overwrite an older one"
     )
 

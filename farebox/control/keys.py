@@ -10,30 +10,11 @@ from farebox.control.listing import asked, author, iso, paged, parameters
 from farebox.control.parts import parts_of
 from farebox.core import asking
 from farebox.directory.rows import KeyRow, KeySpec
+from farebox.directory.showing import key_shown
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
 
 _FILTERS = {"name": "only keys of this name", "active": "true: only those that work now; false: only the others"}
-
-
-def shown(row: KeyRow, now_us: int) -> dict[str, object]:
-    """A key without its secret."""
-    return {
-        "id": row.id,
-        "name": row.name,
-        "bind": row.bind,
-        "providers": row.providers,
-        "models": row.models,
-        "routes": row.routes,
-        "require": row.require,
-        "trust": row.trust,
-        "audience": row.audience,
-        "allow_objects": row.allow_objects,
-        "active": row.is_active(now_us),
-        "created_at": iso(row.created_at_us),
-        "expires_at": iso(row.expires_at_us),
-        "revoked_at": iso(row.revoked_at_us),
-    }
 
 
 def _spec(form: KeyForm, now_us: int) -> KeySpec:
@@ -73,7 +54,7 @@ def create_key(request: Request, form: KeyForm) -> Response:
     """Make a key. `key` in the answer is its secret: it is never shown again."""
     parts = parts_of(request)
     row, secret = parts.directory.keys.create(_spec(form, parts.now_us()), by=author(request))
-    return Json({"id": row.id, "key": secret, **shown(row, parts.now_us())}, status_code=201)
+    return Json({"id": row.id, "key": secret, **key_shown(row, parts.now_us())}, status_code=201)
 
 
 @router.get("", dependencies=[needs("analyst")], openapi_extra=parameters(_FILTERS))
@@ -86,14 +67,14 @@ def list_keys(request: Request) -> Response:
         for row in parts.directory.keys.list()
         if query.get("name") in (None, row.name) and query.get("active") in (None, str(row.is_active(now_us)).lower())
     ]
-    return paged(rows, query, lambda row: row.id, lambda row: shown(row, now_us))
+    return paged(rows, query, lambda row: row.id, lambda row: key_shown(row, now_us))
 
 
 @router.get("/{key}", dependencies=[needs("analyst")])
 def get_key(request: Request, key: str) -> Response:
     """One key, by id or by a name that only one active key has."""
     parts = parts_of(request)
-    return Json(shown(parts.directory.keys.get(key), parts.now_us()))
+    return Json(key_shown(parts.directory.keys.get(key), parts.now_us()))
 
 
 @router.patch("/{key}", dependencies=[needs("admin")])
@@ -101,7 +82,7 @@ def change_key(request: Request, key: str, change: KeyChange) -> Response:
     """Change what a key may do; what is left out stays, and so does its secret."""
     parts = parts_of(request)
     spec = _changed(parts.directory.keys.get(key), change, parts.now_us())
-    return Json(shown(parts.directory.keys.update(key, spec, by=author(request)), parts.now_us()))
+    return Json(key_shown(parts.directory.keys.update(key, spec, by=author(request)), parts.now_us()))
 
 
 @router.post("/{key}/rotate", dependencies=[needs("admin")])
@@ -110,11 +91,11 @@ def rotate_key(request: Request, key: str, form: RotateForm | None = None) -> Re
     parts = parts_of(request)
     overlap_s = asking.span_s(form.overlap) if form else 0
     row, secret = parts.directory.keys.rotate(key, overlap_s, by=author(request))
-    return Json({"id": row.id, "key": secret, **shown(row, parts.now_us())})
+    return Json({"id": row.id, "key": secret, **key_shown(row, parts.now_us())})
 
 
 @router.delete("/{key}", dependencies=[needs("admin")])
 def revoke_key(request: Request, key: str) -> Response:
     """End a key for good, in force within a second."""
     parts = parts_of(request)
-    return Json(shown(parts.directory.keys.revoke(key, by=author(request)), parts.now_us()))
+    return Json(key_shown(parts.directory.keys.revoke(key, by=author(request)), parts.now_us()))

@@ -1,7 +1,7 @@
 """Prices: what ships, what was added, what is missing, and pricing the past anew."""
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -14,7 +14,7 @@ from farebox.control.listing import asked, author, paged, parameters
 from farebox.control.parts import Parts, parts_of
 from farebox.control.questions import ask
 from farebox.core.price_text import read_row, shown_row
-from farebox.core.pricing import PriceRow
+from farebox.core.pricing import PriceBook, PriceRow
 from farebox.directory.vault import new_id
 from farebox.providers.sheets import checked, load_book
 
@@ -57,12 +57,22 @@ def list_prices(request: Request) -> Response:
 
 @router.post("", dependencies=[needs("admin")], status_code=201)
 def add_prices(request: Request, form: PricesForm) -> Response:
-    """Add dated rows, all or none. They win over what ships from their date on; no row is ever changed."""
+    """Add dated rows, all or none: from today on unless said, for ever of a model that had no price. They win over
+    what ships from their date on; no row is ever changed."""
     parts = parts_of(request)
-    today = datetime.fromtimestamp(parts.now_us() // 1_000_000, UTC).date().isoformat()
-    rows = [checked(read_row({"id": new_id("price_"), "valid_from": today, **row})) for row in form.rows]
+    book = load_book(parts.directory.prices.list())
+    rows = [_new(row, book, parts.now_us()) for row in form.rows]
     parts.directory.prices.add([msgspec.to_builtins(row) for row in rows], by=author(request))
     return Json({"data": [{"origin": "added", **shown_row(row)} for row in rows], "next_cursor": None}, 201)
+
+
+def _new(written: dict[str, Any], book: PriceBook, now_us: int) -> PriceRow:
+    """A row to add; where it names no date, from today on, or for ever of a model that had no price."""
+    row = checked(read_row({"id": new_id("price_"), **written}))
+    known = book.quote(row.provider, row.model, now_us).row is not None
+    today = datetime.fromtimestamp(now_us // 1_000_000, UTC).date().isoformat()
+    provider = book.provider(row.provider)
+    return msgspec.structs.replace(row, provider=provider, valid_from=row.valid_from or (today if known else ""))
 
 
 @router.get("/unpriced", dependencies=[needs("analyst")])

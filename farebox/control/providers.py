@@ -8,35 +8,18 @@ from farebox.control.answers import Json
 from farebox.control.forms import ProviderForm
 from farebox.control.listing import asked, author, paged, parameters
 from farebox.control.parts import Parts, parts_of
-from farebox.directory.rows import ProviderRow
-from farebox.directory.views import Configured, configured
+from farebox.directory.showing import provider_shown
+from farebox.directory.views import configured
 from farebox.errors import NotFound
 from farebox.providers import PROVIDERS
 
 router = APIRouter(prefix="/api/v1/providers", tags=["providers"])
 
 
-def shown(entry: Configured, stored: ProviderRow | None) -> dict[str, object]:
-    """A provider without its credential. `credential_from` is directory, settings, the name of an environment
-    variable, or null where calls must bring their own. Of further headers only the names: one may be a secret."""
-    view = entry.view
-    return {
-        "name": view.name,
-        "wire": view.wire,
-        "base_url": view.base_url,
-        "base_url_from": entry.base_url_from,
-        "credential_from": entry.credential_from or None,
-        "credential_hint": stored.credential_hint or None if stored and stored.credential else None,
-        "headers": [name for name, _value in view.headers],
-        "ca_file": view.ca_file,
-        "tls_verify": view.verify,
-    }
-
-
 def _all(parts: Parts) -> list[dict[str, object]]:
     rows = {row.name: row for row in parts.directory.providers.list()}
     found = configured(parts.settings, PROVIDERS, rows.values(), parts.env)
-    return [shown(entry, rows.get(name)) for name, entry in sorted(found.items())]
+    return [provider_shown(entry, rows.get(name)) for name, entry in sorted(found.items())]
 
 
 def _one(parts: Parts, name: str) -> Response:

@@ -140,8 +140,10 @@ def test_known_providers_are_listed_with_where_their_credential_comes_from(tmp_p
 
 def test_added_prices_come_first_and_carry_their_date(api):
     row = {"provider": "openai", "model": "gpt-secret", "rates": {"input": "0.40", "output": "1.60"}}
-    answer = api.ask("POST", "/api/v1/prices", json={"rows": [row]})
+    known = {**row, "model": "gpt-4.1-mini"}
+    answer = api.ask("POST", "/api/v1/prices", json={"rows": [row, known]})
     assert answer.status_code == 201, answer.text
+    assert ["valid_from" in row for row in answer.json()["data"]] == [False, True]
     listed = api.get("/api/v1/prices?limit=1").json()
     assert listed["data"][0]["rates"] == {"input": "0.40", "output": "1.60"}
     assert listed["data"][0]["valid_from"] == "2027-01-15"
