@@ -28,7 +28,7 @@ WRONG_OR_SILENT = {
     "no prices stated": "an entry without any price costs 0 there; here it is free by name or unpriced",
     "tiers it lacks": "Gemini flex and priority and OpenAI ultrafast cost the standard price there",
     "search-preview models": "gpt-4o-mini-search-preview is priced as gpt-4o-mini, without its search fee",
-    "ten seconds of Whisper": "Groq's minimum is applied by the reader here, so that the event shows it",
+    "ten seconds of Whisper": "Groq's minimum is applied before pricing here, so that the event shows it",
     "no unit of ours": "video output, citations and text messages are not counted by any meter",
 }
 NO_METER = {"output_video_mtok", "output_citation_mtok", "input_text_messages_kcount"}

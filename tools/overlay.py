@@ -80,6 +80,13 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     source: str
 
 
+class Least(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    provider: str
+    models: tuple[str, ...]
+    counts: dict[str, int]
+    source: str
+
+
 class WindowDays(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     provider: str
     models: tuple[str, ...]
@@ -102,6 +109,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     add: tuple[Add, ...] = ()
     tier: tuple[Tier, ...] = ()
     scale: tuple[Scale, ...] = ()
+    least: tuple[Least, ...] = ()
     window: tuple[WindowDays, ...] = ()
     multiplier: tuple[Factor, ...] = ()
 
@@ -115,6 +123,7 @@ class Overlay:
         self._adds = [item for file in files for item in file.add]
         self._tiers = [item for file in files for item in file.tier]
         self._scales = [item for file in files for item in file.scale]
+        self._least = [item for file in files for item in file.least]
         self._windows = [item for file in files for item in file.window]
         self._factors = [item for file in files for item in file.multiplier]
 
@@ -161,6 +170,9 @@ class Overlay:
         for scale in self._scales:
             if _means(scale.provider, scale.models, row):
                 changed = _scaled(changed, scale)
+        for least in self._least:
+            if _means(least.provider, least.models, row):
+                changed = msgspec.structs.replace(changed, least=least.counts)
         for days in self._windows:
             if row.windows and _means(days.provider, days.models, row):
                 changed = _on_days(changed, days)

@@ -95,6 +95,8 @@ class PriceRow(msgspec.Struct, frozen=True, omit_defaults=True):
     speed: str = ""
     variant: str = ""
     windows: tuple[Window, ...] = ()
+    least: dict[str, int] = {}
+    """Counts that a call is billed for at least, where it has any: audio of one second billed as ten."""
     source: str = ""
     source_hash: str = ""
 

@@ -252,9 +252,10 @@ def _in_order(added: Sequence[PriceRow], shipped: Sequence[PriceRow]) -> list[Pr
 
 def _standing_before(row: PriceRow, shipped: PriceRow | None) -> PriceRow:
     """An added row, completed by the shipped one that it stands before. What long prompts cost is its own to say."""
-    rates = completed(row.rates, shipped.rates if shipped else {})
+    base = shipped or row
+    rates = completed(row.rates, base.rates)
     bands = tuple(replace(band, rates=completed(band.rates, rates)) for band in row.bands)
-    return replace(row, rates=rates, bands=bands)
+    return replace(row, rates=rates, bands=bands, least=row.least or base.least)
 
 
 def _assumed(rows: Sequence[PriceRow], qualifiers: Qualifiers) -> tuple[str, ...]:

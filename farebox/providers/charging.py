@@ -11,19 +11,19 @@ from msgspec.structs import replace
 from farebox.core.events import Head, Part, Tail
 from farebox.core.meters import Usage
 from farebox.core.pricing import Charge, PriceBook, Qualifiers, apply
-from farebox.providers.protocol import Endpoint, Metered, SubUsage
+from farebox.providers.protocol import Endpoint, Metered, Quality, SubUsage
 
 REPORTS_COST: Final = ("openrouter", "xai", "perplexity")
 """Providers whose stated cost is the bill itself, tools included (usage.cost, usage.cost_in_usd_ticks,
 usage.cost.total_cost in their answers)."""
 
-_STANDARD: Final = frozenset({"", "standard", "default", "auto", "on_demand", "service_tier_unspecified"})
+_STANDARD: Final = frozenset({"", "standard", "default", "auto", "on_demand", "unspecified"})
 _TIERS: Final = {"on_demand_priority": "priority", "on_demand_flex": "flex", "on_demand_offpeak": "offpeak"}
 """Vertex' trafficType in the words of the book."""
 _SAME_PRICE: Final = {"groq": frozenset({"flex"})}
 """Tiers at the standard price: Groq's flex trades availability, not money."""
 _OWN_MARKS: Final = frozenset(
-    {"tier_assumed", "batch_assumed", "speed_assumed", "priced_as_requested", "no_usage", "pending"}
+    {"tier_assumed", "batch_assumed", "speed_assumed", "priced_as_requested", "no_usage", "pending", "estimated_usage"}
 )
 
 
@@ -75,8 +75,8 @@ def charge(
     charged = _priced(book, prices_as, model_requested, when_us, metered)
     if metered.reported_cost is not None and prices_as in REPORTS_COST:
         return replace(charged, cost=metered.reported_cost, cost_source="provider")
-    if metered.quality == "estimated" and charged.cost is not None:
-        return replace(charged, cost_source="estimated")
+    if metered.quality == "estimated":
+        return _as_estimate(charged)
     return charged
 
 
@@ -94,7 +94,7 @@ def recharge(book: PriceBook, prices_as: str, head: Head, tail: Tail) -> Charged
     own = tail.parts[0] if tail.parts and tail.parts[0].model == tail.model_billed else None
     metered = Metered(
         usage=own.usage if own else {} if tail.parts else tail.usage,
-        quality="missing" if "no_usage" in tail.marks else "exact",
+        quality=_quality(tail),
         usage_raw=tail.usage_raw,
         model=tail.model_billed,
         service_tier=tail.service_tier,
@@ -108,16 +108,14 @@ def recharge(book: PriceBook, prices_as: str, head: Head, tail: Tail) -> Charged
         marks=tuple(mark for mark in tail.marks if mark not in _OWN_MARKS),
     )
     endpoint = Endpoint(operation=head.operation, family="")
-    charged = charge(book, prices_as, endpoint, head.model_requested, head.started_at_us, tail.status, metered)
-    estimated = tail.cost_source == "estimated" and charged.cost_source == "computed"
-    return replace(charged, cost_source="estimated") if estimated else charged
+    return charge(book, prices_as, endpoint, head.model_requested, head.started_at_us, tail.status, metered)
 
 
 def tier(prices_as: str, word: str | None) -> str | None:
     """The book's word for a service tier, from the provider's; None for the standard one."""
     if word is None:
         return None
-    lowered = word.strip().lower()
+    lowered = word.strip().lower().removeprefix("service_tier_")
     if lowered in _STANDARD or lowered in _SAME_PRICE.get(prices_as, ()):
         return None
     return _TIERS.get(lowered, lowered)
@@ -130,6 +128,19 @@ def qualifiers(prices_as: str, metered: Metered) -> Qualifiers:
     if served == "batch":
         return Qualifiers(None, True, speed, metered.region, metered.variant)
     return Qualifiers(served, metered.batch, speed, metered.region, metered.variant)
+
+
+def _as_estimate(charged: Charged) -> Charged:
+    """A cost that rests on estimated usage; while there is no price, a mark keeps that it does."""
+    if charged.cost is None:
+        return replace(charged, marks=(*charged.marks, "estimated_usage"))
+    return replace(charged, cost_source="estimated")
+
+
+def _quality(tail: Tail) -> Quality:
+    if "no_usage" in tail.marks:
+        return "missing"
+    return "estimated" if tail.cost_source == "estimated" or "estimated_usage" in tail.marks else "exact"
 
 
 def _unbilled(metered: Metered, requested: str | None, cost: int | None, mark: str = "") -> Charged:
@@ -183,12 +194,15 @@ def _priced(book: PriceBook, prices_as: str, requested: str | None, when_us: int
 def _ask(
     book: PriceBook, prices_as: str, model: str | None, when_us: int, usage: Usage, served: Qualifiers
 ) -> tuple[Usage, Charge]:
-    """The charge, and the usage with the call itself counted where the provider bills each."""
+    """The charge, and the usage as billed: with the call itself where each is, and raised to what is billed at least."""
     if model is None:
         return usage, Charge(cost=None, missing=("model",))
     quote = book.quote(prices_as, model, when_us, served)
     if "request" in quote.rates and "request" not in usage:
         usage = {**usage, "request": 1}
+    if quote.row is not None and quote.row.least:
+        least = quote.row.least
+        usage = {meter: max(count, least.get(meter, 0)) if count else 0 for meter, count in usage.items()}
     return usage, apply(quote, usage)
 
 
