@@ -19,6 +19,8 @@ class Batch:
     closed: list[tuple[str, bytes]] = field(default_factory=list)
     """(incarnation, id) of calls that an earlier batch opened."""
     positions: dict[str, Position] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)
+    """Incarnations whose process is gone and whose journal is read to its end: with this batch all of it is kept."""
     forget: list[str] = field(default_factory=list)
     """Incarnations whose journals are gone from the disk: their positions are needed no more."""
     rejects: list[tuple[str, str, str, bytes | None]] = field(default_factory=list)

@@ -112,12 +112,11 @@ class Intake:
             for number in segment_numbers(directory):
                 if number < position.segment:
                     segment_path(directory, number).unlink(missing_ok=True)
-            journal = self._journals.get(name)
-            if journal is not None and journal.ended and journal.reader.position == position:
-                shutil.rmtree(directory, ignore_errors=True)
-                if not directory.exists():
-                    del self._journals[name]
-                    self._forget.append(name)
+        for name in batch.ended:
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+            if not (self.directory / name).exists():
+                del self._journals[name]
+                self._forget.append(name)
 
     def unread_bytes(self) -> int:
         return sum(journal.reader.unread_bytes() for journal in list(self._journals.values()))
@@ -144,6 +143,7 @@ class Intake:
         if found.ended:
             ends += self._interrupted(journal, batch)
             journal.ended = True
+            batch.ended.append(journal.name)
         if len(found.records) >= room:
             batch.more = True
         _columns(journal.name, ends, batch, tables)

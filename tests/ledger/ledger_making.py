@@ -139,12 +139,12 @@ def ingest(intake: Intake, store: Store, now_us: int = START_US) -> int:
         intake.kept(batch)
 
 
-def store_with(data: Path, events: Iterable[Event], **options: Any) -> Store:
+def store_with(data: Path, events: Iterable[Event], booked_us: int = START_US, **options: Any) -> Store:
     store = open_store(data / "ledger.duckdb", threads=1, **options)
     writer = JournalWriter(data / "journal" / f"w{len(list(data.glob('journal/*')))}", slots_max=8)
     write(writer, events)
     writer.close()
-    ingest(intake_of(data, store), store)
+    ingest(intake_of(data, store), store, booked_us)
     return store
 
 

@@ -182,7 +182,7 @@ def test_as_of_answers_what_was_booked_by_then(tmp_path: Path) -> None:
     early = usage(store, UsageQuery(measures=("attempts", "spend")))["rows"]
     late_store_query = UsageQuery(measures=("attempts", "spend"), as_of_us=START_US)
     store.close()
-    store = store_with(tmp_path, events[40:])
+    store = store_with(tmp_path, events[40:], booked_us=START_US + 1)
     assert usage(store, late_store_query)["rows"] == early
     nothing = usage(store, UsageQuery(measures=("calls", "spend"), as_of_us=START_US - 1))["rows"]
     assert nothing == [{"calls": 0, "spend": "0.000000000000"}]

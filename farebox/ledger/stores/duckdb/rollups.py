@@ -1,6 +1,6 @@
 """Roll-ups: sums that spare a question the events behind it.
 
-They cover the batches up to a watermark (`state.rolled_batch`), moved in the same transaction as the sums; what is
+They cover the batches up to a watermark (`rolled.batch`), moved in the same transaction as the sums; what is
 newer is read from the events. So they may lag, be rebuilt or fail without any answer changing, and ingest does not
 wait for them.
 """
@@ -37,7 +37,7 @@ def pending(store: Store) -> tuple[int, int, int]:
 
 def roll_up(store: Store) -> int:
     """Take the oldest batches that are not rolled up yet into the roll-ups. -> events taken, 0 where none wait."""
-    with store.writing() as cursor:
+    with store.rolling() as cursor:
         rolled, _ = _watermark(cursor)
         upto = _upto(cursor, rolled)
         if upto is None:
@@ -47,14 +47,14 @@ def roll_up(store: Store) -> int:
             cursor.execute(_insert(rollup, store.promoted_tags), {"after": rolled, "upto": upto})
         row = one(cursor, "SELECT count(*) FROM events WHERE batch > ? AND batch <= ?", [rolled, upto])
         taken = int(row[0])
-        cursor.execute("UPDATE state SET rolled_batch = ?", [upto])
+        cursor.execute("UPDATE rolled SET batch = ?", [upto])
     return taken
 
 
 def compact(store: Store, rollup: Rollup, since: datetime, until: datetime) -> int:
     """Merge the rows of one combination and period into one, for periods from `since` until before `until`.
     -> rows spared. Sums stay as they are."""
-    with store.writing() as cursor:
+    with store.rolling() as cursor:
         span = {"since": since, "until": until}
         before = _rows(cursor, rollup, span)
         cursor.execute(f"CREATE TEMP TABLE merged AS {_merge(rollup)}", span)
@@ -83,10 +83,10 @@ def crowded(store: Store, rollup: Rollup, rows_min: int) -> list[datetime]:
 
 def rebuild(store: Store) -> None:
     """Empty the roll-ups and start them over from the events. Only for a ledger that still has all its events."""
-    with store.writing() as cursor:
+    with store.rolling() as cursor:
         for rollup in ROLLUPS:
             cursor.execute(f"DELETE FROM {rollup.table}")
-        cursor.execute("UPDATE state SET rolled_batch = 0")
+        cursor.execute("UPDATE rolled SET batch = 0")
     while roll_up(store):
         pass
 
@@ -121,7 +121,7 @@ def flag_or_text(name: str) -> str:
 
 
 def _watermark(cursor: Cursor) -> tuple[int, int]:
-    row = one(cursor, "SELECT rolled_batch, batch FROM state")
+    row = one(cursor, "SELECT rolled.batch, state.batch FROM rolled, state")
     return int(row[0]), int(row[1])
 
 

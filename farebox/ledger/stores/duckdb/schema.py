@@ -65,9 +65,10 @@ _REST = (
     "CREATE TABLE rejects (found_at TIMESTAMP NOT NULL, incarnation VARCHAR NOT NULL, kind VARCHAR NOT NULL, "
     "detail VARCHAR NOT NULL, record BLOB)",
     "CREATE TABLE promoted_tags (name VARCHAR NOT NULL, since TIMESTAMP NOT NULL)",
-    "CREATE TABLE state (batch BIGINT NOT NULL, rolled_batch BIGINT NOT NULL, records BIGINT NOT NULL, "
-    "dropped_before TIMESTAMP)",
-    "INSERT INTO state VALUES (0, 0, 0, NULL)",
+    "CREATE TABLE state (batch BIGINT NOT NULL, records BIGINT NOT NULL)",
+    "INSERT INTO state VALUES (0, 0)",
+    "CREATE TABLE rolled (batch BIGINT NOT NULL, dropped_before TIMESTAMP)",
+    "INSERT INTO rolled VALUES (0, NULL)",
 )
 
 

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +20,15 @@ Cursor = duckdb.DuckDBPyConnection
 
 
 class Store:
-    """A ledger in DuckDB. Any thread may read; writing is for one thread at a time (`writing` sees to it)."""
+    """A ledger in DuckDB. Any thread may read; `writing` and `rolling` each let one thread in at a time."""
 
     def __init__(self, connection: Cursor, path: Path, query_timeout_s: float, promoted_tags: tuple[str, ...]) -> None:
         self.path = path
         self.promoted_tags = promoted_tags
         self._connection = connection
         self._query_timeout_s = query_timeout_s
-        self._write_lock = threading.Lock()
+        self._writers = threading.Lock()
+        self._rollers = threading.Lock()
 
     @contextmanager
     def reading(self, timeout_s: float | None = None) -> Iterator[Cursor]:
@@ -54,10 +55,18 @@ class Store:
             timer.cancel()
             cursor.close()
 
+    def writing(self) -> AbstractContextManager[Cursor]:
+        """A cursor inside one transaction of events and positions: committed at the end, rolled back whatever goes
+        wrong. Raises LedgerError."""
+        return self._transaction(self._writers)
+
+    def rolling(self) -> AbstractContextManager[Cursor]:
+        """Likewise for roll-ups and retention, which touch other tables, so that ingest does not wait for them."""
+        return self._transaction(self._rollers)
+
     @contextmanager
-    def writing(self) -> Iterator[Cursor]:
-        """A cursor inside one write transaction: committed at the end, rolled back whatever goes wrong."""
-        with self._write_lock:
+    def _transaction(self, lock: threading.Lock) -> Iterator[Cursor]:
+        with lock:
             cursor = self._connection.cursor()
             try:
                 cursor.execute("BEGIN TRANSACTION")
@@ -70,7 +79,7 @@ class Store:
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file. Harmless to skip."""
-        with self._write_lock:
+        with self._writers, self._rollers:
             cursor = self._connection.cursor()
             try:
                 cursor.execute("CHECKPOINT")

@@ -73,7 +73,7 @@ def usage(store: Store, query: UsageQuery, *, from_events: bool = False) -> dict
         answer = cursor.execute(sql, parameters)
         names = [column[0] for column in answer.description or []]
         rows = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
-        dropped = one(cursor, "SELECT dropped_before FROM state")[0]
+        dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
     shaped = [_shaped(row, groups, query) for row in rows]
     used = sorted({scan.rollup.table if scan.rollup else "events" for scan in scans})
     meta = {"sources": used, "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
@@ -129,7 +129,7 @@ def latency_ms(bucket: int | None) -> float | None:
 
 
 def _known(cursor: Cursor) -> sources.Known:
-    rolled = one(cursor, "SELECT rolled_batch FROM state")[0]
+    rolled = one(cursor, "SELECT batch FROM rolled")[0]
     tags = cursor.execute("SELECT name, since FROM promoted_tags").fetchall()
     return sources.Known(int(rolled), dict(tags))
 

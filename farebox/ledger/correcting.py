@@ -1,0 +1,72 @@
+"""Corrections: entries that put a price on what had none, without touching what was booked."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from farebox.core.events import Event, Head, Tail
+from farebox.ledger.batches import Batch
+from farebox.ledger.columns import build, decode
+from farebox.providers.charging import Charged
+
+CLOSES_AFTER: Final = timedelta(days=3)
+"""How long after its end a month still takes entries."""
+_CORRECTION: Final = 5
+"""First field of a correction's row. It is never in a journal: a correction is the keeper's own transaction."""
+
+
+def booking_moment(started_at_us: int, now_us: int) -> int:
+    """Where a correction is booked: at the call it corrects, or now where that month is closed."""
+    started = datetime.fromtimestamp(started_at_us // 1_000_000, UTC)
+    following = (started.replace(day=1, hour=0, minute=0, second=0) + timedelta(days=32)).replace(day=1)
+    closed = datetime.fromtimestamp(now_us / 1_000_000, UTC) >= following + CLOSES_AFTER
+    return now_us if closed else started_at_us
+
+
+def correction(event: Event, charged: Charged, now_us: int) -> bytes:
+    """The row of a correction: the same dimensions, the cost that was missing, no usage, no call."""
+    assert charged.cost is not None
+    moment = booking_moment(event.head.started_at_us, now_us)
+    head = msgspec.structs.replace(event.head, id=new_id(now_us), started_at_us=moment)
+    tail = Tail(
+        finished_at_us=moment,
+        first_byte_us=None,
+        status=event.tail.status,
+        state=event.tail.state,
+        model_billed=event.tail.model_billed,
+        service_tier=event.tail.service_tier,
+        cost=charged.cost,
+        cost_by_meter=charged.cost_by_meter,
+        rates=charged.rates,
+        cost_source=charged.cost_source,
+        price_id=charged.price_id,
+        price_from=charged.price_from,
+        parts=charged.parts,
+        marks=("repriced", *charged.marks),
+        qualifiers=charged.qualifiers,
+    )
+    return msgspec.msgpack.encode((_CORRECTION, _kept(head), tail, 1, "correction", event.head.id))
+
+
+def batch_of(corrections: list[bytes]) -> Batch:
+    """The corrections as a batch that moves no journal. Raises LedgerError where one cannot be kept."""
+    rows, rejects = decode(corrections)
+    assert not rejects
+    events, usage_raw = build(rows)
+    return Batch(events=events, usage_raw=usage_raw)
+
+
+def new_id(now_us: int) -> str:
+    """A UUIDv7 (RFC 9562)."""
+    bits = int.from_bytes(os.urandom(10), "big")
+    value = (now_us // 1000) << 80 | bits
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    text = f"{value:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def _kept(head: Head) -> Head:
+    return msgspec.structs.replace(head, units=None, retries=0, slot=-1, input_estimate=0)

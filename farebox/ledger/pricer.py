@@ -1,0 +1,45 @@
+"""Prices for what the ledger itself has to price: interrupted calls, and calls that had no price when they ended."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+import msgspec
+
+from farebox.core.events import Event, Head, Tail
+from farebox.core.pricing import PriceBook
+from farebox.providers import by_name
+from farebox.providers.charging import Charged, estimate, recharge
+from farebox.providers.sheets import load_book
+
+
+class Pricer:
+    """One price book, immutable. `price_rows` are those added to the directory; `wires` say whose format and prices a
+    configured provider shares. The book is read when it is first needed."""
+
+    def __init__(self, price_rows: Iterable[Mapping[str, object]] = (), wires: Mapping[str, str] | None = None) -> None:
+        self._price_rows = tuple(price_rows)
+        self._wires = wires or {}
+
+    @cached_property
+    def book(self) -> PriceBook:
+        return load_book(self._price_rows)
+
+    def interrupted(self, head: Head, input_tokens: int, output_tokens: int) -> Tail:
+        """The end of an attempt whose process was killed, at its probable cost. `finished_at_us` is that of the start."""
+        charged = estimate(self.book, self._prices_as(head.provider), head, input_tokens, output_tokens)
+        return Tail(
+            finished_at_us=head.started_at_us,
+            first_byte_us=None,
+            status=None,
+            state="interrupted",
+            error="process_killed",
+            **msgspec.structs.asdict(charged),
+        )
+
+    def again(self, event: Event) -> Charged:
+        """What a recorded attempt costs by today's book: its own usage and date."""
+        return recharge(self.book, self._prices_as(event.head.provider), event.head, event.tail)
+
+    def _prices_as(self, provider: str) -> str:
+        known = by_name(self._wires.get(provider, provider))
+        return known.prices_as if known else provider
