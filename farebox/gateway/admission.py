@@ -48,26 +48,23 @@ class Door(NamedTuple):
 
 def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: bool) -> Caller:
     """Find the key and the credential of a call. Raises InvalidKey, RouteNotAllowed."""
-    own, query, query_secret = _split_query(request.query, takes_query_key)
-    secrets = [own] if own else []
-    lines: list[tuple[bytes, bytes]] = []
-    for name, value in request.credentials:
-        token = value[7:].strip() if value[:7].lower() == b"bearer " else value.strip()
-        if token.startswith(_PREFIX):
-            secrets.append(token)
-        else:
-            lines.append((name, value))
+    query = request.query
+    own, rest, foreign = _split_query(query, takes_query_key) if query else (None, b"", False)
     named = request.farebox_key
-    secret = named if named is not None else (secrets[0] if secrets else None)
-    if secret is None:
-        key = _open_caller(door, request)
-    else:
-        key = _known(door, snapshot, secret)
-    brings = bool(lines) or query_secret
-    byok = brings and (named is not None or secret is None)
-    if byok:
-        return Caller(key, True, tuple(lines), request.query if not own else query)
-    return Caller(key, False, (), query if (own or query_secret) else request.query)
+    secret = named
+    lines: list[tuple[bytes, bytes]] = []
+    for line in request.credentials:
+        value = line[1]
+        token = value[7:] if value[:7].lower() == b"bearer " else value
+        if token.lstrip().startswith(_PREFIX):
+            secret = secret or token.strip()
+        else:
+            lines.append(line)
+    secret = secret or own
+    key = _open_caller(door, request) if secret is None else _known(door, snapshot, secret)
+    if (lines or foreign) and (named is not None or secret is None):
+        return Caller(key, True, tuple(lines), rest if own else query)
+    return Caller(key, False, (), rest if own or foreign else query)
 
 
 def _known(door: Door, snapshot: Snapshot, secret: bytes) -> KeyView:
@@ -165,7 +162,7 @@ def attribute(caller: Caller, request: Request, fields: BodyFields) -> Attributi
         more = attribution.parse_tags(raw)
         if tags is not None and any(tags.get(name, value) != value for name, value in more.items()):
             raise InvalidTags("x-metering-tags and x-farebox-tags contradict each other: send one")
-        tags = {**(tags or {}), **more}
+        tags = more if tags is None else {**tags, **more}
     headers: dict[str, str] = {}
     for dimension, value in request.dimensions:
         attribution.claim_header(headers, dimension, value)

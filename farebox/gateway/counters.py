@@ -1,4 +1,4 @@
-"""A worker's counters in a mapped file: counting is one store, reading asks nothing of the worker."""
+"""A worker's counters in a mapped file: counting costs next to nothing, reading asks nothing of the worker."""
 
 import mmap
 import os
@@ -12,7 +12,9 @@ _BYTES: Final = 8 * len(WORKER_COUNTERS)
 
 
 class Counters:
-    """Unsigned 64-bit counters in the order of WORKER_COUNTERS. A fresh file starts at zero."""
+    """Unsigned 64-bit counters in the order of WORKER_COUNTERS. A fresh file starts at zero.
+
+    Counting is an addition in memory; `publish`, a few times a second, makes it seen from outside."""
 
     def __init__(self, path: Path) -> None:
         fresh = path.with_suffix(".new")
@@ -23,17 +25,21 @@ class Counters:
         finally:
             os.close(fd)
         fresh.replace(path)
-        self._values = memoryview(self._map).cast("Q")
+        self._published = memoryview(self._map).cast("Q")
+        self._counts = dict.fromkeys(_INDEX, 0)
 
     def add(self, name: str, amount: int = 1) -> None:
-        index = _INDEX[name]
-        self._values[index] += amount
+        self._counts[name] += amount
 
     def set(self, name: str, value: int) -> None:
-        self._values[_INDEX[name]] = value
+        self._counts[name] = value
 
     def get(self, name: str) -> int:
-        return self._values[_INDEX[name]]
+        return self._counts[name]
+
+    def publish(self) -> None:
+        for index, value in enumerate(self._counts.values()):
+            self._published[index] = value
 
 
 def read_counters(path: Path) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """A call to a provider: identified, attributed, recorded, sent, metered, settled."""
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 from farebox.core import attribution, jsonsplice
 from farebox.core.attribution import NO_FIELDS, BodyFields
@@ -12,7 +11,7 @@ from farebox.gateway.admission import Caller
 from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.request import Request
-from farebox.gateway.targets import Target
+from farebox.gateway.targets import Route, Target
 from farebox.gateway.wire import AnswerHead
 from farebox.providers.protocol import Intent
 
@@ -26,14 +25,14 @@ _OPAQUE: Final = frozenset({"multipart", "opaque"})
 class ProxyExchange(Exchange):
     """`/proxy/{provider}/{path}`. `target` None: the model decides (`/v1`), see `routing`."""
 
-    __slots__ = ("_call", "_caller", "_endpoint", "_intent", "_model", "_path", "_streams", "_target")
+    __slots__ = ("_call", "_caller", "_endpoint", "_intent", "_model", "_path", "_route", "_streams", "_target")
 
     def __init__(
         self, worker: "Worker", client: "ClientConnection", request: Request, target: Target, path: str
     ) -> None:
         super().__init__(worker, client, request)
         self._target = target
-        self._path, self._endpoint = target.endpoint(request.method, path)
+        self._take_route(target.route(request.method, path))
         self._call: Call | None = None
         self._caller: Caller | None = None
         self._intent = Intent()
@@ -41,6 +40,11 @@ class ProxyExchange(Exchange):
         """The body is being passed on as it comes."""
         self._model: str | None = None
         """The model to put in the body, where the route renamed it."""
+
+    def _take_route(self, route: Route) -> None:
+        self._route = route
+        self._path = route.path
+        self._endpoint = route.endpoint
 
     # from first byte to sent
 
@@ -74,7 +78,7 @@ class ProxyExchange(Exchange):
         request, worker = self.request, self.worker
         if request.fetch_mode == b"navigate":
             raise RouteNotAllowed("proxy routes are not for a browser's address bar")
-        if has_dot_segment(self._path):
+        if self._route.climbs:
             raise InvalidRequest("the path must not contain dot segments")
         takes_query_key = "x-goog-api-key" in self._target.provider.credential_headers
         return admission.identify(worker.door, worker.snapshot, request, takes_query_key)
@@ -186,7 +190,7 @@ class ProxyExchange(Exchange):
     def _head(self, caller: Caller, length: int | None, strip: bool) -> bytes:
         request, target = self.request, self._target
         lines = [
-            request.method, b" ", target.wire_path(self._path), caller.query,
+            request.method, b" ", self._route.wire_path, caller.query,
             b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
         ]  # fmt: skip
         lines += request.forward
@@ -278,11 +282,3 @@ class ProxyExchange(Exchange):
 
 _WITH_LENGTH: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _COUNTED: Final = {"upstream_error": "upstream_errors", "timeout": "timeouts", "client_closed": "client_gone"}
-
-
-def has_dot_segment(path: str) -> bool:
-    """Whether a path climbs, in any spelling: such a path could be another route at the provider than here."""
-    if "." not in path and "%" not in path:
-        return False
-    decoded = unquote(unquote(path)).replace("\\", "/")
-    return any(segment.split(";")[0] in (".", "..") for segment in decoded.split("/"))

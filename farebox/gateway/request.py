@@ -41,7 +41,7 @@ _FORWARDED: Final = frozenset({_RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS})
 _REPEATABLE: Final = frozenset({_ENCODINGS, _RETRIES, _TYPE, _FETCH})
 _NAMES_MAX: Final = 4096
 _names: Final[dict[bytes, tuple[int, bytes]]] = {}
-"""Header names as sent -> (kind, lower case): what strangers send is bounded, what they send often is looked up once."""
+"""Header names as sent -> (kind, lower case), looked up once. Bounded, since strangers name them."""
 
 
 def _learn(name: bytes) -> tuple[int, bytes]:
@@ -100,6 +100,10 @@ class Request:
     @property
     def has_body(self) -> bool:
         return self.chunked or bool(self.content_length)
+
+    @property
+    def head_bytes(self) -> int:
+        return len(self.target) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def take_body(self) -> bytes:
         """The whole buffered body; the buffer is empty afterwards."""

@@ -96,7 +96,7 @@ class RoutedExchange(ProxyExchange):
                 )
             path = prefix + self._path.removeprefix("/v1")
             self._target = target
-            self._path, self._endpoint = target.endpoint(self.request.method, path)
+            self._take_route(target.route(self.request.method, path))
         if name != model:
             self._model = name
 

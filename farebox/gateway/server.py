@@ -22,8 +22,8 @@ class ClientConnection(asyncio.Protocol):
     """Parses requests and serves them one after the other; a pipelined one waits for those before it."""
 
     __slots__ = (
-        "_closing", "_head_bytes", "_holds", "_last", "_parser", "_reading", "_waiting", "deadline", "exchange", "peer", "transport",
-        "worker",
+        "_closing", "_head_bytes", "_holds", "_last", "_parser", "_read_bytes", "_reading", "_waiting", "deadline",
+        "exchange", "peer", "transport", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: "Worker") -> None:
@@ -38,6 +38,7 @@ class ClientConnection(asyncio.Protocol):
         self._holds: set[str] = set()
         self._closing = False
         self._head_bytes = 0
+        self._read_bytes = 0
         self._last = False
         """The request read last is the last one here: whatever follows is not read."""
 
@@ -58,6 +59,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing or self._last:
             return
+        self._read_bytes = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -121,7 +123,13 @@ class ClientConnection(asyncio.Protocol):
         request.version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()
         request.check()
-        if len(request.headers) > self.worker.settings.server.headers_max:
+        server = self.worker.settings.server
+        if len(request.headers) > server.headers_max:
+            raise _HeadTooLarge
+        if (
+            self._head_bytes + self._read_bytes > server.header_bytes_max
+            and request.head_bytes > server.header_bytes_max
+        ):
             raise _HeadTooLarge
         if len(self._waiting) > self.worker.settings.server.pipelined_max:
             raise CallRefused("too many pipelined requests")

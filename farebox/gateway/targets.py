@@ -1,7 +1,8 @@
 """Providers as this worker reaches them: the snapshot's view, the wire format, the pool, all worked out once."""
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from farebox import providers
 from farebox.directory.snapshot import ProviderView, Snapshot
@@ -9,13 +10,13 @@ from farebox.gateway.pool import Origin, Pool, PoolLimits
 from farebox.providers.protocol import Endpoint, Provider
 from farebox.providers.routing import joined
 
-_ENDPOINTS_MAX = 4096
+_ROUTES_MAX: Final = 4096
 
 
 class Target:
-    """One configured provider. Immutable but for a bounded memory of its endpoints."""
+    """One configured provider. Immutable but for a bounded memory of its routes."""
 
-    __slots__ = ("_endpoints", "authorization", "host", "name", "pool", "prefix", "provider", "view")
+    __slots__ = ("_routes", "authorization", "host", "name", "pool", "prefix", "provider", "view")
 
     def __init__(self, view: ProviderView, provider: Provider, pool: Pool, host: bytes, prefix: str) -> None:
         self.name = view.name
@@ -28,22 +29,37 @@ class Target:
         self.authorization = b"".join(
             f"{name}: {value}\r\n".encode("latin-1") for name, value in (*lines, *view.headers)
         )
-        self._endpoints: dict[tuple[bytes, str], tuple[str, Endpoint]] = {}
+        self._routes: dict[tuple[bytes, str], Route] = {}
 
-    def wire_path(self, path: str) -> bytes:
-        """The path to put on the request line: below the base URL's own, no version prefix doubled."""
-        return joined(self.prefix, self.provider.version_prefix, path).encode("latin-1")
-
-    def endpoint(self, method: bytes, path: str) -> tuple[str, Endpoint]:
-        """The path at the provider (below its base URL) and what it is."""
-        known = self._endpoints.get((method, path))
+    def route(self, method: bytes, path: str) -> "Route":
+        """What a path below `/proxy/{provider}` is. Worked out once; strangers' paths are remembered in bounds."""
+        known = self._routes.get((method, path))
         if known is None:
             upstream = self.provider.upstream_path(path)
-            known = upstream, self.provider.endpoint(method.decode("latin-1"), upstream)
-            if len(self._endpoints) >= _ENDPOINTS_MAX:
-                self._endpoints.clear()
-            self._endpoints[(method, path)] = known
+            wire_path = joined(self.prefix, self.provider.version_prefix, upstream).encode("latin-1")
+            endpoint = self.provider.endpoint(method.decode("latin-1"), upstream)
+            known = Route(upstream, wire_path, endpoint, has_dot_segment(path))
+            if len(self._routes) >= _ROUTES_MAX:
+                self._routes.clear()
+            self._routes[(method, path)] = known
         return known
+
+
+class Route(NamedTuple):
+    """A path at a provider: below its base URL, as it stands on the request line, what it is, whether it climbs."""
+
+    path: str
+    wire_path: bytes
+    endpoint: Endpoint
+    climbs: bool
+
+
+def has_dot_segment(path: str) -> bool:
+    """Whether a path climbs, in any spelling: such a path could be another route at the provider than here."""
+    if "." not in path and "%" not in path:
+        return False
+    decoded = unquote(unquote(path)).replace("\\", "/")
+    return any(segment.split(";")[0] in (".", "..") for segment in decoded.split("/"))
 
 
 class Targets:

@@ -9,6 +9,24 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 _REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode() for status in HTTPStatus}
 _DROPPED_ANSWER: Final = HOP_BY_HOP - {b"trailer"}
+_PLAIN, _DROP, _LENGTH, _CODING, _CONNECTION, _COOKIE = range(6)
+_NAMES_MAX: Final = 4096
+_names: Final[dict[bytes, tuple[int, str]]] = {}
+"""Header names as providers send them -> (kind, lower case), looked up once."""
+
+
+def _learn(name: bytes) -> tuple[int, str]:
+    lower = name.lower()
+    kind = {
+        b"content-length": _LENGTH,
+        b"transfer-encoding": _CODING,
+        b"connection": _CONNECTION,
+        b"set-cookie": _COOKIE,
+    }.get(lower, _DROP if lower in _DROPPED_ANSWER else _PLAIN)
+    if len(_names) >= _NAMES_MAX:
+        _names.clear()
+    _names[name] = kind, lower.decode("latin-1")
+    return _names[name]
 
 
 class AnswerHead:
@@ -24,20 +42,16 @@ class AnswerHead:
         self.content_length: bytes | None = None
         self.chunked = False
         for name, value in headers:
-            lower = name.lower()
-            if lower == b"content-length":
+            kind, lower = _names.get(name) or _learn(name)
+            if kind == _PLAIN or (kind == _COOKIE and keep_cookies):
+                lines.append(name + b": " + value + b"\r\n")
+                named[lower] = value.decode("latin-1")
+            elif kind == _LENGTH:
                 self.content_length = value
-                continue
-            if lower in _DROPPED_ANSWER:
-                if lower == b"connection":
-                    nominated = [token.strip() for token in value.lower().split(b",")]
-                elif lower == b"transfer-encoding":
-                    self.chunked = True
-                continue
-            if lower == b"set-cookie" and not keep_cookies:
-                continue
-            lines.append(name + b": " + value + b"\r\n")
-            named[lower.decode("latin-1")] = value.decode("latin-1")
+            elif kind == _CODING:
+                self.chunked = True
+            elif kind == _CONNECTION:
+                nominated = [token.strip() for token in value.lower().split(b",")]
         if nominated and any(token not in (b"keep-alive", b"close", b"upgrade") for token in nominated):
             lines = [line for line in lines if line.split(b":", 1)[0].lower() not in nominated]
         self.lines = lines

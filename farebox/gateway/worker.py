@@ -161,6 +161,7 @@ class Worker:
         self.targets.close()
         self.web.close()
         await asyncio.sleep(0.01)  # closed transports let go of their sockets in the loop's next round
+        self.counters.publish()
         self.log("worker.drained", cut=cut)
 
     def _sweep(self) -> None:
@@ -175,6 +176,7 @@ class Worker:
         self._settle_late()
         self.counters.set("open_connections", len(self._clients))
         self.counters.set("open_calls", len(self._exchanges))
+        self.counters.publish()
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
 
     def _settle_late(self) -> None:
