@@ -1,6 +1,8 @@
 """Providers as stored: an address, a sealed credential, whose format it speaks."""
 
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, select
@@ -9,12 +11,25 @@ from farebox.core.origins import checked_base_url
 from farebox.directory import schema
 from farebox.directory.rows import ProviderRow
 from farebox.directory.vault import Vault
-from farebox.directory.views import credential_context, json_texts
+from farebox.directory.views import OTHER_WIRE, credential_context, json_texts
 from farebox.directory.writing import Change, Database, json
 from farebox.errors import DirectoryError, NotFound
+from farebox.providers import PROVIDERS
 from farebox.settings import check_provider_name
 
-CREDENTIAL_CHARS_MAX = 8192
+CREDENTIAL_CHARS_MAX: Final = 8192
+FRAMING_HEADERS: Final = (
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "expect",
+    "upgrade",
+    "te",
+    "trailer",
+)
+"""What the gateway itself decides for each request."""
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 
 
 class Providers:
@@ -51,6 +66,8 @@ class Providers:
         be one.
         """
         check_provider_name(name)
+        _check_wire(wire)
+        _check_headers(headers or {})
         base_url = checked_base_url(base_url) if base_url else base_url
         with self._database.changing(by) as change:
             old = _find(change.connection, name) or ProviderRow(name=name)
@@ -91,6 +108,22 @@ class Providers:
         return msgspec.structs.replace(
             row, credential=self._vault.seal(credential, credential_context(row.name)), credential_hint=hint(credential)
         )
+
+
+def _check_wire(wire: str | None) -> None:
+    known = [provider.name for provider in PROVIDERS]
+    if wire and wire != OTHER_WIRE and wire not in known:
+        raise DirectoryError(f"there is no format {wire!r}: give {', '.join([*known, OTHER_WIRE])}")
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in FRAMING_HEADERS:
+            raise DirectoryError(f"{name[:80]!r} cannot be a further header")
+        if not value.isascii() or not value.isprintable() or len(value) > CREDENTIAL_CHARS_MAX:
+            raise DirectoryError(
+                f"header {name}: at most {CREDENTIAL_CHARS_MAX} printable ASCII characters on one line"
+            )
 
 
 def hint(credential: str) -> str:

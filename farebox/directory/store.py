@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, Engine, create_engine, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from farebox.directory import schema, sqlite
 from farebox.directory.keys import Keys
@@ -20,22 +21,29 @@ from farebox.directory.providers import Providers
 from farebox.directory.rows import AuditRow
 from farebox.directory.tokens import Tokens
 from farebox.directory.vault import Vault
-from farebox.directory.watch import check_master_key, directory_path
+from farebox.directory.watch import FILE_NAME, check_master_key, directory_path
 from farebox.directory.writing import Change, now_us
+from farebox.errors import DirectoryError
 from farebox.settings import Settings, private_dir
 
 
 class Directory:
     """The store that the shell and the API write to. Thread-safe; several processes may have it open.
 
-    `url` is a path (SQLite) or a database URL. Raises SecretsError under another master key than it was made with.
+    `url` is a data directory, a SQLite file or a database URL. Raises SecretsError under another master key than it
+    was made with, DirectoryError for a file that cannot be read.
     """
 
     def __init__(self, url: str | Path, vault: Vault, *, clock_us: Callable[[], int] = now_us) -> None:
         self._engine = _engine(url)
         self._clock_us = clock_us
-        migrate(self._engine)
-        self._claim(vault)
+        try:
+            migrate(self._engine)
+            self._claim(vault)
+        except DBAPIError as error:
+            raise DirectoryError(
+                f"the directory {url} cannot be used ({error.orig}): restore it from a backup"
+            ) from error
         self.keys: Final = Keys(self, vault)
         self.tokens: Final = Tokens(self, vault)
         self.providers: Final = Providers(self, vault)
@@ -103,9 +111,10 @@ class Directory:
 
 
 def _engine(url: str | Path) -> Engine:
-    if isinstance(url, Path) or "://" not in url:
-        return sqlite.engine(Path(url))
-    return create_engine(url)
+    if isinstance(url, str) and "://" in url:
+        return create_engine(url)
+    path = Path(url)
+    return sqlite.engine(path / FILE_NAME if path.is_dir() else path)
 
 
 def _revision(connection: Connection) -> int:

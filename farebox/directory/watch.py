@@ -19,6 +19,7 @@ from farebox.errors import SecretsError
 from farebox.providers import PROVIDERS
 from farebox.settings import Settings
 
+FILE_NAME: Final = "directory.sqlite3"
 POLL_S: Final = 0.1
 REVISION_NONE: Final = -1
 
@@ -69,11 +70,11 @@ class SnapshotWatcher:
         version = self._loader.reader.version()
         if version == self._version:
             return
-        snapshot = self._loader.load()
-        changed = snapshot.revision != self.current.revision
-        self.current = snapshot
-        if changed and self._on_change is not None:
-            self._on_change(snapshot)
+        if version[0] != self._version[0]:  # another file was put in its place
+            self._loader.forget()
+        self.current = self._loader.load()
+        if self._on_change is not None:
+            self._on_change(self.current)
         self._version = version
 
 
@@ -87,6 +88,10 @@ class Loader:
         self._vault = vault
         self._settings = settings
         self._env = env
+        self.forget()
+
+    def forget(self) -> None:
+        """Read everything anew next time."""
         self._revision = REVISION_NONE
         self._hashes: dict[str, tuple[bytes, ...]] = {}
         self._keys: dict[bytes, KeyView] = {}
@@ -99,8 +104,6 @@ class Loader:
         try:
             check_master_key(self.reader.key_check(), self._vault)
             revision = self.reader.revision()
-            if revision < self._revision:  # an older copy was put in its place
-                self._revision, self._hashes, self._keys = REVISION_NONE, {}, {}
             if revision != self._revision:
                 self._read_keys()
                 self._read_prices()
@@ -147,7 +150,7 @@ class Loader:
 
 def directory_path(settings: Settings) -> Path:
     """The embedded directory's file."""
-    return settings.data / "directory.sqlite3"
+    return settings.data / FILE_NAME
 
 
 def check_master_key(stored: str, vault: Vault) -> None:

@@ -3,7 +3,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,9 +54,9 @@ def run(tmp_path: Path) -> Iterator[Run]:
     made.close()
 
 
-def until(condition: object, timeout_s: float = 20) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
     deadline = time.monotonic() + timeout_s
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
