@@ -87,12 +87,11 @@ class Anthropic:
         if endpoint.family == "messages.batches.results":
             results = batch_results(endpoint.object_id)
             return StreamReader(results, Lines(results.tree))
-        body = BodyReader(lambda: MessagesFold(intent, is_stream=False))
-        kind = header(headers, "content-type")
-        if kind == "application/json" and not intent.streaming:
-            return body
-        stream = StreamReader(MessagesFold(intent, is_stream=True))
-        return stream if kind == "text/event-stream" else SniffingReader(body, stream)
+        if header(headers, "content-type") == "text/event-stream":
+            return StreamReader(MessagesFold(intent, is_stream=True))
+        return SniffingReader(
+            lambda: MessagesFold(intent, is_stream=False), lambda: StreamReader(MessagesFold(intent, is_stream=True))
+        )
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         kind = _ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")

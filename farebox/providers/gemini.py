@@ -16,7 +16,7 @@ from farebox.providers.openai_requests import ask_for_usage, read_intent, text_b
 from farebox.providers.openai_routes import classify
 from farebox.providers.openai_shape import openai_reader
 from farebox.providers.protocol import Endpoint, Intent, Metered, Reader
-from farebox.providers.readers import BodyReader, FixedReader, StreamReader
+from farebox.providers.readers import BodyReader, FixedReader, SniffingReader, StreamReader
 from farebox.providers.routing import ESCAPED, segments
 
 COMPATIBLE_PREFIX: Final = "/v1beta/openai"
@@ -106,21 +106,22 @@ class Gemini:
 
 def _reader(endpoint: Endpoint, intent: Intent, headers: Mapping[str, str]) -> Reader:
     family = endpoint.family
-    kind = header(headers, "content-type")
-    is_sse = kind == "text/event-stream"
     if family == NATIVE + "batches":
         return BodyReader(lambda: batch_job(endpoint.object_id))
     if family == NATIVE + "download":
         results = batch_file(endpoint.object_id)
         return StreamReader(results, Lines(results.tree))
     if family == NATIVE + "interactions":
-        if is_sse:
-            return StreamReader(InteractionFold(endpoint, intent, headers, is_stream=True))
-        return BodyReader(lambda: InteractionFold(endpoint, intent, headers, is_stream=False))
+        return SniffingReader(
+            lambda: InteractionFold(endpoint, intent, headers, is_stream=False),
+            lambda: StreamReader(InteractionFold(endpoint, intent, headers, is_stream=True)),
+        )
     if not endpoint.streaming:
         return BodyReader(lambda: GenerateFold(endpoint, intent, headers, is_stream=False))
     fold = GenerateFold(endpoint, intent, headers, is_stream=True)
-    return StreamReader(fold) if is_sse else StreamReader(fold, ArrayFrames(fold.tree))
+    if header(headers, "content-type") == "text/event-stream":
+        return StreamReader(fold)
+    return StreamReader(fold, ArrayFrames(fold.tree))
 
 
 class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):

@@ -71,7 +71,7 @@ def read_intent(endpoint: Endpoint, body: bytes) -> Intent:
     """The intent of a request; an empty one where the body cannot be read."""
     family = endpoint.family
     try:
-        if endpoint.body == "multipart" or body[:2] == b"--":
+        if body[:2] == b"--":
             return _image_or_audio(family, read_form(body))
         if family.startswith("images."):
             return _image(read(body, ImageRequest), len(body))

@@ -99,11 +99,14 @@ def openai_reader(
         return FixedReader(spoken(intent))
     if kind.startswith(("audio/", "video/", "image/")) or (kind == "application/octet-stream" and endpoint.stored):
         return FixedReader(NOTHING_USED)
-    body = BodyReader(lambda: _fold(endpoint, intent, is_stream=False))
-    if kind == "application/json" and not intent.streaming:
-        return body
-    stream = StreamReader(_fold(endpoint, intent, is_stream=True), strip_usage=strip_usage and family in CHAT_FAMILIES)
-    return stream if kind == "text/event-stream" else SniffingReader(body, stream)
+    strip_usage = strip_usage and family in CHAT_FAMILIES
+
+    def stream() -> StreamReader:
+        return StreamReader(_fold(endpoint, intent, is_stream=True), strip_usage=strip_usage)
+
+    if kind == "text/event-stream":
+        return stream()
+    return SniffingReader(lambda: _fold(endpoint, intent, is_stream=False), stream)
 
 
 def _fold(endpoint: Endpoint, intent: Intent, *, is_stream: bool) -> Fold:

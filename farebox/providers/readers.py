@@ -123,32 +123,39 @@ class BodyReader:
 
 
 class SniffingReader:
-    """For answers whose headers do not say what they are: the first byte that is no whitespace decides."""
+    """For answers whose headers do not tell a stream from a document: the first byte that is no whitespace does.
+    (Streams labelled as JSON were recorded, and callers that ask for a stream may get a document.)"""
 
-    __slots__ = ("_body", "_reader", "_stream")
+    __slots__ = ("_make_fold", "_make_stream", "_reader")
 
-    def __init__(self, body: BodyReader, stream: StreamReader) -> None:
-        self._body = body
-        self._stream = stream
+    def __init__(self, make_fold: Callable[[], Fold], make_stream: Callable[[], StreamReader]) -> None:
+        self._make_fold = make_fold
+        self._make_stream = make_stream
         self._reader: BodyReader | StreamReader | None = None
 
     def feed(self, data: bytes) -> bytes:
-        if self._reader is None:
-            first = data.lstrip(b" \t\r\n")[:1]
+        reader = self._reader
+        if reader is None:
+            first = data[:1] if data[:1] in (b"{", b"[") else data.lstrip(b" \t\r\n")[:1]
             if not first:
                 return data  # keep-alive whitespace: it means nothing in either form
-            self._reader = self._body if first in b"{[" else self._stream
-        return self._reader.feed(data)
+            reader = self._reader = BodyReader(self._make_fold) if first in (b"{", b"[") else self._make_stream()
+        return reader.feed(data)
 
     def end(self) -> bytes:
-        return (self._reader or self._body).end()
+        return self._decided().end()
 
     def metered(self) -> Metered:
-        return (self._reader or self._body).metered()
+        return self._decided().metered()
 
     @property
     def running(self) -> tuple[int, int]:
         return (0, 0) if self._reader is None else self._reader.running
+
+    def _decided(self) -> BodyReader | StreamReader:
+        if self._reader is None:
+            self._reader = BodyReader(self._make_fold)
+        return self._reader
 
 
 class FixedReader:

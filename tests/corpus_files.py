@@ -1,0 +1,212 @@
+"""Recorded exchanges with expectations worked out by hand, where they lie beside the project; and how our meters
+answer those expectations."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from farebox.providers import by_name
+from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
+
+CORPUS = Path(__file__).resolve().parents[1].parent / "shared" / "corpus"
+PROVIDER_OF = {"openai": "openai", "anthropic": "anthropic", "google": "gemini", "groq": "groq"}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One exchange, ready to be read."""
+
+    id: str
+    provider: Provider
+    endpoint: Endpoint
+    intent: Intent
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    streaming: bool
+    family: str
+    expected: dict[str, Any] | None
+    is_request_elided: bool
+
+    def reader(self, *, strip_usage: bool = False) -> Reader:
+        return self.provider.reader(self.endpoint, self.intent, self.status, self.headers, strip_usage=strip_usage)
+
+    def metered(self, pieces: list[bytes] | None = None) -> Metered:
+        reader = self.reader()
+        for piece in pieces if pieces is not None else [self.body]:
+            reader.feed(piece)
+        reader.end()
+        return reader.metered()
+
+
+@cache
+def expectations() -> dict[str, dict[str, Any]]:
+    lines = (CORPUS / "expected.jsonl").read_text().splitlines()
+    return {found["id"]: found for found in map(json.loads, lines)}
+
+
+def records(name: str) -> Iterator[Recorded]:
+    """The HTTP exchanges of one file ('openai', 'core' …) with providers that are known here."""
+    with (CORPUS / f"{name}.jsonl").open() as lines:
+        for line in lines:
+            raw = json.loads(line)
+            if raw["transport"] == "http" and raw["provider"] in PROVIDER_OF:
+                yield _recorded(raw)
+
+
+def _recorded(raw: dict[str, Any]) -> Recorded:
+    provider = by_name(PROVIDER_OF[raw["provider"]])
+    assert provider is not None
+    path = (raw["endpoint_path"] or "").partition("?")[0]
+    endpoint = provider.endpoint(raw["method"], provider.upstream_path(path))
+    return Recorded(
+        id=raw["id"],
+        provider=provider,
+        endpoint=endpoint,
+        intent=provider.intent(endpoint, _bytes(raw, "request_body")),
+        status=raw["status"],
+        headers=raw["response_headers"],
+        body=_bytes(raw, "response_body"),
+        streaming=raw["streaming"],
+        family=raw["endpoint"],
+        expected=expectations().get(raw["id"]),
+        is_request_elided="ELIDED" in (raw["request_body"] or ""),
+    )
+
+
+def _bytes(raw: dict[str, Any], name: str) -> bytes:
+    text = raw[name] or ""
+    return base64.b64decode(text) if raw[f"{name}_encoding"] == "base64" else text.encode()
+
+
+def told(recorded: Recorded, metered: Metered) -> dict[str, Any]:
+    """Our answer in the words of the expectations."""
+    usage = dict(metered.usage)
+    if metered.quality != "exact":
+        usage = {}
+
+    def of(*names: str) -> int:
+        return sum(usage.get(name, 0) for name in names)
+
+    modal = ("audio_input", "image_input", "video_input")
+    found: dict[str, Any] = {
+        "usage_present": bool(metered.usage_raw) or of("seconds", "image", "characters") > 0,
+        "input_tokens_uncached": of("input", *modal),
+        "cache_read_tokens": of("cache_read", "audio_cache_read", "image_cache_read"),
+        "cache_write_5m_tokens": of("cache_write_5m"),
+        "cache_write_1h_tokens": of("cache_write_1h"),
+        "cache_write_other_tokens": of("cache_write_30m", "cache_write_12h"),
+        "output_tokens": of("output", "reasoning", "audio_output", "image_output"),
+        "reasoning_tokens": of("reasoning"),
+        "audio_input_tokens": of("audio_input", "audio_cache_read"),
+        "audio_output_tokens": of("audio_output"),
+        "image_input_tokens": of("image_input", "image_cache_read"),
+        "image_output_tokens": of("image_output"),
+        "model": metered.model or recorded.intent.model or recorded.endpoint.model,
+        "service_tier": metered.service_tier,
+        "inference_geo": metered.region,
+        "processing": "batch" if metered.batch else None,
+        "billable": _is_billable(recorded, metered),
+        "parts": sorted((part.model, sum(part.usage.values())) for part in metered.parts),
+    }
+    found["other_billable"] = _fees(recorded, usage)
+    return found
+
+
+def _is_billable(recorded: Recorded, metered: Metered) -> bool:
+    """What may hold a batch's results is billed only if it does."""
+    if recorded.endpoint.operation == "batch" and not metered.usage:
+        return False
+    return recorded.endpoint.billed and recorded.status < 300
+
+
+def _fees(recorded: Recorded, usage: dict[str, int]) -> dict[str, int]:
+    fees = {name: usage.get(name, 0) for name in ("web_search", "web_fetch", "file_search", "code_session", "image")}
+    fees |= {name: usage.get(name, 0) for name in ("grounded_prompt", "grounding_query", "characters", "seconds")}
+    return {name: count for name, count in fees.items() if count}
+
+
+_SAME = {
+    "web_searches": "web_search",
+    "web_search_calls": "web_search",
+    "web_fetches_free": "web_fetch",
+    "file_search_calls": "file_search",
+    "code_interpreter_containers": "code_session",
+    "images": "image",
+    "input_characters": "characters",
+}
+
+
+def wanted(recorded: Recorded) -> dict[str, Any]:
+    """The expectation in the shape of `told`; absent counts are zero."""
+    expected = recorded.expected
+    assert expected is not None
+    counts = [name for name in expectations_counts() if name != "total_input_tokens"]
+    found: dict[str, Any] = {name: expected.get(name, 0) for name in counts}
+    found["usage_present"] = expected["usage_present"]
+    found["billable"] = expected["billable"]
+    found["processing"] = expected.get("processing")
+    found["parts"] = sorted(
+        (
+            part["model"],
+            sum(value for name, value in part.items() if name.endswith("_tokens_uncached") or name in counts),
+        )
+        for part in expected.get("extra_models", ())
+    )
+    for optional in ("service_tier", "inference_geo", "model"):
+        found[optional] = expected.get(optional)
+    found["other_billable"] = _wanted_fees(recorded, expected["other_billable"])
+    return found
+
+
+def _wanted_fees(recorded: Recorded, other: dict[str, int]) -> dict[str, int]:
+    fees = {_SAME[name]: count for name, count in other.items() if name in _SAME}
+    if recorded.expected and recorded.expected.get("output_tokens"):
+        fees.pop("image", None)  # images billed by tokens are not billed by the piece
+    for name in ("audio_input_seconds", "transcription_seconds"):
+        if name in other:
+            fees["seconds"] = other[name] * 1000
+    generation = re.search(r"gemini-(\d+)", recorded.endpoint.model or "")
+    if generation and int(generation[1]) >= 3:
+        if "grounding_search_queries" in other:
+            fees["grounding_query"] = other["grounding_search_queries"]
+    elif "grounded_prompts" in other:
+        fees["grounded_prompt"] = other["grounded_prompts"]
+    return fees
+
+
+def expectations_counts() -> tuple[str, ...]:
+    return (
+        "input_tokens_uncached",
+        "cache_read_tokens",
+        "cache_write_5m_tokens",
+        "cache_write_1h_tokens",
+        "cache_write_other_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "audio_input_tokens",
+        "audio_output_tokens",
+        "image_input_tokens",
+        "image_output_tokens",
+    )
+
+
+def differences(recorded: Recorded, metered: Metered) -> list[str]:
+    """What differs from the expectation, in words; empty where nothing does."""
+    ours, theirs = told(recorded, metered), wanted(recorded)
+    found = []
+    for name, value in theirs.items():
+        if name in ("model", "service_tier", "inference_geo") and value is None:
+            continue  # nothing is expected
+        if name == "model":
+            if not theirs["billable"] or recorded.is_request_elided:
+                continue  # answers that cost nothing are not looked into; of elided requests nobody knows
+            value = str(value).removeprefix("models/")
+        if ours[name] != value:
+            found.append(f"{name}: {ours[name]!r}, expected {value!r}")
+    return found

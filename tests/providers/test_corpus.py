@@ -1,0 +1,100 @@
+"""Every recorded exchange against its expectation, and cut in every way a network can cut it."""
+
+import random
+
+import pytest
+from corpus_files import CORPUS, PROVIDER_OF, Recorded, differences, records
+
+pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no recorded exchanges at {CORPUS}")
+
+OWN_READING = {
+    "openai-84d41ab2c4": "made up: reasoning 3 and audio 4 of 4 output tokens; disjoint meters cannot hold both",
+    "openai-cbf1a6051d": "an image model that gives no output details: what it made is image tokens, and priced so",
+    "google-0feef2fd48": "an interaction with an image in it: the expectation leaves modalities of that API out",
+    "google-3dcfc2a312": "an embedded image, spelt promptTokenDetails: the expectation leaves its modality out",
+    "google-d2b3b9b06b": "answered from the caller's own files: no search was run, so no search is billed",
+    "google-732461cf1d": "answered from a URL (empty groundingMetadata): no search was run, so no search is billed",
+}
+"""Records that we read otherwise than the expectation, and why."""
+
+CUT_BYTES_MAX = 8_000
+"""Streams up to this size are cut at every byte, larger ones at as many places spread over them."""
+
+
+def _all() -> list[Recorded]:
+    return [recorded for name in PROVIDER_OF for recorded in records(name)]
+
+
+def test_usage_equals_the_expectation_but_for_named_readings() -> None:
+    high = [r for r in _all() if r.expected is not None and r.expected["confidence"] == "high"]
+    different = {r.id: found for r in high if (found := differences(r, r.metered()))}
+    assert different.keys() == OWN_READING.keys(), {i: d for i, d in different.items() if i not in OWN_READING}
+    assert len(high) > 1000
+    assert len(different) <= len(high) / 100
+
+
+def test_no_record_is_unreadable() -> None:
+    assert [r.id for r in _all() if "unreadable" in r.metered().marks] == []
+
+
+def test_a_reader_changes_no_byte_unless_told_to_strip() -> None:
+    for recorded in _all():
+        reader = recorded.reader()
+        halves = recorded.body[: len(recorded.body) // 2], recorded.body[len(recorded.body) // 2 :]
+        passed = b"".join(reader.feed(half) for half in halves) + reader.end()
+        assert passed == recorded.body, recorded.id
+
+
+def test_only_the_usage_chunk_is_taken_out() -> None:
+    stripped = 0
+    for recorded in _all():
+        if recorded.family != "chat.completions" or not recorded.streaming or recorded.status != 200:
+            continue
+        reader = recorded.reader(strip_usage=True)
+        passed = reader.feed(recorded.body) + reader.end()
+        if passed == recorded.body:
+            continue
+        stripped += 1
+        events = recorded.body.split(b"\n\n")
+        gone = [event for event in events if event not in passed.split(b"\n\n")]
+        assert len(gone) == 1, recorded.id
+        assert b'"usage"' in gone[0]
+        assert passed == recorded.body.replace(gone[0] + b"\n\n", b"")
+        assert recorded.metered() == reader.metered()
+    assert stripped > 5
+
+
+def _streams() -> list[Recorded]:
+    return [r for r in records("core") if r.streaming and r.status == 200]
+
+
+def test_a_stream_cut_at_any_byte_gives_the_same_usage() -> None:
+    spread = random.Random(7)
+    for recorded in _streams():
+        whole = recorded.metered()
+        size = len(recorded.body)
+        places = range(1, size) if size <= CUT_BYTES_MAX else sorted(spread.sample(range(1, size), 120))
+        for place in places:
+            assert recorded.metered([recorded.body[:place], recorded.body[place:]]) == whole, (recorded.id, place)
+
+
+def test_a_stream_that_comes_byte_by_byte_gives_the_same_usage() -> None:
+    for recorded in _streams():
+        if len(recorded.body) <= 60_000:
+            pieces = [recorded.body[i : i + 1] for i in range(len(recorded.body))]
+            assert recorded.metered(pieces) == recorded.metered(), recorded.id
+
+
+def test_a_stream_that_breaks_off_is_metered_as_far_as_it_came() -> None:
+    spread = random.Random(11)
+    for recorded in _streams():
+        if not recorded.endpoint.billed:
+            continue
+        for place in spread.sample(range(len(recorded.body)), min(25, len(recorded.body))):
+            reader = recorded.reader()
+            reader.feed(recorded.body[:place])
+            metered = reader.metered()
+            assert not metered.complete
+            assert all(count > 0 for count in metered.usage.values()), (recorded.id, place)
+            read, written = reader.running
+            assert read >= 0 and written >= 0
