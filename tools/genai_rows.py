@@ -209,6 +209,7 @@ def _priced(blank: PriceRow, prices: Prices, start: date | None, end: date | Non
         blank,
         rates=rates,
         bands=tuple(bands),
+        appeared="" if start else appeared(blank.match),
         valid_from=start.isoformat() if start else "",
         valid_to=end.isoformat() if end else "",
     )
@@ -251,6 +252,15 @@ def _grounding(row: PriceRow) -> str:
     return "grounded_prompt" if re.match(r"gemini-[12]\b", row.model) else "grounding_query"
 
 
+def appeared(match: Match) -> str:
+    """The earliest day in a model's dated names ('gpt-4.1-mini-2025-04-14'), empty where there is none."""
+    found = []
+    for name in match.equals:
+        for year, month, day in re.findall(r"-(20\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)", name):
+            found.append(f"{year}-{month}-{day}")
+    return min(found, default="")
+
+
 def match_of(logic: object) -> Match:
     match logic:
         case types.ClauseEquals(equals=text):
@@ -273,5 +283,5 @@ def match_of(logic: object) -> Match:
 
 def identified(row: PriceRow) -> PriceRow:
     """The row with the id that its content has: what is priced, since when, under what conditions, at what rates."""
-    content = msgspec.structs.replace(row, id="", match=Match(), valid_to="", source="", source_hash="")
+    content = msgspec.structs.replace(row, id="", match=Match(), valid_to="", appeared="", source="", source_hash="")
     return msgspec.structs.replace(row, id=hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16])

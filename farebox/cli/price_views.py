@@ -114,7 +114,7 @@ def _priced(quote: Quote) -> dict[str, object]:
         return {"price_id": None, "price_from": None, "source": None, "rates": {}, "bands": []}
     return {
         "price_id": row.id,
-        "price_from": row.valid_from or None,
+        "price_from": row.valid_from or row.appeared or None,
         "source": row.source,
         "rates": _dollars(quote.rates),
         "bands": [{"tokens": least, "rates": _dollars(rates)} for least, rates in reversed(quote.bands)],

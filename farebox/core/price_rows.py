@@ -97,6 +97,8 @@ class PriceRow(msgspec.Struct, frozen=True, omit_defaults=True):
     windows: tuple[Window, ...] = ()
     least: dict[str, int] = {}
     """Counts that a call is billed for at least, where it has any: audio of one second billed as ten."""
+    appeared: str = ""
+    """For a row without `valid_from`: the day its model appeared, as its dated names tell. It holds before, too."""
     source: str = ""
     source_hash: str = ""
 

@@ -42,6 +42,7 @@ class Charge(msgspec.Struct, frozen=True):
     """What a usage costs. `cost` is pico-dollars, None where the model has no price or a counted meter no rate
     (then named in `missing`). cost = Σ by_meter; by_meter = count × rate × multiplier / per, rounded half-even once.
 
+    `price_from` is the day from which the price holds, or on which its model appeared; None where neither is known.
     `multiplier` is (1, 1) unless it could not be folded into whole `rates`; it is for token meters only."""
 
     cost: int | None
@@ -98,7 +99,7 @@ def apply(quote: Quote, usage: Usage) -> Charge:
         elif count:
             missing = (*missing, meter)
     cost = None if missing else sum(by_meter.values())
-    return Charge(cost, by_meter, used, row.id, row.valid_from or None, missing, factor, quote.marks)
+    return Charge(cost, by_meter, used, row.id, row.valid_from or row.appeared or None, missing, factor, quote.marks)
 
 
 def _rates_for(quote: Quote, usage: Usage) -> dict[str, int]:

@@ -194,7 +194,7 @@ def _priced(book: PriceBook, prices_as: str, requested: str | None, when_us: int
 def _ask(
     book: PriceBook, prices_as: str, model: str | None, when_us: int, usage: Usage, served: Qualifiers
 ) -> tuple[Usage, Charge]:
-    """The charge, and the usage as billed: with the call itself where each is, and raised to what is billed at least."""
+    """The charge, and the usage as billed: the call itself counted where each is, small counts raised to the least."""
     if model is None:
         return usage, Charge(cost=None, missing=("model",))
     quote = book.quote(prices_as, model, when_us, served)

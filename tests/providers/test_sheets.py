@@ -61,6 +61,11 @@ def test_a_token_meter_that_a_chat_model_can_report_has_a_rate() -> None:
             assert row.rates.keys() >= TOKEN_METERS - {"cache_write_12h"}
 
 
+def test_a_price_without_a_date_says_when_its_model_appeared() -> None:
+    charge = BOOK.charge("openai", "gpt-4.1-mini", 0, {"input": 1})
+    assert (charge.cost, charge.price_from) == (400_000, "2025-04-14")
+
+
 def test_the_table_loads_quickly_and_without_the_library_it_came_from() -> None:
     code = (
         "import sys, time; from farebox.providers import sheets; start = time.perf_counter();"
