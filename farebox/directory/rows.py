@@ -16,7 +16,7 @@ LIST_MAX: Final = 64
 """Most entries of one of a key's lists."""
 
 
-class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a key may do and whom it bills. Empty lists restrict nothing. Times are microseconds since 1970."""
 
     name: str
@@ -31,7 +31,7 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     expires_at_us: int | None = None
 
 
-class KeyRow(KeySpec, frozen=True, kw_only=True):
+class KeyRow(KeySpec, frozen=True, kw_only=True, gc=False):
     """A stored key."""
 
     id: str

@@ -5,8 +5,10 @@ import msgspec
 from farebox.core.events import Tag
 
 
-class KeyView(msgspec.Struct, frozen=True):
-    """A Farebox key without its secret. Empty `providers`, `models`, `routes` mean no restriction."""
+class KeyView(msgspec.Struct, frozen=True, gc=False):
+    """A Farebox key without its secret. Empty `providers`, `models`, `routes` mean no restriction.
+
+    `gc=False` (here and on the rows it is made from): it can be in no cycle, and there may be very many."""
 
     id: str
     name: str

@@ -16,7 +16,7 @@ OTHER_WIRE = "openai-compatible"
 """What a service speaks that is not in PROVIDERS and does not say: OpenAI's format under its own name and prices."""
 
 
-class KeyRecord(msgspec.Struct, frozen=True):
+class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     """A key as stored: what it may do, and its hashes with the end (µs) of each; none once it is revoked."""
 
     id: str
@@ -28,6 +28,11 @@ class KeyRecord(msgspec.Struct, frozen=True):
 def json_names(text: str) -> tuple[str, ...]:
     """A JSON list of names. Remembered, since most keys share the same few lists."""
     return msgspec.json.decode(text, type=tuple[str, ...])
+
+
+@lru_cache(maxsize=4096)
+def _shared(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(names)
 
 
 def json_tags(text: str) -> dict[str, Tag]:
@@ -46,11 +51,11 @@ def key_views(record: KeyRecord) -> dict[bytes, KeyView]:
             id=record.id,
             name=spec.name,
             bind=spec.bind,
-            providers=frozenset(spec.providers),
+            providers=_shared(spec.providers),
             models=spec.models,
             routes=spec.routes,
-            require=frozenset(spec.require),
-            trust=frozenset(spec.trust),
+            require=_shared(spec.require),
+            trust=_shared(spec.trust),
             audience=spec.audience,
             allow_objects=spec.allow_objects,
             expires_at_s=_earlier_s(spec.expires_at_us, ends_at_us),
