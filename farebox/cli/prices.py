@@ -1,6 +1,7 @@
 """`farebox prices`: what models cost here, and how that is changed. No price is overwritten: rows are added, dated."""
 
 import time
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -285,10 +286,15 @@ def _new(book: PriceBook, written: dict[str, Any], file: str = "") -> PriceRow:
 
 
 def _keeper(data: Path | None, config: Path | None, method: str, params: dict[str, Any]) -> Any:
+    """Ask the running keeper, else the ledger itself, which then prices with the rows added here."""
     from farebox.ledger.client import connect
 
-    keeper = connect(context.settings_of(data, config))
-    return keeper.call(method, params, timeout_s=REPRICE_TIMEOUT_S)
+    directory = context.directory_of(data, config)
+    try:
+        with closing(connect(context.settings_of(data, config), directory.list_price_rows)) as keeper:
+            return keeper.call(method, params, timeout_s=REPRICE_TIMEOUT_S)
+    finally:
+        directory.close()
 
 
 def _rows(answer: Any) -> list[dict[str, Any]]:

@@ -172,3 +172,9 @@ def test_one_models_price_is_compared_across_providers_cheapest_first(shell: She
     assert totals == sorted(totals)
     assert "groq" in shell("compare", "llama-3.3-70b-versatile")
     assert "Nobody's price" in shell("compare", "no-such-model")
+
+
+def test_a_ledger_without_calls_has_nothing_to_price(shell: Shell) -> None:
+    assert shell.json("unpriced") == []
+    assert shell.json("reprice", "--dry-run") == {"repriced": 0, "amount_usd": "0.000000000000", "dry_run": True}
+    assert "Every call has a price" in shell("unpriced")
