@@ -25,7 +25,7 @@ class Pricer:
         return load_book(self._price_rows)
 
     def interrupted(self, head: Head, input_tokens: int, output_tokens: int) -> Tail:
-        """The end of an attempt whose process was killed, at its probable cost. `finished_at_us` is that of the start."""
+        """The end of an attempt whose process was killed, at its probable cost. Its time is the caller's to set."""
         charged = estimate(self.book, self._prices_as(head.provider), head, input_tokens, output_tokens)
         return Tail(
             finished_at_us=head.started_at_us,

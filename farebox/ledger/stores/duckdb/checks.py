@@ -28,8 +28,7 @@ def corrections(cursor: Cursor) -> Finding:
     """Corrections may outlive the event they correct where retention has dropped that one's month."""
     lost, twice = one(
         cursor,
-        "SELECT count(*) FILTER (o.id IS NULL AND c.started_at >= coalesce((SELECT dropped_before FROM rolled), "
-        "TIMESTAMP '1970-01-01') AND (SELECT dropped_before FROM rolled) IS NULL), "
+        "SELECT count(*) FILTER (o.id IS NULL AND (SELECT dropped_before FROM rolled) IS NULL), "
         "count(*) - count(DISTINCT c.corrects) FROM events c LEFT JOIN events o ON o.id = c.corrects AND "
         "o.kind = 'charge' WHERE c.kind = 'correction'",
     )

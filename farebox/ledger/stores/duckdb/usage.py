@@ -7,7 +7,7 @@ from typing import Any, Final
 from farebox.core.events import iso_us
 from farebox.core.meters import METERS
 from farebox.core.money import divide_half_even, format_usd
-from farebox.core.queries import PERIODS, UsageQuery, check, group
+from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check, group
 from farebox.errors import QueryError
 from farebox.ledger.stores.duckdb import sources
 from farebox.ledger.stores.duckdb.rollups import pointer
@@ -57,10 +57,12 @@ MONEY: Final = ("spend", "spend_estimated", "spend_byok")
 _QUANTILES: Final = {"p50_latency_ms": 50, "p95_latency_ms": 95}
 
 
-def usage(store: Store, query: UsageQuery, *, from_events: bool = False) -> dict[str, object]:
+def usage(
+    store: Store, query: UsageQuery, *, from_events: bool = False, limit_max: int = LIMIT_MAX
+) -> dict[str, object]:
     """{"columns", "rows", "meta"}. Money is decimal text, None where nothing of it is priced; counts are whole numbers.
     `from_events` leaves the roll-ups aside. Raises QueryError."""
-    check(query)
+    check(query, limit_max)
     if query.order and query.order.removeprefix("-") not in (*query.measures, *query.group_by):
         raise QueryError(f"order {query.order!r} is neither a measure nor a group of this question")
     groups = group_names(query)

@@ -1,0 +1,151 @@
+"""The ledger of a data directory: journals in, answers out. The keeper serves it; a command opens it by itself."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from farebox.errors import LedgerError
+from farebox.ledger.batches import Batch
+from farebox.ledger.intake import Intake
+from farebox.ledger.lock import LedgerLock
+from farebox.ledger.pricer import Pricer
+from farebox.ledger.stores.duckdb import Store, keeping, open_store, rollups
+from farebox.ledger.stores.duckdb.schema import ROLLUPS
+from farebox.ledger.stores.duckdb.writing import apply, journal_state, stamp
+from farebox.settings import Settings
+
+ROLL_UP_EVENTS: Final = 200_000
+ROLL_UP_S: Final = 20.0
+"""Roll-ups follow once so many events wait, or after so long."""
+CROWDED_ROWS: Final = 2000
+
+
+class Ledger:
+    """Safe to use from several threads. Raises LedgerLocked where another process owns the directory."""
+
+    def __init__(self, settings: Settings, pricer: Pricer | None = None) -> None:
+        self.settings = settings
+        self.pricer = pricer or Pricer()
+        self.last_error: str | None = None
+        self.faults = 0
+        self.ingested_at: float | None = None
+        self.exported_rows = 0
+        """How far the export has come that was begun last."""
+        self._lock = LedgerLock(settings.data)
+        self.repricing = threading.Lock()
+        self._ingesting = threading.Lock()
+        self._applier = ThreadPoolExecutor(1, thread_name_prefix="ledger-write")
+        self._rolled_at = time.monotonic()
+        try:
+            self.store = _open(settings)
+            self.intake = Intake(
+                settings.data / "journal",
+                lambda head, tokens_in, tokens_out: self.pricer.interrupted(head, tokens_in, tokens_out),
+                now_us,
+                settings.ledger.batch_max,
+            )
+            self._reload()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def close(self) -> None:
+        """Finish what is being written and let go of the directory. Idempotent."""
+        with self._ingesting:
+            self._applier.shutdown(wait=True)
+            self.store.close()
+        self._lock.release()
+
+    def ingest(self) -> int:
+        """Take in all that the journals hold by now. -> events. Raises LedgerError where the store cannot be written;
+        nothing is lost then, and the next call tries again."""
+        with self._ingesting:
+            try:
+                written = self._ingest()
+            except LedgerError as error:
+                self.last_error = str(error)
+                self._reload()
+                raise
+            self.last_error = None
+            return written
+
+    def roll_up(self, *, at_once: bool = False) -> int:
+        """Bring the roll-ups up to date where enough events wait, or they have waited long enough. -> events."""
+        _, _, waiting = rollups.pending(self.store)
+        late = time.monotonic() - self._rolled_at >= ROLL_UP_S
+        if not waiting or not (at_once or late or waiting >= ROLL_UP_EVENTS):
+            return 0
+        taken = 0
+        while step := rollups.roll_up(self.store):
+            taken += step
+        self._rolled_at = time.monotonic()
+        return taken
+
+    def compact(self) -> int:
+        """Merge the layers of periods that were rolled up many times. -> rows spared."""
+        spared = 0
+        for rollup in ROLLUPS:
+            for starts_at in rollups.crowded(self.store, rollup, CROWDED_ROWS):
+                spared += rollups.compact(self.store, rollup, starts_at, starts_at + rollups.length(rollup))
+        return spared
+
+    def retain(self) -> dict[str, int]:
+        """Apply the retention settings. -> what was dropped."""
+        kept, now = self.settings.ledger, stamp(now_us())
+        dropped = {"events": 0, "usage_raw": 0}
+        if kept.events_keep_days:
+            self.roll_up(at_once=True)
+            dropped["events"] = keeping.drop_events(self.store, now, kept.events_keep_days)
+        if kept.usage_raw_keep_days:
+            dropped["usage_raw"] = keeping.drop_usage_raw(self.store, now, kept.usage_raw_keep_days)
+        return dropped
+
+    def lag_s(self) -> float:
+        """How long ago the journals were last read to their end, if anything may wait since then."""
+        if not self.intake.unread_bytes():
+            return 0.0
+        return round(time.monotonic() - self.intake.caught_up_at, 3)
+
+    def _ingest(self) -> int:
+        """Collect a batch while the one before is being written: decoding and writing share no processor then."""
+        written = 0
+        before: tuple[Batch, Future[int]] | None = None
+        while True:
+            batch = self.intake.collect()
+            if before is not None:
+                written += self._settle(*before)
+                before = None
+            if not batch.empty:
+                before = batch, self._applier.submit(apply, self.store, batch, now_us())
+            if not batch.more:
+                break
+        if before is not None:
+            written += self._settle(*before)
+        return written
+
+    def _settle(self, batch: Batch, writing: "Future[int]") -> int:
+        written = writing.result()
+        self.intake.kept(batch)
+        self.faults += len(batch.rejects)
+        self.ingested_at = time.time()
+        return written
+
+    def _reload(self) -> None:
+        self.intake.load(*journal_state(self.store))
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _open(settings: Settings) -> Store:
+    kept = settings.ledger
+    return open_store(
+        settings.data / "ledger.duckdb",
+        memory_bytes=kept.memory_bytes,
+        threads=kept.threads,
+        query_timeout_s=kept.query_timeout_s,
+        promoted_tags=kept.promoted_tags,
+        now_us=now_us(),
+    )

@@ -1,0 +1,225 @@
+"""What a ledger is asked, by name: the same methods over the keeper's socket and in process."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import pyarrow as pa
+from pyarrow import parquet
+
+from farebox.core.events import Event, public
+from farebox.core.money import format_usd
+from farebox.core.pricing import amount
+from farebox.core.queries import EXPORT_ROWS_MAX, EventsQuery, UsageQuery
+from farebox.core.tables import csv_text
+from farebox.errors import FareboxError, NotFound, QueryError
+from farebox.ledger.correcting import batch_of, correction
+from farebox.ledger.evidence import evidence, multiplier
+from farebox.ledger.ledger import Ledger, now_us
+from farebox.ledger.stores.duckdb import checks, unpriced
+from farebox.ledger.stores.duckdb.events import get_event, list_events
+from farebox.ledger.stores.duckdb.exporting import export_events
+from farebox.ledger.stores.duckdb.store import one
+from farebox.ledger.stores.duckdb.usage import usage
+from farebox.ledger.stores.duckdb.writing import apply, stamp
+
+LONG_S: Final = 3600.0
+"""Time limit of checks and exports, which read everything."""
+PAGE: Final = 5000
+
+
+class EventId(msgspec.Struct, frozen=True):
+    id: str
+
+
+class Reprice(msgspec.Struct, frozen=True):
+    dry_run: bool = False
+
+
+class Verify(msgspec.Struct, frozen=True):
+    sample: int = 1000
+
+
+class Export(msgspec.Struct, frozen=True):
+    """`filters` is an EventsQuery (kind events) or a UsageQuery (kind usage)."""
+
+    kind: Literal["events", "usage"]
+    format: Literal["jsonl", "csv", "parquet"]
+    path: str
+    filters: dict[str, Any] = {}
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    pass
+
+
+def answer(ledger: Ledger, method: str, params: object) -> object:
+    """The answer, made of what msgpack can carry. Raises QueryError for an unknown method or wrong parameters."""
+    if method not in METHODS:
+        raise QueryError(f"the ledger has no method {method!r}; there are {', '.join(METHODS)}")
+    kind, function = METHODS[method]
+    try:
+        asked: object = msgspec.convert(params or {}, kind)
+    except msgspec.ValidationError as error:
+        raise QueryError(f"{method}: {error}") from None
+    return function(ledger, asked)
+
+
+def ping(_ledger: Ledger, _asked: Nothing) -> dict[str, object]:
+    return {"ok": True}
+
+
+def flush(ledger: Ledger, _asked: Nothing) -> dict[str, object]:
+    """Returns once all that stood in the journals when it was asked can be read."""
+    return {"ingested": ledger.ingest()}
+
+
+def ask_usage(ledger: Ledger, query: UsageQuery) -> dict[str, object]:
+    return usage(ledger.store, query)
+
+
+def ask_events(ledger: Ledger, query: EventsQuery) -> dict[str, object]:
+    found, cursor = list_events(ledger.store, query)
+    return {"data": [public(event) for event in found], "next_cursor": cursor}
+
+
+def ask_event(ledger: Ledger, asked: EventId) -> dict[str, object]:
+    found = get_event(ledger.store, asked.id)
+    if found is None:
+        raise NotFound(
+            f"there is no event {asked.id!r}: it may not be ingested yet, or retention has dropped its month"
+        )
+    return evidence(*found)
+
+
+def ask_unpriced(ledger: Ledger, _asked: Nothing) -> list[dict[str, object]]:
+    return unpriced.summary(ledger.store)
+
+
+def reprice(ledger: Ledger, asked: Reprice) -> dict[str, object]:
+    """Book a correction for every unpriced call that has a price by now. Idempotent: what is corrected is priced."""
+    with ledger.repricing:
+        ledger.ingest()
+        count = total = 0
+        after = None
+        while found := unpriced.page(ledger.store, after, PAGE):
+            after = (stamp(found[-1].head.started_at_us), found[-1].head.id)
+            priced = [(event, charged) for event in found if (charged := ledger.pricer.again(event)).cost is not None]
+            count += len(priced)
+            total += sum(charged.cost or 0 for _, charged in priced)
+            if priced and not asked.dry_run:
+                rows = [correction(event, charged, now_us()) for event, charged in priced]
+                apply(ledger.store, batch_of(rows), now_us())
+    return {"repriced": count, "amount_usd": format_usd(total), "dry_run": asked.dry_run}
+
+
+def verify(ledger: Ledger, asked: Verify) -> dict[str, object]:
+    """Every invariant of README.md that can be asked of the data, and a sample priced again from its own rates."""
+    ledger.ingest()
+    ledger.roll_up(at_once=True)
+    found = checks.all_checks(ledger.store, LONG_S)
+    sampled = checks.sample(ledger.store, max(0, asked.sample)) if asked.sample else []
+    wrong = [event.head.id for event in sampled if not adds_up(event)]
+    detail = f"{len(sampled)} sampled, {len(wrong)} wrong" + (f": {', '.join(wrong[:5])}" if wrong else "")
+    found.append(("costs follow from their own counts and rates", not wrong, detail))
+    return {
+        "ok": all(ok for _, ok, _ in found),
+        "checks": [{"name": name, "ok": ok, "detail": text} for name, ok, text in found],
+    }
+
+
+def adds_up(event: Event) -> bool:
+    """Whether cost = Σ cost_by_meter, = Σ parts where there are any, and = Σ count × rate, to the pico-dollar."""
+    tail = event.tail
+    if tail.cost != sum(tail.cost_by_meter.values()):
+        return False
+    factor = multiplier(tail)
+    if not tail.parts:
+        return tail.cost == 0 or tail.cost_by_meter == _amounts(tail.usage, tail.rates, factor)
+    shares = [sum(_amounts(part.usage, part.rates, factor).values()) == part.cost for part in tail.parts]
+    return all(shares) and tail.cost == sum(part.cost or 0 for part in tail.parts)
+
+
+def stats(ledger: Ledger, _asked: Nothing) -> dict[str, object]:
+    with ledger.store.reading() as cursor:
+        events, spend, missing = one(
+            cursor, "SELECT count(*), coalesce(sum(cost) FILTER (NOT byok), 0), coalesce(sum(unpriced), 0) FROM events"
+        )
+        (records,) = one(cursor, "SELECT records FROM state")
+        damaged = cursor.execute("SELECT kind, count(*) FROM rejects GROUP BY kind").fetchall()
+    kinds = {str(kind): int(count) for kind, count in damaged}
+    return {
+        "lag_s": ledger.lag_s(),
+        "journal_bytes": ledger.intake.unread_bytes(),
+        "events": int(events),
+        "records": int(records),
+        "open_calls": ledger.intake.open_calls,
+        "exported_rows": ledger.exported_rows,
+        "unpriced_calls": int(missing),
+        "spend_usd": format_usd(int(spend)),
+        "ledger_bytes": ledger.store.bytes_on_disk(),
+        "journal_errors": sum(kinds.values()),
+        "torn_tails": kinds.get("torn", 0),
+        "corrupt_records": sum(count for kind, count in kinds.items() if kind != "torn"),
+        "ingested_at": ledger.ingested_at,
+        "last_error": ledger.last_error,
+    }
+
+
+def export(ledger: Ledger, asked: Export) -> dict[str, object]:
+    """Write a file, readable by its owner only. -> {"rows", "path"}."""
+    path = Path(asked.path)
+    if not path.is_absolute() or not path.parent.is_dir():
+        raise QueryError(f"{path} is no absolute path in a directory that exists")
+    ledger.ingest()
+    ledger.exported_rows = 0
+
+    def told(rows: int) -> None:
+        ledger.exported_rows = rows
+
+    try:
+        if asked.kind == "events":
+            query = msgspec.convert(asked.filters, EventsQuery)
+            return {"rows": export_events(ledger.store, query, asked.format, path, LONG_S, told), "path": str(path)}
+        found = usage(ledger.store, msgspec.convert(asked.filters, UsageQuery), limit_max=EXPORT_ROWS_MAX)
+    except msgspec.ValidationError as error:
+        raise QueryError(f"export: {error}") from None
+    except OSError as error:
+        raise FareboxError(f"{path} cannot be written: {error.strerror}") from error
+    rows: list[dict[str, object]] = found["rows"]  # type: ignore[assignment]
+    _write_rows(found["columns"], rows, asked.format, path)  # type: ignore[arg-type]
+    return {"rows": len(rows), "path": str(path)}
+
+
+def retain(ledger: Ledger, _asked: Nothing) -> dict[str, int]:
+    return ledger.retain()
+
+
+METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
+    "ping": (Nothing, ping),
+    "flush": (Nothing, flush),
+    "usage": (UsageQuery, ask_usage),
+    "events": (EventsQuery, ask_events),
+    "event": (EventId, ask_event),
+    "unpriced": (Nothing, ask_unpriced),
+    "reprice": (Reprice, reprice),
+    "verify": (Verify, verify),
+    "stats": (Nothing, stats),
+    "export": (Export, export),
+    "retain": (Nothing, retain),
+}
+
+
+def _amounts(usage: Mapping[str, int], rates: Mapping[str, int], factor: tuple[int, int]) -> dict[str, int]:
+    return {meter: amount(meter, count, rates[meter], factor) for meter, count in usage.items() if meter in rates}
+
+
+def _write_rows(columns: list[str], rows: list[dict[str, object]], form: str, path: Path) -> None:
+    path.touch(mode=0o600)
+    if form == "csv":
+        path.write_text(csv_text(columns, rows), encoding="utf-8")
+    elif form == "jsonl":
+        path.write_bytes(msgspec.json.Encoder().encode_lines(rows))
+    else:
+        parquet.write_table(pa.Table.from_pylist(rows), str(path))
