@@ -120,7 +120,12 @@ class Skimmer:
 
     _TOKEN = re.compile(rb"[^ \t\r\n]")
     _STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-    _NEST = re.compile(rb'["{}\[\]]')
+    # Everything up to the next bracket that opens more than a flat object or array, or closes one.
+    _PLAIN = re.compile(
+        rb'(?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'
+        rb'[\[{](?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[\]}])*+',
+        re.DOTALL,
+    )
     _SCALAR_END = re.compile(rb"[,}\]\s]")
 
     __slots__ = (
@@ -215,18 +220,17 @@ class Skimmer:
         return position + 1
 
     def _in_nest(self, data: bytes, position: int) -> int:
-        token = self._NEST.search(data, position)
-        stop = len(data) if token is None else token.end()
-        self._copy(data, position, stop)
-        if token is None:
-            return stop
-        if token[0] == b'"':
+        plain = self._PLAIN.match(data, position)
+        stop = plain.end() if plain else position
+        token = data[stop : stop + 1]
+        self._copy(data, position, stop + 1)
+        if token == b'"':
             self._step = self._in_string
-        else:
-            self._depth += 1 if token[0] in b"{[" else -1
+        elif token:
+            self._depth += 1 if token in b"{[" else -1
             if self._depth == 0:
                 self._finish()
-        return stop
+        return stop + 1
 
     def _in_string(self, data: bytes, position: int) -> int:
         stop = self._string_end(data, position)

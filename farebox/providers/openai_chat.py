@@ -63,14 +63,15 @@ class XGroq(msgspec.Struct, frozen=True):
 
 
 class ErrorObject(msgspec.Struct, frozen=True):
-    code: str | None = None
+    code: str | int | None = None
     type: str | None = None
-    status: str | None = None
-    message: str | None = None
+    status: str | int | None = None
 
     @property
     def name(self) -> str:
-        return self.code or self.type or self.status or "error"
+        """The most telling word: Google's code is a number, its status a word."""
+        words = (self.code, self.type, self.status)
+        return next((word for word in words if word and isinstance(word, str)), None) or str(self.code or "error")
 
 
 class ChatDocument(msgspec.Struct, frozen=True):
@@ -303,7 +304,7 @@ class ErrorFold:
         except ValueError:
             return
         named = error_name(body.error)
-        self._error = (named if named != "error" else None) or body.code or body.type or named or self._error
+        self._error = (named if named != "error" else None) or body.code or body.type or self._error
 
     def metered(self, ended: bool) -> Metered:
         return Metered(quality="exact", error=self._error, complete=ended)

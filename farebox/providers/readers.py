@@ -39,7 +39,7 @@ class Fold(Protocol):
         ...
 
     def take(self, document: bytes, whole: bool) -> None:
-        """Take one document; `whole` is False for a plain answer that was cut. Never raises."""
+        """Take one document; where `whole` is False and it cannot be read, it was cut. Never raises."""
         ...
 
     def metered(self, ended: bool) -> Metered:
@@ -114,7 +114,9 @@ class BodyReader:
             if self._taken >= 0:
                 self._fold = self._make_fold()  # more has come since: a fold takes a plain answer once
             self._taken = self._document.size
-            self._fold.take(self._document.peek(), self._ended)
+            document = self._document.peek()
+            # JSON that cannot be read was cut, whether the connection's end looked orderly or not.
+            self._fold.take(document, document.lstrip()[:1] not in (b"{", b"["))
         return self._fold.metered(self._ended)
 
     @property

@@ -36,7 +36,7 @@ class SseFrames:
         self._field = self._UNKNOWN
         self._has_data = False
         self._after_cr = False
-        self._idle = True
+        self._idle = False  # the first bytes may be a byte order mark
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that `data` completes."""
@@ -57,6 +57,7 @@ class SseFrames:
     def _feed_lines(self, data: bytes) -> list[bytes]:
         out: list[bytes] = []
         if self._after_cr and data[:1] == b"\n":
+            self._after_cr = False
             data = data[1:]
         for line in data.splitlines(keepends=True):
             text = line.rstrip(b"\r\n")
@@ -72,7 +73,7 @@ class SseFrames:
             self._document.add(text)
         elif self._field == self._UNKNOWN:
             self._head += text
-            if len(self._head) < 6 and not is_end:
+            if len(self._head) < (9 if self._head[:1] == b"\xef" else 6) and not is_end:
                 return
             if not self._head:
                 self._dispatch(out)
