@@ -63,39 +63,35 @@ class Request:
     (`encodings_at` is where Accept-Encoding stands among them); `headers` all of them, for the control plane.
     """
 
-    __slots__ = (
-        "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials", "dimensions",
-        "encodings_at", "expects_continue", "farebox_key", "fetch_mode", "forward", "headers", "host", "keep_alive",
-        "method", "origin", "problem", "query", "retries", "tags", "target", "units", "version",
-    )  # fmt: skip
+    # Defaults stand on the class: a request pays only for what it brings.
+    method = b""
+    target = b""
+    query = b""
+    version = "1.1"
+    encodings_at = -1
+    farebox_key: bytes | None = None
+    host: bytes | None = None
+    units: bytes | None = None
+    origin: bytes | None = None
+    content_type = b""
+    fetch_mode = b""
+    content_length: int | None = None
+    chunked = False
+    expects_continue = False
+    keep_alive = True
+    retries = 0
+    body_bytes = 0
+    complete = False
+    problem: CallRefused | None = None
+    """What is wrong with the call, though it is clean HTTP: its exchange says so in the provider's shape."""
 
     def __init__(self) -> None:
-        self.method = b""
-        self.target = b""
-        self.query = b""
-        self.version = "1.1"
         self.headers: list[tuple[bytes, bytes]] = []
         self.forward: list[bytes] = []
-        self.encodings_at = -1
         self.credentials: list[tuple[bytes, bytes]] = []
         self.dimensions: list[tuple[str, bytes]] = []
-        self.problem: CallRefused | None = None
-        """What is wrong with the call, though it is clean HTTP: its exchange says so in the provider's shape."""
         self.tags: list[bytes] = []
-        self.units: bytes | None = None
-        self.farebox_key: bytes | None = None
-        self.host: bytes | None = None
-        self.content_length: int | None = None
-        self.chunked = False
-        self.expects_continue = False
-        self.keep_alive = True
-        self.retries = 0
-        self.content_type = b""
-        self.fetch_mode = b""
-        self.origin: bytes | None = None
         self.body: list[bytes] = []
-        self.body_bytes = 0
-        self.complete = False
 
     @property
     def has_body(self) -> bool:
@@ -129,7 +125,8 @@ class Request:
             if kind == _DROP:
                 continue
             if kind == _CONNECTION:
-                named = (named or []) + [token.strip() for token in value.lower().split(b",")]
+                if value.lower() not in _PLAIN_CONNECTION:
+                    named = (named or []) + [token.strip() for token in value.lower().split(b",")]
                 continue
             if kind in _FORWARDED:
                 if kind == _ENCODINGS:
