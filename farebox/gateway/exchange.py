@@ -24,9 +24,9 @@ class Exchange:
     """Forwards one request. `pool` says where; subclasses decide when to begin and what to record."""
 
     __slots__ = (
-        "_answer_chunked", "_answer_done", "_answer_pending", "_close_after", "_connecting", "_connection", "_detached",
-        "_ended", "_head_sent", "_replay", "_request_done", "_request_pending", "_retried", "_writable",
-        "client", "deadline", "request", "touched_at", "worker",
+        "_answer_chunked", "_answer_done", "_answer_framed", "_answer_pending", "_close_after", "_connecting",
+        "_connection", "_detached", "_ended", "_head_sent", "_pending_bytes", "_replay", "_request_done",
+        "_request_pending", "_retried", "client", "deadline", "request", "touched_at", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: "Worker", client: "ClientConnection", request: Request) -> None:
@@ -38,11 +38,12 @@ class Exchange:
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._request_pending: list[bytes] = []
+        self._pending_bytes = 0
         self._request_done = False
         self._replay: list[bytes] | None = []
         self._retried = False
-        self._writable = True
         self._head_sent = False
+        self._answer_framed = True
         self._answer_pending: list[bytes] = []
         self._answer_chunked = False
         self._answer_done = False
@@ -145,7 +146,8 @@ class Exchange:
         self._connect(pool)
 
     def _connect(self, pool: Pool) -> None:
-        connection = pool.take()
+        # The second time only a new connection will do: what closed one idle connection may have closed them all.
+        connection = None if self._retried else pool.take()
         if connection is not None:
             self._use(connection)
         else:
@@ -157,6 +159,9 @@ class Exchange:
         except ConnectFailed as error:
             self._connecting = None
             self._connect_failed(str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+            self.crashed(error)
             return
         self._connecting = None
         self.worker.counters.add("upstream_connections")
@@ -173,12 +178,14 @@ class Exchange:
         self._connection = connection
         connection.lend(self, head_only=self.request.method == b"HEAD")
         pending, self._request_pending = self._request_pending, []
+        if self.client is not None:
+            self.client.release("upstream")
         self.mark_sent()
         connection.send(pending[0] if len(pending) == 1 else b"".join(pending))
         self._await_answer()
 
-    def mark_sent(self) -> None:
-        """From here on the provider may have seen the request."""
+    def mark_sent(self, sent: bool = True) -> None:
+        """From here on the provider may have seen the request; or it is certain again that it has not."""
 
     def _await_answer(self) -> None:
         now = self.worker.now
@@ -192,10 +199,8 @@ class Exchange:
         connection = self._connection
         if connection is None:
             self._request_pending.append(data)
-            if (
-                self.client is not None
-                and sum(map(len, self._request_pending)) > self.worker.settings.server.buffer_bytes_max
-            ):
+            self._pending_bytes += len(data)
+            if self.client is not None and self._pending_bytes > self.worker.settings.server.buffer_bytes_max:
                 self.client.hold("upstream")
             return
         connection.send(data)
@@ -225,7 +230,9 @@ class Exchange:
 
     def on_head(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.touched_at = now = self.worker.now
-        self.deadline = now + self.worker.settings.upstream.idle_timeout_s if not self._detached else self.deadline
+        self._replay = None
+        if not self._detached:
+            self.deadline = now + self.worker.settings.upstream.idle_timeout_s
         head = AnswerHead(headers, keep_cookies=self.keeps_cookies)
         lines = self.answer_lines(status, head)
         request = self.request
@@ -240,6 +247,7 @@ class Exchange:
                 parts.append(b"Transfer-Encoding: chunked\r\n")
             else:
                 closing = True
+                self._answer_framed = False
         if closing:
             parts.append(b"Connection: close\r\n")
         elif request.version == "1.0":
@@ -287,6 +295,8 @@ class Exchange:
             return
         if connection is not None and self._may_resend(connection, unread) and self._replay is not None:
             self._retried = True
+            if unread:
+                self.mark_sent(False)
             self.worker.counters.add("upstream_retries")
             self._request_pending = list(self._replay)
             self._connect(connection.pool)
@@ -316,7 +326,7 @@ class Exchange:
         client, self.client = self.client, None
         self.worker.ended(self)
         if client is not None:
-            client.exchange_done(close=self._close_after)
+            client.exchange_done(close=self._close_after, unread=not self.request.complete)
 
     def _fail(self, status: int, code: str, message: str, state: str) -> None:
         """The attempt ended without a whole answer: settle, then answer if nothing was answered yet."""
@@ -328,15 +338,12 @@ class Exchange:
         if client is None:
             return
         if self._head_sent:
-            # Part of the answer is out: only a hard end tells the client that it is not whole.
-            if self._answer_pending:
-                client.write(b"".join(self._answer_pending))
-            client.abort()
+            self._cut_answer(client)
             return
         close = self.closes()
         body = self.refusal(status, code, message)
         client.write(answer(status, body, close=close, head_only=self.request.method == b"HEAD"))
-        client.exchange_done(close=close)
+        client.exchange_done(close=close, unread=not self.request.complete)
 
     def _end(self, state: str, error: str | None) -> None:
         """End without an answer: the client is gone or must go."""
@@ -345,8 +352,30 @@ class Exchange:
         self.settle(state, error)
         client, self.client = self.client, None
         self.worker.ended(self)
-        if client is not None:
+        if client is None:
+            return
+        if self._head_sent:
+            self._cut_answer(client)
+        else:
             client.abort()
+
+    def _cut_answer(self, client: "ClientConnection") -> None:
+        """Part of the answer is out: the client gets what came of it, and then an end that is no clean one."""
+        if self._answer_pending:
+            client.write(b"".join(self._answer_pending))
+            self._answer_pending = []
+        client.cut(framed=self._answer_framed)
+
+    def crashed(self, error: BaseException) -> None:
+        """A defect of Farebox's own: it is logged, the attempt keeps its record, the client learns of it."""
+        self.worker.log("exchange.failed", error=repr(error), at=_where(error))
+        self._connecting = None
+        self._fail(500, "internal_error", "Farebox failed to serve this call", "interrupted")
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole request was handed over to the connection."""
+        return self._request_done
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
@@ -378,14 +407,17 @@ class Exchange:
             self._end("client_closed", "drained_too_long")
         elif self._head_sent:
             self._end_stalled()
-        elif not self._request_done:
+        elif not self._request_done and not self._held_by_upstream:
             self._fail(408, "request_timeout", "the request's body stopped arriving", "timeout")
         else:
             limit = self.worker.settings.upstream.first_byte_timeout_s
             self._fail(504, "upstream_timeout", f"the provider did not begin to answer within {limit:g} s", "timeout")
 
+    @property
+    def _held_by_upstream(self) -> bool:
+        return self.client is not None and self.client.held
+
     def _end_stalled(self) -> None:
-        self._write_answer()
         self._end("timeout", "idle")
 
     def cut(self) -> None:
@@ -427,6 +459,14 @@ class ControlExchange(Exchange):
             message = "the control plane is not answering: it may be restarting; calls to providers are not affected"
             code = "control_unavailable"
         return encode({"error": {"code": code, "message": message, "details": None}})
+
+
+def _where(error: BaseException) -> str:
+    """File and line that raised, for the log: never the message's data."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 _CONTROL_DROPPED: Final = frozenset(

@@ -213,9 +213,9 @@ class ProxyExchange(Exchange):
             lines.append(b"\r\n")
         return b"".join(lines)
 
-    def mark_sent(self) -> None:
+    def mark_sent(self, sent: bool = True) -> None:
         if self._call is not None:
-            self._call.sent = True
+            self._call.sent = sent
 
     # the answer
 

@@ -1,6 +1,8 @@
 """The server side of HTTP/1.1: one client connection, its requests in order, one exchange at a time."""
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
@@ -16,14 +18,16 @@ if TYPE_CHECKING:
     from farebox.gateway.worker import Worker
 
 _LINGER_S: Final = 2.0
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER of zero seconds: closing resets the connection."""
 
 
 class ClientConnection(asyncio.Protocol):
     """Parses requests and serves them one after the other; a pipelined one waits for those before it."""
 
     __slots__ = (
-        "_closing", "_head_bytes", "_holds", "_last", "_parser", "_read_bytes", "_reading", "_waiting", "deadline",
-        "exchange", "peer", "transport", "worker",
+        "_closing", "_head_bytes", "_holds", "_last", "_parser", "_read_bytes", "_reading", "_waiting", "_writable",
+        "deadline", "exchange", "peer", "transport", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: "Worker") -> None:
@@ -36,6 +40,7 @@ class ClientConnection(asyncio.Protocol):
         self._reading: Request | None = None
         self._waiting: deque[Request] = deque()
         self._holds: set[str] = set()
+        self._writable = True
         self._closing = False
         self._head_bytes = 0
         self._read_bytes = 0
@@ -84,22 +89,30 @@ class ClientConnection(asyncio.Protocol):
         self._waiting.clear()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            exchange.client_lost()
+            try:
+                exchange.client_lost()
+            except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+                exchange.crashed(error)
 
     def pause_writing(self) -> None:
+        self._writable = False
         if self.exchange is not None:
             self.exchange.client_writable(False)
 
     def resume_writing(self) -> None:
+        self._writable = True
         if self.exchange is not None:
             self.exchange.client_writable(True)
+        elif self._waiting:
+            self.worker.loop.call_soon(self._serve_next)
 
     # httptools
 
     def on_message_begin(self) -> None:
         request = self._reading = Request()
         self._head_bytes = 0
-        if self.exchange is not None or self._waiting:
+        if self.exchange is not None or self._waiting or not self._writable:
+            # Also one whose turn it is waits while earlier answers are not taken: they would pile up here.
             self._waiting.append(request)
             self.hold("pipeline")
         self.deadline = self.worker.now + self.worker.settings.server.header_timeout_s
@@ -175,19 +188,33 @@ class ClientConnection(asyncio.Protocol):
             self._holds.discard(reason)
             if not self._holds and self.transport is not None and not self.transport.is_closing():
                 self.transport.resume_reading()
+                if self._reading is not None:
+                    self.deadline = self.worker.now + self.worker.settings.server.body_idle_timeout_s
 
     def exchange_done(self, *, close: bool, unread: bool = False) -> None:
         """The exchange is over. `unread`: the request's body was not read to its end."""
         self.exchange = None
         self.release("upstream")
-        if close or self._closing or self._last:
+        self.deadline = self.worker.now + self.worker.settings.server.keepalive_s
+        if close or self._closing or (self._last and not self._waiting):
             self._close(linger=unread)
-            return
-        if self._waiting:
+        elif self._waiting and self._writable:
             # Not from within the parser or the other's callback: the stack must not grow with a pipeline's length.
             self.worker.loop.call_soon(self._serve_next)
-        else:
-            self.deadline = self.worker.now + self.worker.settings.server.keepalive_s
+
+    def cut(self, *, framed: bool) -> None:
+        """End inside an answer: what was written still leaves, and that there should be more shows. Of an answer
+        that is not `framed`, whose end is the connection's, only a reset shows it."""
+        self._closing = True
+        self.exchange = None
+        transport = self.transport
+        if transport is None:
+            return
+        sock = transport.get_extra_info("socket")
+        if not framed and sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.deadline = self.worker.now + self.worker.settings.server.keepalive_s
+        transport.close()
 
     def abort(self) -> None:
         self._closing = True
@@ -198,12 +225,21 @@ class ClientConnection(asyncio.Protocol):
     # for the worker
 
     @property
+    def held(self) -> bool:
+        """Whether it is we who do not read."""
+        return bool(self._holds)
+
+    @property
     def idle(self) -> bool:
         return self.exchange is None and not self._waiting and self._reading is None
 
     def overdue(self) -> None:
         """The deadline has passed: an idle connection is closed, a slow request refused."""
-        if self.exchange is not None and self._reading is self.exchange.request:
+        if self._closing:
+            self.abort()
+        elif self._holds and self.exchange is not None:
+            self.deadline = 0.0  # it is not the client who is slow; `release` sets the clock again
+        elif self.exchange is not None and self._reading is self.exchange.request:
             self.exchange.overdue()
         elif self._reading is not None and self.exchange is None:
             self._bad_request("the request took too long to arrive", status=408)
@@ -221,10 +257,15 @@ class ClientConnection(asyncio.Protocol):
         exchange.begin()
 
     def _serve_next(self) -> None:
-        if self._closing or self.exchange is not None or not self._waiting:
+        if self._closing or self.exchange is not None or not self._waiting or not self._writable:
             return
-        request = self._waiting[0]
-        self._waiting.popleft()
+        try:
+            self._take_waiting()
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+            self._crashed(error)
+
+    def _take_waiting(self) -> None:
+        request = self._waiting.popleft()
         if not self._waiting:
             self.release("pipeline")
         if not request.method:
@@ -267,8 +308,15 @@ class ClientConnection(asyncio.Protocol):
         elif isinstance(cause, _HeadTooLarge):
             self._bad_request("the request's head is too large", status=431)
         else:
-            self.worker.log("exchange.failed", error=repr(cause))
-            self._bad_request("Farebox failed to serve this request", status=500, code="internal_error")
+            self._crashed(cause or error)
+
+    def _crashed(self, error: BaseException) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.crashed(error)
+            return
+        self.worker.log("exchange.failed", error=repr(error))
+        self._bad_request("Farebox failed to serve this request", status=500, code="internal_error")
 
     def _bad_request(self, message: str, status: int = 400, code: str = "invalid_request") -> None:
         """The bytes are no request that can be answered safely: say so after what is under way, and close."""
@@ -297,10 +345,10 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             return
         self._closing = True
-        if not linger:
+        self._holds.clear()
+        if not linger or transport.is_closing():
             transport.close()
             return
-        self._holds.clear()
         transport.resume_reading()
         if transport.can_write_eof():
             transport.write_eof()

@@ -1,7 +1,9 @@
 """The client side of HTTP/1.1: one connection to a provider, lent to one exchange at a time."""
 
 import asyncio
+import os
 import socket
+import struct
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
@@ -11,6 +13,15 @@ if TYPE_CHECKING:
 
 _TCP_CLOSE: Final = 7
 """tcpi_state after a reset was received (linux/tcp_states.h)."""
+_TCP_INFO: Final = struct.Struct("=B119xQ72xQQ")
+"""state, bytes_acked, bytes_sent, bytes_retrans of struct tcp_info (linux/tcp.h, since 4.19)."""
+_TELLING_BYTES: Final = 4096
+"""So much of a request without an acknowledgement says that the provider has not got all of it. More than the alert
+that TLS sends at its end, less than what a connection sends at once."""
+_STALE_ASK_S: Final = 0.01
+_STALE_WAIT_S: Final = 2.0
+"""How long the provider's machine may take to say, by an acknowledgement or a reset, what became of a request that
+its end crossed: more than a round trip to anywhere."""
 HEADER_BYTES_MAX: Final = 262_144
 
 
@@ -32,13 +43,23 @@ class Answered(Protocol):
 
     def on_writable(self, writable: bool) -> None: ...
 
+    def crashed(self, error: BaseException) -> None:
+        """Telling it failed by a defect of Farebox's own; the connection is closed."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole request was handed over."""
+        ...
+
 
 class UpstreamConnection(asyncio.Protocol):
     """Speaks HTTP/1.1 to one provider. Given back to its pool only after a clean end of an answer."""
 
     __slots__ = (
-        "_answering", "_framed", "_header_bytes", "_headers", "_informational", "_lost", "_parser", "_poisoned",
-        "_reason", "_status", "_trailers", "exchange", "head_only", "idle_since", "pool", "served", "transport",
+        "_answering", "_blocked", "_framed", "_header_bytes", "_headers", "_informational", "_lost", "_parser",
+        "_poisoned", "_reason", "_sent", "_sock", "_status", "_trailers", "exchange", "head_only", "idle_since", "pool",
+        "served", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:
@@ -51,6 +72,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._lost = False
         self._poisoned = False
+        self._blocked = False
+        self._sent = 0
+        self._sock: socket.socket | None = None
+        """A handle of our own to a TLS connection's socket: its transport forgets it before it tells of the end."""
         self._reset()
 
     def _reset(self) -> None:
@@ -71,10 +96,12 @@ class UpstreamConnection(asyncio.Protocol):
     def lend(self, exchange: Answered, *, head_only: bool) -> None:
         self.exchange = exchange
         self.head_only = head_only
+        self._sent = 0
 
     def send(self, data: bytes) -> None:
         transport = self.transport
         if transport is not None:
+            self._sent += len(data)
             transport.write(data)
 
     def pause(self) -> None:
@@ -97,6 +124,8 @@ class UpstreamConnection(asyncio.Protocol):
         # uvloop's transports have the methods of asyncio.Transport without being one.
         self.transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=self.pool.buffer_bytes)
+        if transport.get_extra_info("ssl_object") is not None:
+            self._sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
 
     def data_received(self, data: bytes) -> None:
         exchange = self.exchange
@@ -105,52 +134,40 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
             return
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail("the provider switched protocols unasked")
-            return
-        except httptools.HttpParserError as error:
-            self._fail(f"the provider's answer is no clean HTTP/1.1: {error}")
-            return
-        if self._poisoned:
-            self.abort()
-        exchange.on_read()
+            self._read(exchange, data)
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+            self._crash(exchange, error)
 
     def eof_received(self) -> bool:
         exchange = self.exchange
         if exchange is None:
             return False
         if self._answering and not self._framed and self._trailers is not None:
-            self._complete(reusable=False)
-            exchange.on_read()
-            return False
-        if self.served and not self._answering:
-            # The end crossed our request on its way. Had the provider read the request, its kernel would have taken
-            # it; a reset that follows says that it had not.
-            asyncio.get_running_loop().call_later(0.05, self._judge_stale, exchange)
-            return True
+            self._end_by_closing(exchange)
+        elif self._is_stale and self._sock is None:
+            self._judge_stale(exchange)
+            return True  # a TLS connection closes all the same, and is judged when it is lost
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # An answer that only the end completes was completed by `eof_received`: over TLS, an end without it is a cut.
         self._lost = True
         self.pool.gone(self)
         exchange = self.exchange
         if exchange is None:
-            return
-        if self._answering and not self._framed and self._trailers is not None and exc is None:
-            self._complete(reusable=False)
-            exchange.on_read()
-            return
-        self.exchange = None
-        refused = isinstance(exc, (ConnectionResetError, BrokenPipeError))
-        unread = bool(self.served) and not self._answering and refused
-        exchange.on_lost("the provider closed the connection", unread=unread)
+            self._let_go()
+        elif self._is_stale:
+            self._judge_stale(exchange)
+        else:
+            self._lose(exchange, "the provider closed the connection", unread=False)
 
     def pause_writing(self) -> None:
+        self._blocked = True
         if self.exchange is not None:
             self.exchange.on_writable(False)
 
     def resume_writing(self) -> None:
+        self._blocked = False
         if self.exchange is not None:
             self.exchange.on_writable(True)
 
@@ -168,7 +185,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > HEADER_BYTES_MAX:
-            raise ValueError("headers too large")
+            raise _BadAnswer(f"more than {HEADER_BYTES_MAX} bytes of headers")
         if self._trailers is not None:
             self._trailers.append((name, value))
         else:
@@ -184,9 +201,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._informational = True
             exchange.on_informational(status, self._reason, self._headers)
             return
-        self._framed = status in (204, 304) or any(
-            name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._headers
-        )
+        self._framed = _is_framed(status, self._headers)
         exchange.on_head(status, self._reason, self._headers)
         if self.head_only and self.exchange is not None:
             # llhttp cannot be told that a HEAD's answer has no body, so this connection is not used again.
@@ -204,11 +219,30 @@ class UpstreamConnection(asyncio.Protocol):
 
     # ends
 
+    def _read(self, exchange: Answered, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("the provider switched protocols unasked")
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, _BadAnswer):
+                raise (error.__context__ or error) from None
+            self._fail(f"the provider's answer has {error.__context__}")
+        except httptools.HttpParserError as error:
+            self._fail(f"the provider's answer is no clean HTTP/1.1: {error}")
+        else:
+            if self._poisoned:
+                self.abort()
+        # Also after a failure: what broke may have followed a whole answer, which is the client's.
+        exchange.on_read()
+
     def _complete(self, *, reusable: bool) -> None:
         exchange, trailers = self.exchange, self._trailers or []
         self.exchange = None
         self.served += 1
         self._reset()
+        # A request that was answered before it was all sent leaves bytes that the next one would be read behind.
+        reusable = reusable and not self._blocked and exchange is not None and exchange.whole
         if exchange is not None:
             exchange.on_end(trailers)
         if reusable and self.usable:
@@ -216,21 +250,88 @@ class UpstreamConnection(asyncio.Protocol):
         elif self.transport is not None:
             self.transport.abort()
 
+    def _end_by_closing(self, exchange: Answered) -> None:
+        try:
+            self._complete(reusable=False)
+            exchange.on_read()
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+            self._crash(exchange, error)
+
     def _fail(self, reason: str) -> None:
         exchange = self.exchange
         self.abort()
         if exchange is not None:
             exchange.on_lost(reason, unread=False)
 
-    def _judge_stale(self, exchange: Answered) -> None:
-        if self.exchange is not exchange or self._answering:
-            return
-        unread = False
-        sock = self.transport.get_extra_info("socket") if self.transport is not None else None
-        if sock is not None and not self._lost:
-            try:
-                unread = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
-            except OSError:
-                unread = False
+    def _lose(self, exchange: Answered, reason: str, *, unread: bool) -> None:
         self.abort()
-        exchange.on_lost("the provider closed the connection without an answer", unread=unread)
+        self._let_go()
+        try:
+            exchange.on_lost(reason, unread=unread)
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+            self._crash(exchange, error)
+
+    def _crash(self, exchange: Answered, error: Exception) -> None:
+        self.abort()
+        exchange.crashed(error)
+
+    def _let_go(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
+    @property
+    def _is_stale(self) -> bool:
+        """Whether the end, if it came now, may have crossed our request on its way."""
+        return bool(self.served) and not self._answering
+
+    def _judge_stale(self, exchange: Answered, until: float | None = None) -> None:
+        """A reused connection ended: find out whether the provider got the request, by what its machine did with it.
+        One that took it in acknowledges it, one that had closed before resets the connection. A reset alone says
+        nothing: a provider that has read the request, and bills it, may reset as well."""
+        if self.exchange is not exchange or self._answering:
+            self._let_go()
+            return
+        loop = asyncio.get_running_loop()
+        until = until or loop.time() + _STALE_WAIT_S
+        state, unacknowledged = self._kernel_view()
+        refused = unacknowledged >= min(self._sent, _TELLING_BYTES) > 0
+        if refused and state != _TCP_CLOSE and loop.time() < until:
+            loop.call_later(_STALE_ASK_S, self._judge_stale, exchange, until)
+            return
+        unread = refused and state == _TCP_CLOSE
+        self._lose(exchange, "the provider closed the connection without an answer", unread=unread)
+
+    def _kernel_view(self) -> tuple[int, int]:
+        """TCP state, and bytes sent that were never acknowledged; (0, 0) where that cannot be known."""
+        sock = self._sock
+        if sock is None and self.transport is not None:
+            sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.family == socket.AF_UNIX:
+            return 0, 0
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        except OSError:
+            return 0, 0
+        if len(info) < _TCP_INFO.size:
+            return 0, 0
+        state, acknowledged, sent, again = _TCP_INFO.unpack(info)
+        return state, sent - again - (acknowledged - 1)  # the handshake counts as one acknowledged byte
+
+
+class _BadAnswer(Exception):
+    """Raised inside a parser callback: what the answer has that cannot be passed on. llhttp ends the parse with it."""
+
+
+def _is_framed(status: int, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the answer says where it ends. Raises _BadAnswer for a coding that was not asked for by `TE`."""
+    framed = status in (204, 304)
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"content-length":
+            framed = True
+        elif lower == b"transfer-encoding":
+            if value.strip().lower() != b"chunked":
+                raise _BadAnswer("a transfer coding that nobody asked for")
+            framed = True
+    return framed
