@@ -57,6 +57,7 @@ def serve(settings: Settings) -> int:
     from farebox.supervisor.lock import Note, ServeLock
     from farebox.supervisor.loop import GRACE_S, Supervisor
 
+    os.umask(0o077)
     private_dir(settings.data)
     run_dir(settings)
     configure_logging(settings, "supervisor")

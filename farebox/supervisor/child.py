@@ -49,6 +49,7 @@ def parsed(arguments: Sequence[str]) -> Start:
 def enter(start: Start) -> Settings:
     """Die with the parent, leave Ctrl-C to it, log to standard error; the settings that it handed over."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)
     with os.fdopen(start.settings_fd, "rb") as file:
         settings = from_json(file.read())
     _die_with_parent(start.parent, settings.server.drain_s)
@@ -73,6 +74,8 @@ def configure_logging(settings: Settings, process: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(process) if settings.log.format == "text" else _JsonLines(process))
     logging.basicConfig(level=settings.log.level.upper(), handlers=[handler], force=True)
+    for chatty in ("alembic", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _die_with_parent(parent: int, drain_s: float) -> None:

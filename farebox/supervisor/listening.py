@@ -6,7 +6,7 @@ import socket
 import time
 from typing import Final
 
-from farebox.errors import SettingsError
+from farebox.errors import FareboxError
 
 BACKLOG: Final = 4096
 RETRY_S: Final = 0.1
@@ -17,7 +17,7 @@ Address = tuple[str, int]
 def listen(host: str, port: int, count: int, *, patience_s: float = 0) -> list[socket.socket]:
     """`count` listening sockets that share one address (SO_REUSEPORT: the kernel spreads connections over them).
 
-    Port 0 takes a free one. A port that is taken is tried for `patience_s` more. Raises SettingsError, one line, for
+    Port 0 takes a free one. A port that is taken is tried for `patience_s` more. Raises FareboxError, one line, for
     an address that cannot be had.
     """
     family, address = _resolved(host, port)
@@ -41,7 +41,7 @@ def _resolved(host: str, port: int) -> tuple[int, Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise SettingsError(f"server.host {host!r} is no address of this machine: {error.strerror}") from error
+        raise FareboxError(f"server.host {host!r} is no address of this machine: {error.strerror}") from error
     family, _, _, _, address = found[0]
     return family, (str(address[0]), port)
 
@@ -74,11 +74,11 @@ def _socket(family: int) -> socket.socket:
     return made
 
 
-def _unavailable(host: str, port: int, error: OSError) -> SettingsError:
+def _unavailable(host: str, port: int, error: OSError) -> FareboxError:
     if error.errno == errno.EADDRINUSE:
-        return SettingsError(
+        return FareboxError(
             f"port {port} on {host} is taken: stop what listens there, or give another --port (0: any)"
         )
     if error.errno == errno.EACCES:
-        return SettingsError(f"port {port} needs more rights than this user has: give a --port above 1023")
-    return SettingsError(f"cannot listen on {host}:{port}: {error.strerror}")
+        return FareboxError(f"port {port} needs more rights than this user has: give a --port above 1023")
+    return FareboxError(f"cannot listen on {host}:{port}: {error.strerror}")
