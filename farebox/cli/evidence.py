@@ -12,12 +12,11 @@ from rich.text import Text
 from farebox.cli.cells import add_row, plain
 from farebox.core import figures
 from farebox.core.events import DIMENSIONS
-from farebox.core.meters import BY_NAME, INPUT_METERS, OUTPUT_METERS
+from farebox.core.meters import BY_NAME, INPUT_METERS, OUTPUT_METERS, Meter
 
 Row = Mapping[str, object]
 
 _TROUBLE: Final = frozenset({"upstream_error", "timeout", "interrupted"})
-_UNITS: Final = {1_000_000: "million", 3_600_000: "hour"}
 
 
 def log_view(events: Sequence[Row]) -> RenderableType:
@@ -72,8 +71,9 @@ def evidence_view(evidence: Row) -> RenderableType:
 
 
 def _headline(event: Row) -> str:
-    cost = _usd(event.get("cost_usd"))
-    price = "no price known" if cost is None else f"{figures.exact(cost)} ({event.get('cost_source')})"
+    cost = _cost(event)
+    corrected = ", corrected" if event.get("corrections") else ""
+    price = "no price known" if cost is None else f"{figures.exact(cost)} ({event.get('cost_source')}{corrected})"
     model = event.get("model_billed") or event.get("model_requested") or "no model"
     ended = f"{event.get('state')}" + (f" with status {event['status']}" if event.get("status") else "")
     return f"{event.get('provider')} {model}: {price}, {ended}"
@@ -110,23 +110,39 @@ def _sum_table(evidence: Row) -> RenderableType:
 
 def _sum_cells(line: Row) -> list[str]:
     name = str(line.get("meter"))
-    meter = BY_NAME.get(name.rpartition(" ")[2])
-    unit = _UNITS.get(meter.per if meter else 1_000_000, "million")
+    meter = BY_NAME.get(name)
     rate, amount = _usd(line.get("rate")), _usd(line.get("amount"))
-    label = f"{line['model']} {name}" if line.get("model") else name
-    times = f" × {line['multiplier']}" if line.get("multiplier") not in (None, 1, "1") else ""
+    times = f" × {line['multiplier']}" if line.get("multiplier") else ""
     return [
-        label,
-        f"{line.get('count'):,}" if isinstance(line.get("count"), int) else str(line.get("count")),
+        f"{line['model']} {name}" if line.get("model") else name,
+        _counted(line.get("count"), meter),
         "×",
-        figures.NONE if rate is None else f"{figures.exact(rate)} per {unit}{times}",
+        figures.NONE if rate is None else f"{_quoted(rate, meter)}{times}",
         figures.NONE if amount is None else figures.exact(amount),
     ]
 
 
+def _counted(count: object, meter: Meter | None) -> str:
+    if meter is None or meter.scale == 1 or not isinstance(count, int):
+        return f"{count:,}" if isinstance(count, int) else str(count)
+    return f"{count / meter.scale:,.3f} {meter.name}"
+
+
+def _quoted(rate: Decimal, meter: Meter | None) -> str:
+    """The rate in the unit that price lists use: tokens by the million, fees by the thousand, audio by the hour."""
+    if meter is None or meter.is_token:
+        return f"{figures.exact(rate)} per million"
+    return f"{figures.exact(rate)} per hour" if meter.scale != 1 else f"{figures.exact(rate / 1000)} per thousand"
+
+
 def _total(evidence: Row) -> str:
-    cost = _usd(evidence.get("cost_usd"))
+    cost = _cost(evidence)
     return figures.NONE if cost is None else figures.exact(cost)
+
+
+def _cost(evidence: Row) -> Decimal | None:
+    """With its corrections, where the answer says so."""
+    return _usd(evidence.get("cost_now_usd", evidence.get("cost_usd")))
 
 
 def _attribution(event: Row) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import typer
 from farebox.cli.context import Remote, UsageError, remote_of, settings_of
 from farebox.core import asking
 from farebox.core.queries import EventsQuery, UsageQuery
+from farebox.settings import Settings
 
 Where = Annotated[
     list[str] | None,
@@ -104,13 +105,30 @@ def ledger_of(data: Path | None, config: Path | None, url: str | None, token: st
         finally:
             remote.close()
         return
-    from farebox.ledger.client import connect  # loads the store where no keeper runs
-
-    client = connect(settings_of(data, config))
+    client = connected(settings_of(data, config))
     try:
         yield LocalLedger(client)
     finally:
         client.close()
+
+
+def connected(settings: Settings) -> Any:  # Any: the keeper's client or the ledger itself, both with `call`
+    """The running keeper, else the ledger itself, with the prices that were added. Close it. Raises FareboxError."""
+    from farebox.ledger.client import connect  # loads the store where no keeper runs
+
+    def price_rows() -> list[dict[str, object]]:
+        from farebox.directory.store import Directory
+        from farebox.directory.watch import directory_path
+
+        if not directory_path(settings).exists():
+            return []
+        directory = Directory.open(settings)
+        try:
+            return directory.list_price_rows()
+        finally:
+            directory.close()
+
+    return connect(settings, price_rows)
 
 
 def where_pairs(words: list[str] | None) -> list[tuple[str, str]]:

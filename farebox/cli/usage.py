@@ -70,4 +70,6 @@ def usage(
         from farebox.cli.usage_view import Answer, total_query, usage_view  # rich, for people only
 
         total = ledger.usage(total_query(query))["rows"]
-        console().print(usage_view(Answer(query, answer["rows"] if query.group_by else (), total[0] if total else {})))
+        groups = answer["columns"][: -len(query.measures)]
+        rows = answer["rows"] if groups else ()
+        console().print(usage_view(Answer(query, groups, rows, total[0] if total else {})))

@@ -40,6 +40,8 @@ class Answer:
     """Rows of a question, and the total over everything it covers, shown or not."""
 
     query: UsageQuery
+    groups: Sequence[str]
+    """As answered: a user's tenant stands before it, for a user is one only within its tenant."""
     rows: Sequence[Row]
     total: Row
 
@@ -90,7 +92,7 @@ def _notes(total: Row) -> list[str]:
 
 
 def _table(answer: Answer) -> Table:
-    groups, measures = answer.query.group_by, answer.query.measures
+    groups, measures = answer.groups, answer.query.measures
     has_share = "spend" in measures and bool(groups)
     table = Table(box=None, pad_edge=False, header_style="dim", show_footer=bool(groups), footer_style="bold")
     for index, name in enumerate(groups):
@@ -106,7 +108,7 @@ def _table(answer: Answer) -> Table:
 
 
 def _cells(answer: Answer, row: Row, has_share: bool) -> list[str | Text]:
-    cells: list[str | Text] = [_group_cell(name, row.get(name)) for name in answer.query.group_by]
+    cells: list[str | Text] = [_group_cell(name, row.get(name)) for name in answer.groups]
     total = _usd(answer.total.get("spend")) or Decimal(0)
     for name in answer.query.measures:
         text = cell(name, row.get(name))

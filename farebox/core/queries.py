@@ -23,6 +23,8 @@ MEASURES: Final = (
 )  # fmt: skip
 DEFAULT_MEASURES: Final = ("calls", "spend", "avg_cost", "input_tokens", "output_tokens", "errors")
 LIMIT_MAX: Final = 1000
+EXPORT_ROWS_MAX: Final = 1_000_000
+"""Rows of sums that a file takes; events have no such bound."""
 
 
 class UsageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +54,7 @@ class EventsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cursor: str | None = None
 
 
-def check(query: UsageQuery) -> None:
+def check(query: UsageQuery, limit_max: int = LIMIT_MAX) -> None:
     """Raise QueryError with what to write instead."""
     for name in query.measures:
         if name not in MEASURES:
@@ -61,8 +63,8 @@ def check(query: UsageQuery) -> None:
         group(name)
     if sum(name in PERIODS for name in query.group_by) > 1:
         raise QueryError("group by one of hour, day, week, month, not by several")
-    if not 1 <= query.limit <= LIMIT_MAX:
-        raise QueryError(f"limit is {query.limit}: give 1 to {LIMIT_MAX}")
+    if not 1 <= query.limit <= limit_max:
+        raise QueryError(f"limit is {query.limit}: give 1 to {limit_max}")
 
 
 def group(name: str) -> tuple[str, bool]:

@@ -38,7 +38,9 @@ EVIDENCE = {
     "attempts": [{**EVENT, "id": "0193-a", "state": "timeout", "cost_usd": None}, EVENT],
     "arithmetic": [
         {"meter": "input", "count": 112, "rate": "0.40", "amount": "0.000044800000"},
-        {"meter": "seconds", "count": 3000, "rate": "0.111", "amount": "0.000092500000", "multiplier": "11/10"},
+        {"meter": "seconds", "count": 3500, "rate": "0.111", "per": 3_600_000, "amount": "0.000107916667"},
+        {"meter": "web_search", "count": 2, "rate": "10000.00", "per": 1_000_000, "amount": "0.020000000000"},
+        {"meter": "output", "count": 60, "rate": "1.60", "multiplier": "11/10", "amount": "0.000105600000"},
     ],
     "corrections": [{**EVENT, "id": "0193-c", "cost_usd": "0.000100000000", "marks": ["repriced"]}],
 }
@@ -52,10 +54,13 @@ def shown(view):
 
 def test_evidence_is_a_sentence_a_sum_and_the_raw_usage():
     text = shown(evidence_view(EVIDENCE))
-    assert text.startswith("openai gpt-4.1-mini-2025-04-14: $0.000448 (computed), done with status 200")
+    assert text.startswith("openai gpt-4.1-mini-2025-04-14: $0.000448 (computed, corrected), done with status 200")
     assert "first byte after 240 ms" in text
     assert "$0.40 per million" in text
-    assert "$0.111 per hour × 11/10" in text
+    assert "3.500 seconds" in text
+    assert "$0.111 per hour" in text
+    assert "$10.00 per thousand" in text
+    assert "$1.60 per million × 11/10" in text
     assert "$0.0000448" in text
     assert "price p1 in force since 2025-04-14" in text
     assert '"prompt_tokens": 1136' in text

@@ -33,7 +33,7 @@ def shown(view, width=100, **options):
 
 def answer(**changes):
     query = UsageQuery(("tenant",), NOW - 86_400_000_000, None, {}, ("calls", "spend", "avg_cost"))
-    return Answer(query, changes.get("rows", ROWS), {**TOTAL, **changes.get("total", {})})
+    return Answer(query, ("tenant",), changes.get("rows", ROWS), {**TOTAL, **changes.get("total", {})})
 
 
 def test_the_answer_stands_above_the_table_and_its_doubts_below():
