@@ -57,6 +57,11 @@ class Measured:
         return self.calls * 1e6 / self.duration_us
 
     @property
+    def calls_per_cpu_s(self) -> float:
+        """Calls for each second of processor time that they took: what a busy machine changes least."""
+        return self.calls_per_s / max(self.subject_cpu, 0.01)
+
+    @property
     def failures(self) -> int:
         return self.refused + self.broken + self.timeouts
 
@@ -90,7 +95,7 @@ def run_wrk(script: Path, contender: Contender, *, seconds: float, connections: 
     """Loads the contender for `seconds`; CannotMeasure where wrk itself fails."""
     target = f"http://127.0.0.1:{contender.port}"
     command = ["taskset", "-c", str(core), find_wrk(), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
-    subjects = [pid for root in contender.pids for pid in descendants(root)]
+    subjects = {pid for root in contender.pids for pid in descendants(root)}
     before_s = cpu_s(subjects)
     command += ["--timeout", "30s", "--latency", "-s", str(script), target]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def first_line(command: list[str]) -> str:
     return lines[0] if lines else "unknown"
 
 
-def cpu_s(pids: list[int]) -> float:
+def cpu_s(pids: Iterable[int]) -> float:
     """Processor time used so far by these processes, user and system together."""
     return sum(_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
 

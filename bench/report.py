@@ -91,13 +91,13 @@ def _peer_cells(row: Mapping[str, Any], scale: float) -> tuple[str, ...]:
 def _throughput(figures: Mapping[str, Any]) -> list[Row]:
     nginx, mine, shared = figures["nginx"], figures["farebox"], figures["farebox, all processes"]
     failures = nginx["failures"] + mine["failures"] + shared["failures"]
-    asked = (
-        f"at least {figures['ratio_at_least']:.2f} ({_verdict(figures['met'])}), aim {figures['ratio_aimed_at']:.2f}"
-    )
+    verdict = _verdict(figures["met"]) if figures["fair"] else "NOT FAIR: the core was not kept busy"
+    asked = f"at least {figures['ratio_at_least']:.2f} ({verdict}), aim {figures['ratio_aimed_at']:.2f}"
     return [
         (f"small calls, nginx {nginx['version']} proxy_pass", _load(nginx), ""),
         ("small calls, Farebox: the worker on the core", _load(mine), ""),
         ("Farebox / nginx", f"{figures['ratio']:.3f}", asked),
+        ("the same for each second of processor time", f"{figures['ratio_per_cpu_s']:.3f}", ""),
         ("small calls, Farebox: worker, keeper, web, supervisor on the core", _load(shared), ""),
         ("that / nginx", f"{figures['ratio_all_processes']:.3f}", ""),
         ("calls that failed", str(failures), "0"),
@@ -131,6 +131,7 @@ def _streaming(figures: Mapping[str, Any]) -> list[Row]:
 def _streams(label: str, figures: Mapping[str, Any], limit: int) -> list[Row]:
     rates, first, slow = figures["chunks_per_s"], figures["first_byte"], figures["slow"]
     nginx = f"nginx {rates['nginx']['chunks_per_s']:,.0f}"
+    per_cpu_s = rates["farebox"]["chunks_per_s"] / rates["farebox"]["subject_cpu"]
     rate = (
         f"{rates['farebox']['chunks_per_s']:,.0f} chunks/s (core {rates['farebox']['subject_cpu']:.0%} busy; {nginx})"
     )
@@ -140,6 +141,7 @@ def _streams(label: str, figures: Mapping[str, Any], limit: int) -> list[Row]:
     met = slow["rss_bytes"] < limit and not slow["broken"]
     return [
         (f"{label}: rate", rate, ""),
+        (f"{label}: the same for each second of processor time", f"{per_cpu_s:,.0f} chunks", ""),
         (f"{label}: added time to first byte", f"{added} {beside}", ""),
         (f"{label}: {slow['streams']:,} slow ones in one worker", memory, f"under {_size(limit)} ({_verdict(met)})"),
     ]
