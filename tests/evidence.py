@@ -6,6 +6,7 @@ from typing import Any
 
 from harness import Farebox
 
+from farebox.core.meters import shown
 from farebox.core.money import format_usd
 from farebox.core.pricing import PriceBook, Qualifiers
 from farebox.demo.simulated import Served, SimulatedProviders
@@ -48,7 +49,7 @@ def expect_metered(server: Farebox, simulated: SimulatedProviders, mark: str, **
     event = server.the_event(task=mark)
     seen = {name: event[name] for name in ("usage", "cost_usd", "cost_source", "state", "model_billed", "streaming")}
     assert seen == {
-        "usage": served.usage,
+        "usage": shown(served.usage),
         "cost_usd": cost_usd(served),
         "cost_source": "computed",
         "state": "done",
