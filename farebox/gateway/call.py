@@ -18,7 +18,7 @@ from farebox.ledger import records
 from farebox.ledger.journal import JournalWriter
 from farebox.providers import charging
 from farebox.providers.charging import Charged
-from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
+from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Quality, Reader
 
 BYTES_PER_TOKEN: Final = 4
 """For estimates only: input tokens of a request that was cut before its provider counted them."""
@@ -107,7 +107,8 @@ class Call:
         if reader is None:
             return data
         if self._decoder is not None:
-            reader.feed(self._decoder.feed(data))
+            for piece in self._decoder.feed(data):
+                reader.feed(piece)
             return data
         return reader.feed(data)
 
@@ -120,7 +121,8 @@ class Call:
 
     def end(self) -> bytes:
         """The answer's body is complete: what the reader held back of it."""
-        return self._reader.end() if self._reader is not None and self._decoder is None else b""
+        held = self._reader.end() if self._reader is not None else b""
+        return held if self._decoder is None else b""
 
     def settle(self, state: str, error: str | None = None) -> None:
         """Usage -> charge -> finished record, in one step. Never refuses: the provider has already billed."""
@@ -137,6 +139,16 @@ class Call:
             charged.cost_by_meter, charged.rates, charged.cost_source, charged.price_id, charged.price_from,
             charged.parts, charged.reported_cost, charged.object_id,
             marks=charged.marks + self._marks, qualifiers=charged.qualifiers,
+        )  # fmt: skip
+        self._record(records.finished(self._encoded, tail))
+        self._close_slot()
+
+    def settle_unmetered(self, state: str, error: str) -> None:
+        """Record the end of an attempt whose metering failed: its cost is open, loudly, if anything was sent."""
+        charged = Charged(cost=0, cost_source="computed") if not self.sent else Charged(model_billed=self.intent.model)
+        tail = Tail(
+            now_us(), self._first_byte_us, self.status, state, error, charged.model_billed, cost=charged.cost,
+            cost_source=charged.cost_source, marks=("metering_failed", *self._marks),
         )  # fmt: skip
         self._record(records.finished(self._encoded, tail))
         self._close_slot()
@@ -176,4 +188,6 @@ class Call:
 
 
 def _unreadable(metered: Metered) -> Metered:
-    return replace(metered, marks=(*metered.marks, "unreadable_coding"))
+    """What could not be read may hold any cost: nothing but the provider's own count stands."""
+    quality: Quality = "exact" if metered.quality == "exact" else "missing"
+    return replace(metered, quality=quality, marks=(*metered.marks, "unreadable_coding"))

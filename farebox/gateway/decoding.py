@@ -1,22 +1,28 @@
 """Content codings: what the meter reads while the client gets the original bytes.
 
-A decoder never holds more than a window and never expands without bound: a body that inflates past
-`EXPANDED_BYTES_MAX` is passed on but no longer read.
+A decoder gives its output in steps, so that no body, however well it compresses, is ever whole in memory; one that
+expands beyond reason is passed on but no longer read.
 """
 
 import zlib
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 import brotli
 import zstandard
 
-EXPANDED_BYTES_MAX: Final = 1 << 30
+EXPANDED_BYTES_FREE: Final = 1 << 25
+"""Up to here any ratio will do: repeated tokens compress well."""
+RATIO_MAX: Final = 200
+"""Beyond it a body is a bomb; JSON and event streams stay below 50."""
 _STEP_BYTES: Final = 1 << 20
+_ZSTD_INPUT_BYTES: Final = 256
+"""zstandard has no output bound a call. A block of 4 bytes can hold 128 KiB, so this gives 8 MiB at most."""
 
 
 class Decoder(Protocol):
-    def feed(self, data: bytes) -> bytes:
-        """Decoded bytes; b'' where the coding turned out broken (`failed` is then true)."""
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The decoded bytes in steps; none where the coding turned out broken (`failed` is then true)."""
         ...
 
     @property
@@ -28,23 +34,24 @@ class _Bounded:
 
     def __init__(self) -> None:
         self.failed = False
+        self._received = 0
         self._expanded = 0
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> Iterator[bytes]:
         if self.failed:
-            return b""
+            return
+        self._received += len(data)
         try:
-            out = self._decode(data)
+            for piece in self._decode(data):
+                self._expanded += len(piece)
+                if self._expanded > EXPANDED_BYTES_FREE and self._expanded > RATIO_MAX * self._received:
+                    self.failed = True
+                    return
+                yield piece
         except (zlib.error, brotli.error, zstandard.ZstdError, EOFError):
             self.failed = True
-            return b""
-        self._expanded += len(out)
-        if self._expanded > EXPANDED_BYTES_MAX:
-            self.failed = True
-            return b""
-        return out
 
-    def _decode(self, data: bytes) -> bytes:
+    def _decode(self, data: bytes) -> Iterator[bytes]:
         raise NotImplementedError
 
 
@@ -55,30 +62,34 @@ class _Zlib(_Bounded):
         super().__init__()
         self._bits = 31 if coding == "gzip" else 15
         self._inflate = zlib.decompressobj(self._bits)
-        self._started = False
+        self._head = b""
+        self._undecided = coding == "deflate"
 
-    def _decode(self, data: bytes) -> bytes:
-        out: list[bytes] = []
+    def _decode(self, data: bytes) -> Iterator[bytes]:
+        if self._undecided:
+            data = self._choose_wrapper(data)
         while data:
             if self._inflate.eof:
                 if not data.strip(b"\0"):
-                    break
+                    return
                 self._inflate = zlib.decompressobj(self._bits)
-            try:
-                piece = self._inflate.decompress(data, _STEP_BYTES)
-            except zlib.error:
-                # "deflate" is sent raw by some servers, against RFC 9110 8.4.1.2.
-                if self._started or self._bits != 15:
-                    raise
-                self._bits = -15
-                self._inflate = zlib.decompressobj(-15)
-                continue
-            self._started = True
-            out.append(piece)
+            yield self._inflate.decompress(data, _STEP_BYTES)
             data = self._inflate.unused_data or self._inflate.unconsumed_tail
-            if self._expanded + sum(map(len, out)) > EXPANDED_BYTES_MAX:
-                raise zlib.error("expands beyond the bound")
-        return b"".join(out)
+        while piece := b"" if self._inflate.eof else self._inflate.decompress(b"", _STEP_BYTES):
+            yield piece  # output may be left inside although all input is taken
+
+    def _choose_wrapper(self, data: bytes) -> bytes:
+        """Deflate is sent raw by some servers, against RFC 9110 8.4.1.2: the first two bytes tell (RFC 1950 2.2)."""
+        head = self._head + data
+        if len(head) < 2:
+            self._head = head
+            return b""
+        self._head = b""
+        wrapped = head[0] & 0x0F == 8 and (head[0] << 8 | head[1]) % 31 == 0
+        self._bits = zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
+        self._inflate = zlib.decompressobj(self._bits)
+        self._undecided = False
+        return head
 
 
 class _Brotli(_Bounded):
@@ -86,14 +97,12 @@ class _Brotli(_Bounded):
         super().__init__()
         self._inflate = brotli.Decompressor()
 
-    def _decode(self, data: bytes) -> bytes:
-        out = [self._inflate.process(data, output_buffer_limit=_STEP_BYTES)]
+    def _decode(self, data: bytes) -> Iterator[bytes]:
+        piece = self._inflate.process(data, output_buffer_limit=_STEP_BYTES)
         # A bounded step may leave output inside: ask until nothing more comes.
-        while out[-1]:
-            out.append(self._inflate.process(b"", output_buffer_limit=_STEP_BYTES))
-            if self._expanded + sum(map(len, out)) > EXPANDED_BYTES_MAX:
-                raise brotli.error("expands beyond the bound")
-        return b"".join(out)
+        while piece:
+            yield piece
+            piece = b"" if self._inflate.is_finished() else self._inflate.process(b"", output_buffer_limit=_STEP_BYTES)
 
 
 class _Zstd(_Bounded):
@@ -101,14 +110,9 @@ class _Zstd(_Bounded):
         super().__init__()
         self._inflate = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj(read_across_frames=True)
 
-    def _decode(self, data: bytes) -> bytes:
-        out: list[bytes] = []
-        # zstandard has no output bound a call: small steps of input keep one step's expansion small.
-        for start in range(0, len(data), 4096):
-            out.append(self._inflate.decompress(data[start : start + 4096]))
-            if self._expanded + sum(map(len, out)) > EXPANDED_BYTES_MAX:
-                raise zstandard.ZstdError("expands beyond the bound")
-        return b"".join(out)
+    def _decode(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), _ZSTD_INPUT_BYTES):
+            yield self._inflate.decompress(data[start : start + _ZSTD_INPUT_BYTES])
 
 
 class _Unknown(_Bounded):
@@ -126,11 +130,17 @@ class _Chain(_Bounded):
         super().__init__()
         self._decoders = decoders
 
-    def _decode(self, data: bytes) -> bytes:
+    def _decode(self, data: bytes) -> Iterator[bytes]:
+        pieces: Iterator[bytes] = iter((data,))
         for decoder in self._decoders:
-            data = decoder.feed(data)
-            self.failed = self.failed or decoder.failed
-        return data
+            pieces = _through(decoder, pieces)
+        yield from pieces
+        self.failed = any(decoder.failed for decoder in self._decoders)
+
+
+def _through(decoder: Decoder, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield from decoder.feed(piece)
 
 
 def decoder_for(content_encoding: bytes) -> Decoder | None:

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Final
 from farebox.core import attribution, jsonsplice
 from farebox.core.attribution import NO_FIELDS, BodyFields
 from farebox.core.events import Head
-from farebox.errors import BodyTooLarge, CallRefused, InvalidKey, InvalidRequest, JournalFull, RouteNotAllowed
+from farebox.errors import (
+    BodyTooLarge,
+    CallRefused,
+    Draining,
+    InvalidKey,
+    InvalidRequest,
+    JournalFull,
+    RouteNotAllowed,
+)
 from farebox.gateway import admission
 from farebox.gateway.admission import Caller
 from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
@@ -141,16 +149,16 @@ class ProxyExchange(Exchange):
         intent = self._intent = provider.intent(endpoint, buffered) if buffered else Intent(model=endpoint.model)
         admission.check_model(caller.key, intent, endpoint)
         who = admission.attribute(caller, request, fields)
-        sent, strip = self._edit(buffered, fields, intent) if json_body else (buffered, False)
-        head = self._record_of(who, intent, len(buffered))
-        call = Call(worker.meters, worker.book, provider, endpoint, intent, head, who.ignored)
-        call.strip = strip
+        try:
+            sent, strip = self._edit(buffered, fields, intent) if json_body else (buffered, False)
+        except ValueError as problem:
+            raise InvalidRequest(f"the body cannot be read as a JSON object: {problem}") from None
         if worker.draining:
-            from farebox.errors import Draining
-
             raise Draining("this server is shutting down: try again in a moment")
+        head = self._record_of(who, intent, len(buffered))
+        call = self._call = Call(worker.meters, worker.book, provider, endpoint, intent, head, who.ignored)
+        call.strip = strip
         call.start()
-        self._call = call
         worker.counters.add("calls")
         if body is not None:
             worker.counters.add("bytes_in", len(body))
@@ -193,11 +201,11 @@ class ProxyExchange(Exchange):
             request.method, b" ", self._route.wire_path, caller.query,
             b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
         ]  # fmt: skip
-        lines += request.forward
         if strip:
-            if request.encodings_at >= 0:
-                del lines[len(lines) - len(request.forward) + request.encodings_at]
+            lines += [line for line in request.forward if line[:16].lower() != b"accept-encoding:"]
             lines.append(b"Accept-Encoding: identity\r\n")
+        else:
+            lines += request.forward
         if caller.byok:
             for name, value in caller.lines:
                 lines += (name, b": ", value, b"\r\n")
@@ -240,10 +248,14 @@ class ProxyExchange(Exchange):
             self._call.progress()
 
     def settle(self, state: str, error: str | None) -> None:
-        call, self._call = self._call, None
+        call = self._call
         if call is None:
             return
-        call.settle(state, error)
+        if error == "internal_error":
+            call.settle_unmetered(state, error)
+        else:
+            call.settle(state, error)
+        self._call = None
         if state in _COUNTED:
             self.worker.counters.add(_COUNTED[state])
 

@@ -40,6 +40,7 @@ _KINDS: Final[dict[bytes, int]] = {
 _FORWARDED: Final = frozenset({_RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS})
 _REPEATABLE: Final = frozenset({_ENCODINGS, _RETRIES, _TYPE, _FETCH})
 _NAMES_MAX: Final = 4096
+_NAME_BYTES_MAX: Final = 64
 _names: Final[dict[bytes, tuple[int, bytes]]] = {}
 """Header names as sent -> (kind, lower case), looked up once. Bounded, since strangers name them."""
 
@@ -47,9 +48,10 @@ _names: Final[dict[bytes, tuple[int, bytes]]] = {}
 def _learn(name: bytes) -> tuple[int, bytes]:
     lower = name.lower()
     kind = _KINDS.get(lower, _DROP if lower.startswith(b"x-farebox-") else _PLAIN)
-    if len(_names) >= _NAMES_MAX:
-        _names.clear()
-    _names[name] = kind, lower
+    if len(name) <= _NAME_BYTES_MAX:
+        if len(_names) >= _NAMES_MAX:
+            _names.clear()
+        _names[name] = kind, lower
     return kind, lower
 
 
@@ -59,8 +61,8 @@ _PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"
 class Request:
     """A request's head and, as it arrives, its body.
 
-    `forward` holds the header lines that a provider may see, as bytes, in the order and case they came
-    (`encodings_at` is where Accept-Encoding stands among them); `headers` all of them, for the control plane.
+    `forward` holds the header lines that a provider may see, as bytes, in the order and case they came; `headers`
+    all of them, for the control plane.
     """
 
     # Defaults stand on the class: a request pays only for what it brings.
@@ -68,7 +70,6 @@ class Request:
     target = b""
     query = b""
     version = "1.1"
-    encodings_at = -1
     farebox_key: bytes | None = None
     host: bytes | None = None
     units: bytes | None = None
@@ -129,15 +130,12 @@ class Request:
                     named = (named or []) + [token.strip() for token in value.lower().split(b",")]
                 continue
             if kind in _FORWARDED:
-                if kind == _ENCODINGS:
-                    self.encodings_at = len(forward)
                 forward.append(name + b": " + value + b"\r\n")
             if lower in seen and kind not in _REPEATABLE:
                 self._twice(kind, lower)
             seen.add(lower)
             self._take(kind, lower, name, value)
         if named is not None and (hop := frozenset(named) - _PLAIN_CONNECTION):
-            self.encodings_at = -1 if b"accept-encoding" in hop else self.encodings_at
             self.forward = [line for line in forward if line.split(b":", 1)[0].lower() not in hop]
         if self.host is None and self.version == "1.1":
             raise InvalidRequest("the Host header is missing")
