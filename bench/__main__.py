@@ -7,7 +7,6 @@
 """
 
 import argparse
-import importlib
 import sys
 import tempfile
 import time
@@ -15,12 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import keeping, latency, soak, streaming, throughput
 from bench.load import find_wrk
 from bench.machine import CannotMeasure, Cores, describe, first_line, pick_cores, raise_file_limit
 from bench.nginx import find_nginx
 from bench.report import print_bench, save, write_section
 
-BENCHES = ("throughput", "latency", "streaming", "soak", "ledger")
+BENCHES = {
+    "throughput": throughput.run,
+    "latency": latency.run,
+    "streaming": streaming.run,
+    "soak": soak.run,
+    "ledger": keeping.run,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,11 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measured(name: str, cores: Cores, options: argparse.Namespace) -> dict[str, Any]:
     """One bench's figures, or why it has none; the others go on."""
     print(f"{name} …", flush=True)
-    bench = importlib.import_module(f"bench.{name}")
     further = {"calls": options.calls} if name == "soak" else {}
     with tempfile.TemporaryDirectory(prefix=f"farebox-bench-{name}-") as directory:
         try:
-            figures: dict[str, Any] = bench.run(Path(directory), cores, quick=options.quick, **further)
+            figures: dict[str, Any] = BENCHES[name](Path(directory), cores, quick=options.quick, **further)
         except CannotMeasure as reason:
             return {"failed": str(reason), "met": False}
     return figures
@@ -68,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--only", action="append", choices=BENCHES, help=argparse.SUPPRESS)
+    parser.add_argument("--only", action="append", choices=tuple(BENCHES), help=argparse.SUPPRESS)
     parser.add_argument("--calls", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--docs", action="store_true", help=argparse.SUPPRESS)
     return parser
