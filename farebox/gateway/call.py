@@ -24,6 +24,9 @@ BYTES_PER_TOKEN: Final = 4
 """For estimates only: input tokens of a request that was cut before its provider counted them."""
 
 
+UNSETTLED_MAX: Final = 100_000
+"""Finished records, of about half a KiB, that wait for the disk. Only where calls pass unrecorded can there be more."""
+
 _NOTHING: Final = Charged(cost=0, cost_source="computed")
 
 
@@ -178,8 +181,11 @@ class Call:
         try:
             self._meters.journal.append(record)
         except JournalFull:
-            self._meters.unsettled.append(record)
-            self._meters.counters.add("journal_retries")
+            if len(self._meters.unsettled) < UNSETTLED_MAX:
+                self._meters.unsettled.append(record)
+                self._meters.counters.add("journal_retries")
+            else:
+                self._meters.counters.add("unjournaled")
 
     def _close_slot(self) -> None:
         if self._slot >= 0:

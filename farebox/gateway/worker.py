@@ -166,9 +166,13 @@ class Worker:
 
     def _sweep(self) -> None:
         """Four times a second: the clock for deadlines, what is overdue, what waited for the disk."""
+        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         self.now = now = self.loop.time()
         for exchange in [exchange for exchange in self._exchanges if 0.0 < exchange.deadline < now]:
-            exchange.overdue()
+            try:
+                exchange.overdue()
+            except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+                exchange.crashed(error)
         for client in [client for client in self._clients if 0.0 < client.deadline < now]:
             client.overdue()
         self.targets.sweep(now)
@@ -177,20 +181,24 @@ class Worker:
         self.counters.set("open_connections", len(self._clients))
         self.counters.set("open_calls", len(self._exchanges))
         self.counters.publish()
-        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
 
     def _settle_late(self) -> None:
-        unsettled = self.meters.unsettled
-        if not unsettled:
+        """Ask a full disk again, and write the records that wait for it."""
+        unsettled, journal = self.meters.unsettled, self.meters.journal
+        if not journal.full and not unsettled:
             return
+        written = 0
         try:
-            while unsettled:
-                self.meters.journal.append(unsettled[0])
-                unsettled.pop(0)
+            journal.make_room()
+            for record in unsettled:
+                journal.append(record)
+                written += 1
         except JournalFull as full:
-            self.log("journal.full", error=str(full), waiting=len(unsettled))
+            self.log("journal.full", error=str(full), waiting=len(unsettled) - written)
             return
-        self.log("journal.recovered")
+        finally:
+            del unsettled[:written]
+        self.log("journal.recovered", written=written)
 
 
 def run(settings: Settings, index: int, listen_fd: int, ready: Callable[[], None]) -> None:

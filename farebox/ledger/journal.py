@@ -82,6 +82,11 @@ class JournalWriter:
         """True while the last append was refused for want of disk."""
         return self._retry_at > 0.0
 
+    def make_room(self) -> None:
+        """After a refusal: ask the disk again, without a record. Raises JournalFull where there is still no room."""
+        if self.full:
+            self._rotate(0)
+
     def sync(self) -> None:
         """Wait until all that was appended is on the disk."""
         self._syncer.sync_now()
