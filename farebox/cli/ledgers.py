@@ -131,6 +131,17 @@ def connected(settings: Settings) -> Any:  # Any: the keeper's client or the led
     return connect(settings, price_rows)
 
 
+def stats_of(settings: Settings, ledger: Any) -> dict[str, Any]:
+    """The ledger's own figures, while `ledger` may be busy with another question. Raises KeeperUnavailable."""
+    from farebox.ledger.client import SOCKET_NAME, KeeperClient
+    from farebox.settings import run_dir
+
+    if not isinstance(ledger, KeeperClient):
+        return dict(ledger.call("stats"))
+    with KeeperClient(run_dir(settings) / SOCKET_NAME) as other:
+        return dict(other.call("stats"))
+
+
 def where_pairs(words: list[str] | None) -> list[tuple[str, str]]:
     """--where words as filters; 'tier=' asks for calls that have none. Raises UsageError."""
     found = []

@@ -71,5 +71,4 @@ def usage(
 
         total = ledger.usage(total_query(query))["rows"]
         groups = answer["columns"][: -len(query.measures)]
-        rows = answer["rows"] if groups else ()
-        console().print(usage_view(Answer(query, groups, rows, total[0] if total else {})))
+        console().print(usage_view(Answer(query, groups, answer["rows"], total[0] if total else {})))

@@ -55,7 +55,7 @@ def total_query(query: UsageQuery) -> UsageQuery:
 def usage_view(answer: Answer) -> RenderableType:
     """A sentence, the table, and what is not sure about it."""
     lines: list[RenderableType] = [Text(_headline(answer), style="bold"), Text()]
-    if answer.rows:
+    if answer.rows and (answer.groups or _whole(answer.total.get("calls"))):
         lines.append(_table(answer))
     else:
         lines.append(Text("No calls in this time. Point an SDK at Farebox, or widen --since.", style="dim"))

@@ -65,6 +65,14 @@ def test_nothing_found_says_what_to_do():
     assert "widen --since" in shown(usage_view(answer(rows=())))
 
 
+def test_without_a_group_there_is_one_row_and_no_total():
+    query = UsageQuery((), None, None, {}, ("calls", "spend"))
+    lines = shown(usage_view(Answer(query, (), [TOTAL], {**TOTAL, "calls_unpriced": 0}))).splitlines()
+    assert lines[0].rstrip() == "$20,000 in 1,204 calls, from the beginning"
+    assert [line.split() for line in lines[2:4]] == [["calls", "spend"], ["1,204", "$20,000"]]
+    assert "widen --since" in shown(usage_view(Answer(query, (), [{"calls": 0, "spend": "0"}], {"calls": 0})))
+
+
 def test_the_total_is_asked_over_everything():
     query = UsageQuery(("tenant",), 1, 2, {"tier": ("free",)}, ("calls",), "-calls", 5)
     assert total_query(query) == UsageQuery(
