@@ -60,7 +60,8 @@ def _insert_events(cursor: Cursor, events: pa.Table, number: int, now_us: int) -
 
 
 def _total(names: frozenset[str] | set[str]) -> str:
-    return " + ".join(f'"{name}"' for name in METER_NAMES if name in names) or "0"
+    """Meters that some journals of a batch have and others lack are NULL for the latter's events."""
+    return " + ".join(f'coalesce("{name}", 0)' for name in METER_NAMES if name in names) or "0"
 
 
 def _change_open_calls(cursor: Cursor, batch: Batch) -> None:
