@@ -83,7 +83,7 @@ class MessagesFold:
             return
         try:
             event = self._decode(document)
-        except ValueError:
+        except (ValueError, RecursionError):
             try:
                 event = read(document, MessagesEvent)
             except ValueError:

@@ -153,7 +153,7 @@ def _read_intent(endpoint: Endpoint, body: bytes) -> Intent:
         return Intent(model=endpoint.model)
     try:
         asked = _decode_request(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             asked = read(body, GeminiRequest)
         except ValueError:

@@ -38,14 +38,13 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     parts: list[Part] | None = None
 
 
-class WebChunk(msgspec.Struct, frozen=True, gc=False):
-    web: msgspec.Raw | None = None
-    maps: msgspec.Raw | None = None
+class GroundingChunk(msgspec.Struct, frozen=True, gc=False):
+    maps: msgspec.Raw = NULL
 
 
 class Grounding(msgspec.Struct, frozen=True, rename="camel"):
     web_search_queries: list[str] | None = None
-    grounding_chunks: list[WebChunk] | None = None
+    grounding_chunks: list[GroundingChunk] | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, rename="camel"):
@@ -59,7 +58,7 @@ class Feedback(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):
-    mime_type: msgspec.Raw | None = msgspec.field(name="mimeType", default=None)
+    mime_type: msgspec.Raw = msgspec.field(name="mimeType", default=NULL)
 
 
 class GenerateDocument(msgspec.Struct, frozen=True, rename="camel"):
@@ -86,7 +85,7 @@ class GenerateFold:
         self._read: GeminiUsage | None = None
         self._split: Split | None = None
         self._queries: set[str] = set()
-        self._web = self._maps = False
+        self._maps = False
         self._pieces = 0
         self._finish: str | None = None
         self._error: str | None = None
@@ -100,7 +99,7 @@ class GenerateFold:
     def take(self, document: bytes, whole: bool) -> None:
         try:
             chunk = self._decode(document)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = self._take_odd(document, whole)
             if found is None:
                 return
@@ -138,8 +137,7 @@ class GenerateFold:
         if grounding is not None:
             self._queries.update(query for query in grounding.web_search_queries or () if query.strip())
             for chunk in grounding.grounding_chunks or ():
-                self._web = self._web or chunk.web is not None
-                self._maps = self._maps or chunk.maps is not None
+                self._maps = self._maps or is_given(chunk.maps)
 
     def _take_usage(self, raw: msgspec.Raw) -> None:
         """Chunks restate the whole; one that counts nothing (of a blocked prompt) takes nothing back."""
@@ -178,7 +176,7 @@ class GenerateFold:
         model = (self._model or self._endpoint.model or "").removeprefix("models/") or None
         reported = self._read or GeminiUsage()
         return Metered(
-            usage={**usage, **grounding_fees(model or "", self._queries, self._web, self._maps)},
+            usage={**usage, **grounding_fees(model or "", self._queries, self._maps)},
             quality=quality,
             usage_raw=self._usage_raw,
             model=model,
@@ -195,15 +193,15 @@ class GenerateFold:
         return not self._is_stream or self._finish is not None
 
 
-def grounding_fees(model: str, queries: set[str], web: bool, maps: bool) -> Usage:
+def grounding_fees(model: str, queries: set[str], maps: bool) -> Usage:
     """What grounding costs: up to Gemini 2.5 each prompt that searched, from 3 each query that was run.
-    Answers grounded by the caller's own files or URLs alone are no search."""
+    An answer grounded without a query (the caller's own files, pages it named) was no search."""
     fees: Usage = {}
-    if queries or web:
+    if queries:
         generation = _GENERATION.search(model)
         if generation is not None and int(generation[1]) < 3:
             fees["grounded_prompt"] = 1
-        elif queries:
+        else:
             fees["grounding_query"] = len(queries)
     if maps:
         fees["maps_query"] = 1

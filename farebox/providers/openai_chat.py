@@ -132,7 +132,7 @@ class ChatFold:
     def take(self, document: bytes, whole: bool) -> None:
         try:
             chunk = self._decode(document)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = self._take_odd(document, whole)
             if found is None:
                 return

@@ -19,7 +19,7 @@ AUDIO_TOKENS_PER_S: Final = 20
 class Datum(msgspec.Struct, frozen=True, gc=False):
     """One image; that it is there is all that counts."""
 
-    url: msgspec.Raw | None = None
+    url: msgspec.Raw = NULL
 
 
 class MediaDocument(msgspec.Struct, frozen=True):

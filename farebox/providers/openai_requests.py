@@ -85,7 +85,7 @@ def read_intent(endpoint: Endpoint, body: bytes) -> Intent:
 def _text(family: str, body: bytes) -> Intent:
     try:
         asked = _decode_request(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         asked = read(body, OpenAIRequest)
     streaming = asked.stream is True
     options = asked.stream_options

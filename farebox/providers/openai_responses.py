@@ -112,7 +112,7 @@ class ResponsesFold:
             return
         try:
             event = self._decode(document)
-        except ValueError:
+        except (ValueError, RecursionError):
             try:
                 event = read(document, ResponsesEvent)
             except ValueError:
