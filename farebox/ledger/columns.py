@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 import pyarrow as pa
+from pyarrow import compute
 
 from farebox.core.events import Part
 from farebox.core.meters import BY_NAME
@@ -67,7 +68,7 @@ class RowTail(msgspec.Struct, array_like=True, gc=False):
     usage: dict[str, int] = {}
     usage_raw: bytes = b""
     cost: int | None = None
-    cost_by_meter: Raw = Raw(b"\x80")
+    cost_by_meter: dict[str, int] = {}
     rates: Raw = Raw(b"\x80")
     cost_source: str = "unpriced"
     price_id: str | None = None
@@ -102,7 +103,8 @@ class Reject(msgspec.Struct, frozen=True):
 
 _rows = msgspec.msgpack.Decoder(list[Row])
 _row = msgspec.msgpack.Decoder(Row)
-_to_json = msgspec.json.Encoder().encode
+_json = msgspec.json.Encoder()
+_to_json = _json.encode
 _from_msgpack = msgspec.msgpack.Decoder().decode
 _cache: dict[bytes, bytes | None] = {}
 
@@ -135,20 +137,21 @@ def build(rows: Sequence[Row]) -> tuple[pa.Table, pa.Table]:
         tails = list(map(attrgetter("tail"), rows))
         columns: dict[str, pa.Array] = {}
         for name in HEAD_TEXTS:
-            columns[name] = pa.array(map(attrgetter(name), heads), pa.string(), size=len(rows))
+            columns[name] = pa.array([*map(attrgetter(name), heads)], pa.string())
         for name in TAIL_TEXTS:
-            columns[name] = pa.array(map(attrgetter(name), tails), pa.string(), size=len(rows))
+            columns[name] = pa.array([*map(attrgetter(name), tails)], pa.string())
         for name in RARE:
             columns[name] = _rare_column(list(map(attrgetter(name), tails)))
         columns["units"] = _rare_column([head.units for head in heads])
         columns["tags"] = _repeated_column([bytes(head.tags) for head in heads])
         columns["rates"] = _repeated_column([bytes(tail.rates) for tail in tails])
         columns["limits"] = _repeated_column([bytes(tail.limits) for tail in tails])
-        costs = [_json_text(bytes(tail.cost_by_meter)) for tail in tails]
-        columns["cost_by_meter"] = pa.array(costs, pa.binary()).view(pa.string())
+        columns["cost_by_meter"] = _distinct_column([tail.cost_by_meter or None for tail in tails])
         columns.update(_numbers(rows, heads, tails))
         columns.update(_usage_columns([tail.usage for tail in tails]))
-    return pa.table(columns), _usage_raw_table(heads, tails)
+        raw = pa.array([tail.usage_raw or None for tail in tails], pa.binary())
+    usage_raw = pa.table({"id": columns["id"], "started_at": columns["started_at"], "usage_raw": raw})
+    return pa.table(columns), usage_raw.filter(raw.is_valid()) if raw.null_count else usage_raw
 
 
 def build_bounded(rows: Sequence[Row], raw: Callable[[Row], bytes]) -> tuple[pa.Table, pa.Table, list[Reject]]:
@@ -200,16 +203,19 @@ def _numbers(rows: Sequence[Row], heads: list[RowHead], tails: list[RowTail]) ->
 
 
 def _integers(values: Sequence[int | None], largest: int) -> pa.Array:
-    present = [value for value in values if value is not None]
-    if present and (max(present) > largest or min(present) < -largest):
-        raise LedgerError(f"{max(present, key=abs)} is beyond {largest}: such a record cannot be right")
-    return pa.array(values, pa.int64())
+    array = pa.array(values, pa.int64())
+    bounds = compute.min_max(array)
+    if bounds["max"].is_valid and (bounds["max"].as_py() > largest or bounds["min"].as_py() < -largest):
+        raise LedgerError(f"{bounds} is beyond {largest}: such a record cannot be right")
+    return array
 
 
 def _times(values: Sequence[int]) -> pa.Array:
-    if values and not 0 <= min(values) <= max(values) < TIME_MAX_US:
+    array = pa.array(values, pa.int64())
+    bounds = compute.min_max(array)
+    if values and not 0 <= bounds["min"].as_py() <= bounds["max"].as_py() < TIME_MAX_US:
         raise LedgerError("a time is before 1970 or after 2099: such a record cannot be right")
-    return pa.array(values, pa.int64()).view(pa.timestamp("us"))
+    return array.view(pa.timestamp("us"))
 
 
 def _usage_columns(usages: list[dict[str, int]]) -> dict[str, pa.Array]:
@@ -223,22 +229,19 @@ def _usage_columns(usages: list[dict[str, int]]) -> dict[str, pa.Array]:
     return columns
 
 
-def _usage_raw_table(heads: list[RowHead], tails: list[RowTail]) -> pa.Table:
-    kept = [index for index, tail in enumerate(tails) if tail.usage_raw]
-    return pa.table(
-        {
-            "id": pa.array([heads[index].id for index in kept], pa.string()),
-            "started_at": _times([heads[index].started_at_us for index in kept]),
-            "usage_raw": pa.array([tails[index].usage_raw for index in kept], pa.binary()),
-        }
-    )
-
-
 def _rare_column(values: Sequence[object]) -> pa.Array:
     """JSON text of what is there, NULL for None and what is empty."""
     if not any(values):
         return pa.nulls(len(values), pa.string())
     return pa.array([_to_json(value) if value else None for value in values], pa.binary()).view(pa.string())
+
+
+def _distinct_column(values: list[dict[str, int] | None]) -> pa.Array:
+    """JSON text of values that hardly ever repeat, NULL for None: encoded all at once, a line each."""
+    lines = _json.encode_lines(values).split(b"\n")
+    lines.pop()
+    texts = [None if line == b"null" else line for line in lines]
+    return pa.array(texts, pa.binary()).view(pa.string())
 
 
 def _repeated_column(values: list[bytes]) -> pa.Array:
