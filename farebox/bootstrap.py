@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from farebox.errors import SettingsError
 from farebox.settings import Settings, private_dir, run_dir, to_json
 from farebox.supervisor.child import Start, configure_logging, enter, parsed, ready_signal
 
@@ -90,11 +91,28 @@ def _prepared(settings: Settings) -> str:
     """Make the directory and check the master key before any process needs them; advice for an empty one."""
     from farebox.directory.store import Directory
 
+    check_providers(settings)
     directory = Directory.open(settings)
     try:
         return first_steps(settings, directory)
     finally:
         directory.close()
+
+
+def check_providers(settings: Settings) -> None:
+    """Raise SettingsError for a provider of the settings that can never be called as it stands."""
+    from farebox.core.asking import nearest
+    from farebox.directory.views import OTHER_WIRE
+    from farebox.providers import PROVIDERS
+
+    known = [provider.name for provider in PROVIDERS]
+    for name, own in settings.providers.items():
+        if own.wire and own.wire not in (*known, OTHER_WIRE):
+            raise SettingsError(f"providers.{name}.wire is {own.wire!r}: give {', '.join([*known, OTHER_WIRE])}")
+        if name not in known and not own.base_url:
+            raise SettingsError(
+                f"providers.{name} is not known{nearest(name, known)}: for one of your own give its base_url"
+            )
 
 
 def first_steps(settings: Settings, directory: "Directory") -> str:
@@ -105,7 +123,7 @@ def first_steps(settings: Settings, directory: "Directory") -> str:
         steps.append(
             "give a provider's credential: `farebox providers set openai --credential-stdin` or OPENAI_API_KEY"
         )
-    if settings.server.auth == "required" and not any(key.revoked_at_us is None for key in directory.keys.list()):
+    if settings.server.auth == "required" and not directory.keys.exist():
         steps.append("create a key: `farebox keys create NAME`")
     return "to make a first call, " + "; ".join(steps) if steps else ""
 

@@ -43,6 +43,14 @@ class Keys:
             rows = connection.execute(select(keys).order_by(keys.c.created_at_us, keys.c.id)).all()
         return [_key(row) for row in rows]
 
+    def exist(self) -> bool:
+        """Whether there is any key that is not revoked."""
+        keys = schema.keys
+        with self._database.reading() as connection:
+            return (
+                connection.execute(select(keys.c.id).where(keys.c.revoked_at_us.is_(None)).limit(1)).first() is not None
+            )
+
     def get(self, key: str) -> KeyRow:
         """Raises NotFound."""
         with self._database.reading() as connection:

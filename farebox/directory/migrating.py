@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, text
 
+from farebox.directory.sqlite import WRITES
 from farebox.errors import DirectoryError
 
 HEAD: Final = "0001"
@@ -17,7 +18,8 @@ def migrate(engine: Engine) -> None:
     with engine.connect() as connection:
         if _current(connection) == HEAD:
             return
-    with engine.begin() as connection:  # takes the write lock: a second process waits here and finds it done
+    writing = engine.execution_options(**{WRITES: True})
+    with writing.begin() as connection:  # takes the write lock: a second process waits here and finds it done
         current = _current(connection)
         if current == HEAD:
             return

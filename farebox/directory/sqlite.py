@@ -10,17 +10,20 @@ from farebox.directory.views import KeyRecord, json_names, json_tags, json_texts
 from farebox.errors import DirectoryError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 BUSY_TIMEOUT_MS: Final = 5000
+WRITES: Final = "farebox_writes"
 _KEY_COLUMNS: Final = (
     "id, name, bind, providers, models, routes, require, trust, audience, allow_objects, expires_at_us"
 )
 
 
 def engine(path: Path) -> "Engine":
-    """An engine on a file that only its owner can read, in WAL mode, with foreign keys and a busy timeout. Write
-    transactions take the lock when they begin, so that two of them wait for each other instead of failing."""
+    """An engine on a file that only its owner can read, in WAL mode, with foreign keys and a busy timeout.
+
+    Transactions with the execution option WRITES take the lock when they begin, so that two of them wait for each
+    other instead of failing; the others read the last committed state and wait for nobody."""
     from sqlalchemy import create_engine, event  # only writers pay for it
 
     path.touch(mode=0o600, exist_ok=True)
@@ -32,8 +35,13 @@ def engine(path: Path) -> "Engine":
             connection.execute(f"PRAGMA {pragma}")
 
     event.listen(made, "connect", on_connect)
-    event.listen(made, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(made, "begin", _on_begin)
     return made
+
+
+def _on_begin(connection: "Connection") -> None:
+    writes = connection.get_execution_options().get(WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 class SqliteReader:

@@ -36,6 +36,7 @@ class Directory:
 
     def __init__(self, url: str | Path, vault: Vault, *, clock_us: Callable[[], int] = now_us) -> None:
         self._engine = _engine(url)
+        self._writing = self._engine.execution_options(**{sqlite.WRITES: True})
         self._clock_us = clock_us
         try:
             migrate(self._engine)
@@ -84,13 +85,13 @@ class Directory:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with _one_line_errors(self._engine), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def changing(self, by: str) -> Iterator[Change]:
         """One transaction, under the revision that it makes."""
-        with self._engine.begin() as connection:
+        with _one_line_errors(self._engine), self._writing.begin() as connection:
             revision = _revision(connection) + 1
             yield Change(connection, revision, self._clock_us(), by)
             meta = schema.meta
@@ -103,11 +104,23 @@ class Directory:
         with self.reading() as connection:
             stored = connection.execute(query).scalar()
         if stored is None:
-            with self._engine.begin() as connection:
+            with self._writing.begin() as connection:
                 stored = connection.execute(query).scalar()
                 if stored is None:
                     connection.execute(insert(meta).values(name="key_check", value=mine))
         check_master_key(stored or mine, vault)
+
+
+@contextmanager
+def _one_line_errors(engine: Engine) -> Iterator[None]:
+    """The database's errors as ours, with the database's own words."""
+    try:
+        yield
+    except DBAPIError as error:
+        where = engine.url.render_as_string(hide_password=True)
+        raise DirectoryError(
+            f"the directory {where} cannot be used: {error.orig}; check disk and permissions"
+        ) from error
 
 
 def _engine(url: str | Path) -> Engine:

@@ -127,3 +127,48 @@ def test_another_master_key_is_one_line(start: Start, tmp_path: Path) -> None:
     error = (tmp_path / "err1").read_text()
     assert error.count("\n") == 1
     assert "FAREBOX_MASTER_KEY" in error
+
+
+def test_a_remote_server_is_worked_on_by_url_and_token(start: Start, tmp_path: Path) -> None:
+    url = url_of(start())
+
+    def farebox(*arguments: str) -> Any:
+        command = [sys.executable, "-m", "farebox", *arguments, "--json"]
+        done = subprocess.run(command, env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    token = farebox("tokens", "create", "ops", "--role", "admin")["token"]
+    away = ("--url", url, "--token", token)
+    key = farebox("keys", "create", "app", "--bind", "tenant=acme", "--expires", "90d", *away)
+    assert key["key"].startswith("fbx_")
+    assert (
+        [row["id"] for row in farebox("keys", "list")]
+        == [row["id"] for row in farebox("keys", "list", *away)]
+        == [key["id"]]
+    )
+    assert farebox("keys", "rotate", key["id"], "--overlap", "1h", *away)["key"] != key["key"]
+    assert farebox("keys", "revoke", key["id"], *away)["active"] is False
+    assert (
+        farebox("providers", "set", "openai", "--credential", "sk-0123456789abcdef", *away)["credential_hint"]
+        == "…cdef"
+    )
+    assert farebox("providers", "list", *away) == farebox("providers", "list")
+    assert farebox("tokens", "list", *away) == farebox("tokens", "list")
+    made = farebox("tokens", "create", "x", "--role", "analyst", *away)
+    assert farebox("tokens", "revoke", made["id"], *away)["active"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [("OPNAI_CREDENTIAL", "sk", "did you mean openai"), ("OPENAI_WIRE", "nothing", "wire is 'nothing'")],
+)
+def test_a_provider_that_could_never_be_called_stops_the_start(
+    name: str, value: str, hint: str, tmp_path: Path
+) -> None:
+    env = {**environment(tmp_path), f"FAREBOX_PROVIDERS_{name}": value}
+    command = [sys.executable, "-m", "farebox", "serve", "--port", "0"]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert hint in done.stderr
+    assert done.stderr.count("\n") == 1

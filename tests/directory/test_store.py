@@ -289,3 +289,17 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path, vault: Vault) ->
     (tmp_path / "directory.sqlite3").write_bytes(b"this is not a database" * 100)
     with pytest.raises(DirectoryError, match="cannot be"):
         Directory(tmp_path / "directory.sqlite3", vault)
+
+
+def test_reading_never_waits_for_a_writer(directory: Directory, settings: Settings, vault: Vault) -> None:
+    other = Directory.open(settings, vault)
+    with directory.changing("slow") as change:
+        change.log("test", "x")
+        started = time.monotonic()
+        third = Directory.open(settings, vault)
+        third.close()
+        assert other.revision == 0
+        assert other.keys.list() == []
+        assert time.monotonic() - started < 1
+    assert other.revision == 1
+    other.close()
