@@ -16,6 +16,8 @@ from farebox.errors import AttributionConflict, AttributionMissing, InvalidReque
 TAGS_MAX: Final = 32
 TAG_KEY_CHARS_MAX: Final = 64
 VALUE_CHARS_MAX: Final = 256
+TAG_NUMBER_MAX: Final = 2**63 - 1
+"""What every store of the ledger can hold."""
 
 HEADER_DIMENSIONS: Final[dict[bytes, str]] = {
     b"x-tenant-id": "tenant",
@@ -119,8 +121,8 @@ def parse_tags(raw: bytes) -> dict[str, Tag]:
             raise InvalidTags(f"a tag's name has 1 to {TAG_KEY_CHARS_MAX} printable characters, not {key[:80]!r}")
         if isinstance(value, str):
             identifier(value, f"tag {key!r}")
-        elif isinstance(value, float) and not -1e300 < value < 1e300:
-            raise InvalidTags(f"tag {key!r} is no finite number")
+        elif not -TAG_NUMBER_MAX <= value <= TAG_NUMBER_MAX:
+            raise InvalidTags(f"tag {key!r} is a number beyond {TAG_NUMBER_MAX}: send it as a string")
     return tags
 
 

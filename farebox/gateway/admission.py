@@ -22,6 +22,7 @@ from farebox.errors import (
 )
 from farebox.gateway.request import Request
 from farebox.gateway.targets import Target
+from farebox.providers.documents import read
 from farebox.providers.protocol import Endpoint, Intent
 
 NO_KEY: Final = KeyView(id="", name="open access")
@@ -58,7 +59,7 @@ def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: 
         token = value[7:] if value[:7].lower() == b"bearer " else value
         if token.lstrip().startswith(_PREFIX):
             secret = secret or token.strip()
-        else:
+        elif token.strip():
             lines.append(line)
     secret = secret or own
     key = _open_caller(door, request) if secret is None else _known(door, snapshot, secret)
@@ -101,7 +102,7 @@ def _is_private(host: bytes) -> bool:
 
 def _split_query(query: bytes, takes_query_key: bool) -> tuple[bytes | None, bytes, bool]:
     """(Farebox key in ?key=, the query without any ?key=, whether another's secret stood there)."""
-    if b"key=" not in query:
+    if b"key=" not in query and b"%" not in query:
         return None, query, False
     own: bytes | None = None
     foreign = False
@@ -174,4 +175,8 @@ def body_fields(body: bytes) -> BodyFields:
     try:
         return _fields.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return read(body, BodyFields)  # text cut inside a character has a lone surrogate, which not all readers take
+    except ValueError:
         return NO_FIELDS

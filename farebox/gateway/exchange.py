@@ -239,9 +239,7 @@ class Exchange:
         bodiless = request.method == b"HEAD" or status in (204, 304)
         parts = [status_line(status, reason), *lines]
         closing = self.closes()
-        if head.content_length is not None:
-            parts.append(b"Content-Length: " + head.content_length + b"\r\n")
-        elif not bodiless:
+        if head.content_length is None and not bodiless:
             if request.version == "1.1":
                 self._answer_chunked = True
                 parts.append(b"Transfer-Encoding: chunked\r\n")

@@ -59,6 +59,8 @@ class ProxyExchange(Exchange):
     def begin(self) -> None:
         try:
             self._caller = self._identify()
+            if self._route.climbs:
+                raise InvalidRequest("the path must not contain dot segments")
             if self.request.problem is not None:
                 raise self.request.problem
             if not self._decides_late:
@@ -86,8 +88,6 @@ class ProxyExchange(Exchange):
         request, worker = self.request, self.worker
         if request.fetch_mode == b"navigate":
             raise RouteNotAllowed("proxy routes are not for a browser's address bar")
-        if self._route.climbs:
-            raise InvalidRequest("the path must not contain dot segments")
         takes_query_key = "x-goog-api-key" in self._target.provider.credential_headers
         return admission.identify(worker.door, worker.snapshot, request, takes_query_key)
 
@@ -232,7 +232,7 @@ class ProxyExchange(Exchange):
         assert call is not None
         call.answered(status, head.named)
         if call.strip and call.status == 200:
-            head.content_length = None
+            head.drop_length()
         return [*head.lines, b"x-farebox-event-id: " + call.head.id.encode() + b"\r\n"]
 
     def meter(self, data: bytes) -> bytes:

@@ -100,6 +100,10 @@ class RoutedExchange(ProxyExchange):
         if name != model:
             self._model = name
 
+    def refusal(self, status: int, code: str, message: str) -> bytes:
+        default = self.worker.targets.get(DEFAULT_PROVIDER) or self._target
+        return default.provider.error_body(status, code, message, {"code": code, "message": message})
+
 
 def serving(targets: Targets, book: PriceBook, default: Target, model: str) -> tuple[Target, str]:
     """The target for a model, and the model's name there: `provider/model` says it outright; a bare name goes to the

@@ -9,8 +9,10 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 _REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode() for status in HTTPStatus}
 _DROPPED_ANSWER: Final = HOP_BY_HOP - {b"trailer"}
+_NOT_NOMINATED: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"content-length", b""})
 _PLAIN, _DROP, _LENGTH, _CODING, _CONNECTION, _COOKIE = range(6)
 _NAMES_MAX: Final = 4096
+_NAME_BYTES_MAX: Final = 64
 _names: Final[dict[bytes, tuple[int, str]]] = {}
 """Header names as providers send them -> (kind, lower case), looked up once."""
 
@@ -23,10 +25,12 @@ def _learn(name: bytes) -> tuple[int, str]:
         b"connection": _CONNECTION,
         b"set-cookie": _COOKIE,
     }.get(lower, _DROP if lower in _DROPPED_ANSWER else _PLAIN)
-    if len(_names) >= _NAMES_MAX:
-        _names.clear()
-    _names[name] = kind, lower.decode("latin-1")
-    return _names[name]
+    known = kind, lower.decode("latin-1")
+    if len(name) <= _NAME_BYTES_MAX:
+        if len(_names) >= _NAMES_MAX:
+            _names.clear()
+        _names[name] = known
+    return known
 
 
 class AnswerHead:
@@ -35,7 +39,7 @@ class AnswerHead:
     __slots__ = ("chunked", "content_length", "lines", "named")
 
     def __init__(self, headers: list[tuple[bytes, bytes]], *, keep_cookies: bool) -> None:
-        """`lines` is what the client gets, in order and case; `named` the same by lower-case name; lengths apart."""
+        """`lines` is what the client gets, in order and case; `named` the same by lower-case name but for lengths."""
         lines: list[bytes] = []
         named: dict[str, str] = {}
         nominated: list[bytes] = []
@@ -48,14 +52,20 @@ class AnswerHead:
                 named[lower] = value.decode("latin-1")
             elif kind == _LENGTH:
                 self.content_length = value
+                lines.append(name + b": " + value + b"\r\n")
             elif kind == _CODING:
                 self.chunked = True
             elif kind == _CONNECTION:
-                nominated = [token.strip() for token in value.lower().split(b",")]
-        if nominated and any(token not in (b"keep-alive", b"close", b"upgrade") for token in nominated):
-            lines = [line for line in lines if line.split(b":", 1)[0].lower() not in nominated]
+                nominated += [token.strip() for token in value.lower().split(b",")]
+        if nominated and (hop := frozenset(nominated) - _NOT_NOMINATED):
+            lines = [line for line in lines if line.split(b":", 1)[0].lower() not in hop]
         self.lines = lines
         self.named = named
+
+    def drop_length(self) -> None:
+        """The client gets fewer bytes than the provider sends."""
+        self.content_length = None
+        self.lines = [line for line in self.lines if line[:15].lower() != b"content-length:"]
 
 
 def status_line(status: int, reason: bytes) -> bytes:
