@@ -47,10 +47,10 @@ _BY_NAME: Final = {mount.name: mount for mount in COMMANDS}
 class LazyGroup(TyperGroup):
     """Lists all commands by name and help alone; loads the module of the one that is called."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  (Any: typer keeps its click private)
+    def list_commands(self, ctx: Any) -> list[str]:
         return [mount.name for mount in COMMANDS]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         mount = _BY_NAME.get(cmd_name)
         return None if mount is None else _placeholder(mount)
 

@@ -76,9 +76,7 @@ def _socket(family: int) -> socket.socket:
 
 def _unavailable(host: str, port: int, error: OSError) -> FareboxError:
     if error.errno == errno.EADDRINUSE:
-        return FareboxError(
-            f"port {port} on {host} is taken: stop what listens there, or give another --port (0: any)"
-        )
+        return FareboxError(f"port {port} on {host} is taken: stop what listens there, or give another --port (0: any)")
     if error.errno == errno.EACCES:
         return FareboxError(f"port {port} needs more rights than this user has: give a --port above 1023")
     return FareboxError(f"cannot listen on {host}:{port}: {error.strerror}")
