@@ -23,6 +23,12 @@ class _Member(NamedTuple):
     end: int
 
 
+# An unescaped backslash begins it; a pair of escapes is a character and stays.
+_LONE_SURROGATE: Final = re.compile(
+    rb"(?<!\\)((?:\\\\)*+)(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|"
+    rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+_COMPARED_BYTES: Final = 4096
 _raw_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
 _OPEN: Final = re.compile(rb"[ \t\r\n]*+\{[ \t\r\n]*+")
@@ -38,13 +44,26 @@ def members(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         return _raw_members.decode(body)
     except (ValueError, RecursionError) as problem:
-        raise ValueError(f"not a JSON object: {problem}") from None
+        other = mended(body)
+        if other is body:
+            raise ValueError(f"not a JSON object: {problem}") from None
+    return members(other)
+
+
+def mended(body: bytes) -> bytes:
+    """JSON text with each lone surrogate escape (grammatical, but no decoder here takes it) replaced by an escape of
+    the same length, so that positions in it are positions in `body`. The same object where there is none."""
+    if b"\\u" not in body:
+        return body
+    found, count = _LONE_SURROGATE.subn(rb"\1\\ufffd", body)
+    return found if count else body
 
 
 def top_level(body: bytes) -> dict[str, Span]:
     """Where each top-level member stands; of a repeated key the last, as JSON readers take it.
     ValueError where `body` is no JSON object."""
-    walked = _walk(body, members(body))
+    found = members(body)
+    walked = _walk(mended(body), found)
     return {member.key: (member.start, member.end, member.value_start, member.end) for member in walked}
 
 
@@ -54,7 +73,7 @@ def remove_members(body: bytes, names: Collection[str]) -> bytes:
     found = members(body)
     if not any(name in found for name in names):
         return body
-    walked = _walk(body, found)
+    walked = _walk(mended(body), found)
     pieces = [body[: walked[0].start]]
     separator_start = -1
     for index, member in enumerate(walked):
@@ -98,16 +117,21 @@ def _walk_unique(body: bytes, found: dict[str, msgspec.Raw]) -> list[_Member]:
         value_start = key.end()
         if raw is None:
             return []
-        value = memoryview(raw)
-        value_end = value_start + len(value)
+        value_end = value_start + len(raw)
         after = _AFTER.match(body, value_end)
-        if after is None or memoryview(body)[value_start:value_end] != value:
+        if after is None or not _stands_at(body, value_start, raw):
             return []
         walked.append(_Member(name, position, value_start, value_end))
         if after[1] == b"}":
             return walked if len(walked) == len(found) else []
         position = after.end()
     return []
+
+
+def _stands_at(body: bytes, position: int, raw: msgspec.Raw) -> bool:
+    if len(raw) <= _COMPARED_BYTES:
+        return body.startswith(bytes(raw), position)
+    return memoryview(body)[position : position + len(raw)] == memoryview(raw)
 
 
 def _walk_repeated(body: bytes) -> list[_Member]:

@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hi
 
 import msgspec
 
+from farebox.core.jsonsplice import mended
+
 WHOLE_BYTES_MAX: Final = 1 << 20
 """Documents up to this size are kept whole until they are read; of larger ones only the wanted members."""
 MEMBER_BYTES_MAX: Final = 1 << 18
@@ -26,10 +28,6 @@ Tree = dict[bytes, "Tree | None"]
 
 _raw_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _raw_array: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_LONE_SURROGATE: Final = re.compile(
-    rb"(?<!\\)((?:\\\\)*)(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|"
-    rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
-)
 
 
 @cache
@@ -49,11 +47,10 @@ def read(data: bytes | msgspec.Raw, shape: type[S]) -> S:
     except RecursionError as problem:
         raise ValueError(str(problem)) from None
     except ValueError:
-        # A lone surrogate is grammatical JSON that the decoder refuses; the replacement has the same length.
-        mended = _LONE_SURROGATE.sub(rb"\1\\ufffd", bytes(data))
-        if mended == data:
+        other = mended(bytes(data))
+        if other == data:
             raise
-        return _read_leniently(mended, shape)
+        return _read_leniently(other, shape)
 
 
 def _read_leniently(data: bytes | msgspec.Raw, shape: type[S]) -> S:

@@ -247,9 +247,11 @@ class ChatFold:
 PENDING: Final = ("queued", "in_progress", "requires_action", "cancelling")
 
 
-def judge(
-    counted: Split | None, characters: int, intent: Intent, complete: bool, error: str | None
-) -> tuple[Usage, Quality, tuple[str, ...]]:
+Believed = tuple[Usage, Quality, tuple[str, ...]]
+NOTHING: Final[Believed] = ({}, "exact", ())
+
+
+def judge(counted: Split | None, characters: int, intent: Intent, complete: bool, error: str | None) -> Believed:
     """What to believe: the provider's counts, else an estimate from the text that passed, else nothing.
 
     A usage object that is all zeros although text came is no count ('zero_usage'); a zero beside other

@@ -10,7 +10,7 @@ import msgspec
 
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
-from farebox.providers.openai_chat import NULL, error_name, is_given, judge
+from farebox.providers.openai_chat import NOTHING, NULL, error_name, is_given, judge
 from farebox.providers.openai_usage import OpenAIUsage, Split, split
 from farebox.providers.protocol import Endpoint, Intent, Metered, SubUsage
 from farebox.providers.readers import tokens_of
@@ -162,14 +162,13 @@ class ResponsesFold:
         complete = ended and self._is_complete(response)
         pending = response.status in ("queued", "in_progress") and not is_given(response.usage) and complete
         counted = self._counted()
-        if pending or (response.status == "cancelled" and counted is None):
-            usage, quality, marks = Usage(), "exact", ()
-        else:
-            usage, quality, marks = judge(counted, self._characters, self._intent, complete, error)  # type: ignore[assignment]
+        nothing = pending or (response.status == "cancelled" and counted is None)
+        believed = judge(counted, self._characters, self._intent, complete, error)
+        usage, quality, marks = NOTHING if nothing else believed
         fees, parts, more = self._beside(response)
         return Metered(
             usage={**usage, **fees},
-            quality=quality,  # type: ignore[arg-type]
+            quality=quality,
             usage_raw=_raw_usage(response),
             model=response.model or None,
             service_tier=response.service_tier,

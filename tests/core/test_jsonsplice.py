@@ -85,6 +85,8 @@ def test_no_object_is_a_value_error_and_nothing_else(body: bytes) -> None:
         (b'{"a":1,"b":1e3,"a":1}', {"a"}, b'{"b":1e3}'),
         (b'{"a":12,"b":0,"a":1}', {"a"}, b'{"b":0}'),
         (b'{"a":"\xff","b":2}', {"b"}, b'{"a":"\xff"}'),
+        (rb'{"a":"half \ud83d","b":2}', {"b"}, rb'{"a":"half \ud83d"}'),
+        (rb'{"\udc00":"\\ud83d\\","b":2,"b":3}', {"b"}, rb'{"\udc00":"\\ud83d\\"}'),
     ],
 )
 def test_a_member_takes_one_comma_with_it(body: bytes, names: set[str], left: bytes) -> None:
