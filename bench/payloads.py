@@ -1,10 +1,13 @@
 """The one load that every contender is measured with: small chat calls, and streams of small chunks."""
 
 import json
+from decimal import Decimal
 
 MODEL = "gpt-4.1-mini"
 MODEL_SERVED = "gpt-4.1-mini-2025-04-14"
 CALL_PATH = "/v1/chat/completions"
+CALL_USD = Decimal("0.0000688")
+"""68 input tokens at $0.40 a million and 26 output tokens at $1.60: what every one of these calls costs."""
 CALLERS = 256
 """Different callers in a run, so that no contender is measured on one request repeated byte for byte."""
 

@@ -101,7 +101,13 @@ def _throughput(figures: Mapping[str, Any]) -> list[Row]:
         ("small calls, Farebox: worker, keeper, web, supervisor on the core", _load(shared), ""),
         ("that / nginx", f"{figures['ratio_all_processes']:.3f}", ""),
         ("calls that failed", str(failures), "0"),
+        ("calls answered, and what the ledger holds with exact cost", _books(figures["books"]), "every call"),
     ]
+
+
+def _books(books: Mapping[str, Any]) -> str:
+    states = ", ".join(f"{row['calls']:,} {row['state']}" for row in books["by_state"])
+    return f"{books['answered']:,} answered; {states} ({'right' if books['right'] else 'WRONG'})"
 
 
 def _load(figures: Mapping[str, Any]) -> str:
