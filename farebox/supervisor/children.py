@@ -14,8 +14,8 @@ STDERR: Final = 2
 """Where a child's standard output goes, so that ours holds nothing but the ready line."""
 BACKOFF_S_FIRST: Final = 0.5
 BACKOFF_S_MAX: Final = {"worker": 5.0, "keeper": 10.0, "web": 30.0}
-SETTLED_S: Final = 60.0
-"""Whoever ran this long starts with a clean record."""
+SETTLED_S: Final = 3.0
+"""Whoever did its work for so long starts with a clean record."""
 
 
 def backoff_s(failures: int, longest_s: float) -> float:
@@ -80,8 +80,9 @@ class Child:
             return None
         self.look_ready()
         self._close_ready()
+        is_settled = self.is_ready and now_s - self.started_at_s >= SETTLED_S
+        self.failures = 1 if is_settled else self.failures + 1
         self.process, self.is_ready = None, False
-        self.failures = 1 if now_s - self.started_at_s >= SETTLED_S else self.failures + 1
         self.due_at_s = now_s + backoff_s(self.failures, BACKOFF_S_MAX[self.role])
         return code
 
