@@ -72,8 +72,9 @@ def evidence_view(evidence: Row) -> RenderableType:
 
 def _headline(event: Row) -> str:
     cost = _cost(event)
-    corrected = ", corrected" if event.get("corrections") else ""
-    price = "no price known" if cost is None else f"{figures.exact(cost)} ({event.get('cost_source')}{corrected})"
+    latest = _latest(event)
+    source = f"{latest.get('cost_source')}{'' if latest is event else ', corrected'}"
+    price = "no price known" if cost is None else f"{figures.exact(cost)} ({source})"
     model = event.get("model_billed") or event.get("model_requested") or "no model"
     ended = f"{event.get('state')}" + (f" with status {event['status']}" if event.get("status") else "")
     return f"{event.get('provider')} {model}: {price}, {ended}"
@@ -104,8 +105,10 @@ def _sum_table(evidence: Row) -> RenderableType:
     table.show_footer = True
     for line in lines:
         add_row(table, *_sum_cells(line))
-    price = f"price {evidence.get('price_id')} in force since {evidence.get('price_from')}"
-    return Group(table, plain(price, "dim")) if evidence.get("price_id") else table
+    latest = _latest(evidence)
+    since = latest.get("price_from") or "before records begin"
+    price = f"price {latest.get('price_id')}, in force since {since}"
+    return Group(table, plain(price, "dim")) if latest.get("price_id") else table
 
 
 def _sum_cells(line: Row) -> list[str]:
@@ -138,6 +141,12 @@ def _quoted(rate: Decimal, meter: Meter | None) -> str:
 def _total(evidence: Row) -> str:
     cost = _cost(evidence)
     return figures.NONE if cost is None else figures.exact(cost)
+
+
+def _latest(evidence: Row) -> Row:
+    """The entry whose price counts: the last correction, else the event itself."""
+    corrections = _rows(evidence.get("corrections"))
+    return corrections[-1] if corrections else evidence
 
 
 def _cost(evidence: Row) -> Decimal | None:

@@ -62,7 +62,7 @@ def test_evidence_is_a_sentence_a_sum_and_the_raw_usage():
     assert "$10.00 per thousand" in text
     assert "$1.60 per million × 11/10" in text
     assert "$0.0000448" in text
-    assert "price p1 in force since 2025-04-14" in text
+    assert "price p1, in force since 2025-04-14" in text
     assert '"prompt_tokens": 1136' in text
     assert "region=eu" in text
     assert "clamped" in text

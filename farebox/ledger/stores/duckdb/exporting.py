@@ -52,8 +52,8 @@ def export_events(
         terms, parameters = filters(query)
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
         columns = ", ".join(f'{_SQL.get(name) or _column(name)} AS "{name}"' for name in _PLAIN)
-        cursor.execute(f"SELECT {columns} FROM events{where} ORDER BY events.started_at, events.id", parameters)
-        return _tables(cursor.to_arrow_reader(ROWS_AT_ONCE), form, target, told)
+        sql = f"SELECT {columns} FROM events{where} ORDER BY events.started_at, events.id"
+        return _tables(cursor.sql(sql, params=parameters).to_arrow_reader(ROWS_AT_ONCE), form, target, told)
 
 
 def _column(name: str) -> str:
