@@ -142,11 +142,12 @@ class ChatFold:
                 self._take_choice(choice)
         if self._id is None:
             self._id, self._model = chunk.id, chunk.model
-        if chunk.usage is not NULL or chunk.x_groq is not None or chunk.error is not NULL or chunk.status is not None:
+        # Most chunks say `usage: null`, and null is four bytes.
+        if len(chunk.usage) > 4 or chunk.x_groq is not None or chunk.error is not NULL or chunk.status is not None:
             self._take_rest(chunk)
         if chunk.service_tier is not None:
             self._tier = chunk.service_tier
-        if self._model is None or not self._model:
+        if not self._model:
             self._model = chunk.model
 
     def _take_choice(self, choice: Choice) -> None:

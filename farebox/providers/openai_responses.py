@@ -124,9 +124,14 @@ class ResponsesFold:
         elif event.response is not None:
             self._response = event.response
         elif event.item is not None:
-            self._items[event.item.id or str(len(self._items))] = event.item
+            self._take_item(event.item)
         elif event.type == "error" or is_given(event.error):
             self._error = event.code or error_name(event.error) or "error"
+
+    def _take_item(self, item: Item) -> None:
+        """Keep what fees depend on, should the stream end without its terminal event; not the item's text."""
+        kept = Item(item.type, item.id, item.action, item.container_id)
+        self._items[item.id or str(len(self._items))] = kept
 
     def _take_body(self, document: bytes, whole: bool) -> None:
         try:
