@@ -79,7 +79,7 @@ def _progress(ending: threading.Event) -> OnProgress:
 
     def on_progress(done: int, total: int) -> None:
         bar.update(task, completed=done, total=total)
-        if done >= total or ending.is_set():
+        if bar.live.is_started and (done >= total or ending.is_set()):
             bar.stop()
         if ending.is_set():
             raise Interrupted

@@ -22,7 +22,7 @@ from farebox.providers.protocol import Endpoint, Metered, Quality
 
 SEED: Final = 7
 DAYS: Final = 90
-EVENTS: Final = 180_000
+EVENTS: Final = 150_000
 SHAPES_PER_KIND: Final = 250
 """Different calls of one feature on one tier. Each is priced once per price, not once per event."""
 DAY_S: Final = 86_400
@@ -204,9 +204,10 @@ def _sketches(world: Saas, pick: random.Random) -> dict[tuple[str, str], list[Sk
 
 def _sketch(tier: Tier, feature: Feature, read: int, written: int, pick: random.Random) -> Sketch:
     model = saas.pick_model(tier, feature, pick)
-    usage = saas.split(model, max(1, int(read * feature.scale)), written, pick)
+    read, written = saas.sized(feature, read, written)
+    usage = saas.split(model, read, written, pick)
     first_byte_ms = int(math.exp(pick.gauss(6.0, 0.45)))
-    latency_ms = first_byte_ms + int(written * pick.uniform(6, 18))
+    latency_ms = first_byte_ms + int(written * pick.uniform(4, 14))
     provider = by_name(model.provider)
     assert provider is not None
     status, state, error = _fate(pick)

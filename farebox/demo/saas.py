@@ -12,6 +12,8 @@ from farebox.demo.trace import Kind
 TENANTS: Final = 200
 STEEPNESS: Final = 1.15
 """Exponent of the power law: the tenant of rank r makes r^-1.15 as many calls as the first."""
+SPREAD: Final = 1.1
+"""How far chance moves a tenant among the ranks: the larger, the more free tenants are among the heavy ones."""
 USERS_MAX: Final = 900
 _FIRST: Final = (
     "amber", "birch", "cobalt", "delta", "ember", "fjord", "granite", "harbor", "indigo", "juniper",
@@ -66,6 +68,8 @@ class Feature(msgspec.Struct, frozen=True):
     weight: int
     kind: Kind
     scale: float = 1.0
+    """Prompts against the trace's: a product adds documents, tools and the conversation so far."""
+    answer_scale: float = 1.0
     embeds: float = 0.0
     """The share of its calls that are embeddings."""
     has_task: bool = False
@@ -77,9 +81,9 @@ TIERS: Final = (
     Tier("enterprise", 0.08, ((SONNET, 35), (GPT_MINI, 25), (GPT_5_MINI, 25), (FLASH, 15))),
 )
 FEATURES: Final = (
-    Feature("chat", 45, "conv"),
-    Feature("summarize", 25, "code", scale=1.6, has_task=True),
-    Feature("extract", 20, "code", has_task=True),
+    Feature("chat", 45, "conv", scale=6.0, answer_scale=2.0),
+    Feature("summarize", 25, "code", scale=12.0, answer_scale=12.0, has_task=True),
+    Feature("extract", 20, "code", scale=8.0, answer_scale=16.0, has_task=True),
     Feature("search", 10, "conv", scale=0.4, embeds=0.7),
 )
 
@@ -123,8 +127,8 @@ def _tiers(pick: random.Random) -> list[Tier]:
     counts = [round(tier.share * TENANTS) for tier in TIERS]
     counts[0] += TENANTS - sum(counts)
     tiers = [tier for tier, count in zip(TIERS, counts, strict=True) for _ in range(count)]
-    lean = {"enterprise": 0.0, "pro": 0.35, "free": 0.7}
-    return sorted(tiers, key=lambda tier: lean[tier.name] + pick.uniform(0, 0.75))
+    lean = {"enterprise": 0.0, "pro": 0.25, "free": 0.6}
+    return sorted(tiers, key=lambda tier: lean[tier.name] + pick.uniform(0, SPREAD))
 
 
 def pick_user(tenant: Tenant, pick: random.Random) -> str:
@@ -142,6 +146,11 @@ def pick_model(tier: Tier, feature: Feature, pick: random.Random) -> Model:
 def weighted(choices: Sequence[tuple[Model, int]], pick: random.Random) -> Model:
     """One of the models, by weight."""
     return pick.choices([model for model, _ in choices], [weight for _, weight in choices])[0]
+
+
+def sized(feature: Feature, read: int, written: int) -> tuple[int, int]:
+    """A call's input and output tokens, from the trace's."""
+    return max(1, round(read * feature.scale)), max(1, round(written * feature.answer_scale))
 
 
 def split(model: Model, read: int, written: int, pick: random.Random) -> dict[str, int]:

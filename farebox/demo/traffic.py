@@ -88,8 +88,8 @@ class Traffic:
         tenant = pick.choices(self._world.tenants, self._weights)[0]
         feature = pick.choices(self._world.features, [feature.weight for feature in self._world.features])[0]
         model = saas.pick_model(tenant.tier, feature, pick)
-        read, written = pick.choice(self._lengths[feature.kind])
-        usage = saas.split(model, max(1, int(read * feature.scale)), written, pick)
+        read, written = saas.sized(feature, *pick.choice(self._lengths[feature.kind]))
+        usage = saas.split(model, read, written, pick)
         headers = self._attribution(tenant, feature) | {"authorization": f"Bearer {self._key}"}
         return _asked(model, _prompt(usage, pick), headers, streaming=feature.name == "chat")
 
