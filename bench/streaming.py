@@ -48,10 +48,7 @@ def run(directory: Path, cores: Cores, *, quick: bool) -> dict[str, Any]:
 
 def _measure(directory: Path, cores: Cores, certificate: Certificate | None, *, quick: bool) -> dict[str, Any]:
     directory.mkdir()
-    # Every slow stream holds one connection to the provider.
-    settings = {"FAREBOX_UPSTREAM_POOL_MAX": str(SLOW_STREAMS + 100)}
-    if certificate is not None:
-        settings["FAREBOX_UPSTREAM_CA_FILE"] = str(certificate.certificate)
+    settings = {"FAREBOX_UPSTREAM_CA_FILE": str(certificate.certificate)} if certificate else {}
     scheme = "https" if certificate else "http"
     with (
         streaming_upstream(directory, cores.rest, certificate) as upstream,
