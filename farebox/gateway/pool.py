@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
 
+from farebox.core.origins import is_metadata_address
 from farebox.errors import FareboxError
 from farebox.gateway.upstream import UpstreamConnection
 
@@ -192,11 +193,9 @@ def _refuse_metadata(connection: UpstreamConnection) -> None:
     peer = connection.transport.get_extra_info("peername") if connection.transport is not None else None
     if not isinstance(peer, tuple) or not peer:
         return
-    address = ipaddress.ip_address(str(peer[0]).split("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    if (mapped or address).is_link_local:
+    if is_metadata_address(ipaddress.ip_address(str(peer[0]).split("%")[0])):
         connection.abort()
-        raise ConnectionRefusedError("its name resolves to a link-local address, which is refused")
+        raise ConnectionRefusedError("its name resolves to a link-local or metadata address, which is refused")
 
 
 def _bracketed(host: str) -> str:
