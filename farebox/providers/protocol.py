@@ -124,28 +124,34 @@ class Provider(Protocol):
     def base_url(self) -> str:
         """Default origin with optional path prefix, without a trailing slash."""
         ...
+
     @property
     def version_prefix(self) -> str:
         """Path prefix that callers may leave out ('/v1'), or '' where there is none."""
         ...
+
     @property
     def credential_env(self) -> tuple[str, ...]: ...
     @property
     def credential_headers(self) -> tuple[str, ...]:
         """Lower-case request headers in which this provider's callers put a credential."""
         ...
+
     @property
     def drains(self) -> bool:
         """True where hanging up does not stop the bill: read on to the end (source: wire notes on disconnects)."""
         ...
+
     @property
     def known_fields(self) -> frozenset[str]:
         """Attribution-like top-level body fields that this API knows itself, so that they stay in the body."""
         ...
+
     @property
     def openai_prefix(self) -> str | None:
         """Where this provider's OpenAI-compatible routes begin ('/v1', '/v1beta/openai'); None where it has none."""
         ...
+
     @property
     def prices_as(self) -> str:
         """The provider's id in the price book."""
