@@ -254,7 +254,7 @@ def read_records(directory: Path) -> Iterator[tuple[int, Head | str, Tail | None
                 int.from_bytes(data[at + 4 : at + 8], "little"),
             )
             record = data[at + 8 : at + 8 + size]
-            if size == 0 or crc32(record) != checksum:
+            if size == 0 or len(record) < size or crc32(record) != checksum:
                 break
             raw = msgspec.msgpack.decode(record)
             head = raw[1] if isinstance(raw[1], str) else msgspec.convert(raw[1], Head)

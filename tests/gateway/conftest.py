@@ -1,15 +1,21 @@
-"""A worker with an upstream of the test's making; both end with the test."""
+"""A worker with an upstream of the test's making. Both end with the test, and then the books must balance."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from running_worker import Peer, Running, Upstream, answering, response
+from scripted import unbalanced
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Callable[..., tuple[Running, Upstream]]]:
-    """`gateway(handler=…, setting__name=…)` -> the running worker and its upstream."""
+def gateway(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Iterator[Callable[..., tuple[Running, Upstream]]]:
+    """`gateway(handler=…, setting__name=…)` -> the running worker and its upstream.
+
+    Whatever the test did: each attempt that was started has ended exactly once, no slot and no exchange is left, and
+    Farebox met no defect of its own."""
     running: list[tuple[Running, Upstream]] = []
 
     def start(
@@ -24,3 +30,8 @@ def gateway(tmp_path: Path) -> Iterator[Callable[..., tuple[Running, Upstream]]]
     for worker, upstream in running:
         worker.stop()
         upstream.close()
+    logged = capsys.readouterr().err
+    assert "exchange.failed" not in logged, logged
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+    for worker, _ in running:
+        assert unbalanced(worker) == []
