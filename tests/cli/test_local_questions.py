@@ -43,7 +43,7 @@ def finished(first: Head, **changes) -> bytes:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four calls of two tenants in a journal that nobody has ingested; one has no price."""
+    """Four calls of two tenants in a journal that nobody has ingested; one has no price. And one refused call."""
     data = tmp_path / "data"
     writer = JournalWriter(data / "journal" / "w0", segment_bytes=65536, slots_max=8)
     for number, tenant in enumerate(("acme", "acme", "globex"), 1):
@@ -54,6 +54,9 @@ def data(tmp_path: Path) -> Path:
     unpriced = {"cost": None, "cost_by_meter": {}, "rates": {}, "price_id": None, "price_from": None}
     writer.append(records.started(records.encode_head(unknown)))
     writer.append(finished(unknown, model_billed="new-model", cost_source="unpriced", **unpriced))
+    first = head(20, tenant="globex", model_requested=None)
+    refused = Tail(first.started_at_us, None, 403, "refused", error="attribution_conflict", cost_source="computed")
+    writer.append(records.refused(records.encode_head(first), refused, 1))
     writer.close()
     return data
 
@@ -110,14 +113,14 @@ def test_a_price_and_a_reprice_leave_nothing_unpriced(shell, data):
 def test_every_event_goes_into_a_file_once(shell, data, tmp_path):
     for form in ("jsonl", "csv", "parquet"):
         done = shell("export", "events", f"events.{form}", "--data", str(data), "--json")
-        assert done.data["rows"] == 4, done.err
+        assert done.data["rows"] == 5, done.err
         assert (tmp_path / f"events.{form}").stat().st_mode & 0o777 == 0o600
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     rows = list(csv.DictReader((tmp_path / "events.csv").read_text().splitlines()))
     table = parquet.read_table(str(tmp_path / "events.parquet")).to_pylist()
-    ids = {event_id(number) for number in (1, 2, 3, 9)}
+    ids = {event_id(number) for number in (1, 2, 3, 9, 20)}
     assert {line["id"] for line in lines} == {row["id"] for row in rows} == {row["id"] for row in table} == ids
-    assert sorted(row["cost_usd"] for row in rows) == ["", "0.000560000000", "0.000560000000", "0.000560000000"]
+    assert sorted(row["cost_usd"] for row in rows) == ["", "", "0.000560000000", "0.000560000000", "0.000560000000"]
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 

@@ -82,10 +82,11 @@ def all_checks(store: Store, timeout_s: float) -> list[Finding]:
 
 
 def sample(store: Store, size: int) -> list[Event]:
-    """Some events, anywhere in the ledger, whose cost was computed or estimated."""
+    """Some events, anywhere in the ledger, whose cost was computed or estimated; a refused call has none."""
     with store.reading() as cursor:
         rows = cursor.execute(
-            f"{SELECT} FROM (SELECT * FROM events WHERE cost_source IN ('computed', 'estimated') AND kind = 'charge' "
+            f"{SELECT} FROM (SELECT * FROM events WHERE cost IS NOT NULL AND cost_source IN ('computed', 'estimated') "
+            f"AND kind = 'charge' "
             f"USING SAMPLE {int(size)} ROWS) AS events"
         ).fetchall()
     return [to_event(row) for row in rows]
