@@ -78,7 +78,10 @@ class Remote:
             raise UsageError("--url needs --token (or FAREBOX_TOKEN): `farebox tokens create` on the server makes one")
         self._url = url.rstrip("/")
         self._http: httpx.Client = httpx.Client(
-            base_url=f"{self._url}/api/v1", headers={"authorization": f"Bearer {token}"}, timeout=REMOTE_TIMEOUT_S
+            base_url=f"{self._url}/api/v1",
+            headers={"authorization": f"Bearer {token}"},
+            timeout=REMOTE_TIMEOUT_S,
+            limits=httpx.Limits(max_keepalive_connections=0),  # nothing is left open by a command that ends
         )
 
     def call(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: object = None) -> Any:

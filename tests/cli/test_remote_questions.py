@@ -38,7 +38,7 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ap
 def test_usage_prints_a_table(remote, capsys):
     api, options = remote
     api.keeper.answers["usage"] = USAGE
-    assert run(["usage", "--by", "tenant", "--where", "tier=free", *options]) == 0
+    assert run(["usage", "--by", "tenant", "--measures", "calls,spend", "--where", "tier=free", *options]) == 0
     out = capsys.readouterr().out
     assert "acme" in out
     assert "$1.25" in out
@@ -118,3 +118,38 @@ def test_what_cannot_be_asked_is_exit_code_2(capsys):
     assert "did you mean tenant" in capsys.readouterr().err
     assert run(["events", "--top", "0"]) == 2
     assert run(["usage", "--url", "http://127.0.0.1:9"]) == 2
+
+
+def test_the_directory_is_changed_from_afar(remote, capsys, monkeypatch):
+    api, options = remote
+    monkeypatch.setenv("FAREBOX_TOKEN", api.tokens["admin"])
+
+    def data(*arguments):
+        assert run([*arguments, "--json", *options]) == 0, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    made = data("keys", "create", "shop", "--bind", "tenant=acme", "--expires", "3650d")
+    assert [row["id"] for row in data("keys", "list")] == [made["id"]]
+    assert data("keys", "rotate", made["id"], "--overlap", "1h")["key"] != made["key"]
+    assert data("keys", "revoke", made["id"])["active"] is False
+    token = data("tokens", "create", "grafana", "--role", "analyst")
+    assert token["id"] in {row["id"] for row in data("tokens", "list")}
+    data("tokens", "revoke", token["id"])
+    assert data("providers", "set", "local", "--base-url", "http://127.0.0.1:9001")["name"] == "local"
+    assert "local" in {row["name"] for row in data("providers", "list")}
+
+
+def test_prices_are_added_from_afar_with_the_date_that_the_shell_would_give(remote, capsys, monkeypatch):
+    api, options = remote
+    monkeypatch.setenv("FAREBOX_TOKEN", api.tokens["admin"])
+    assert run(["prices", "set", "openai", "new-model", "--input", "1", "--output", "2", *options]) == 0
+    assert run(["prices", "set", "openai", "gpt-4.1-mini", "--input", "0.3", "--from", "2027-02-01", *options]) == 0
+    rows = {row["model"]: row for row in api.directory.list_price_rows()}
+    assert rows["new-model"].get("valid_from", "") == ""
+    assert rows["gpt-4.1-mini"]["valid_from"] == "2027-02-01"
+    api.keeper.answers["unpriced"] = [{"provider": "openai", "model": "x", "calls": 1}]
+    api.keeper.answers["reprice"] = {"repriced": 1, "amount_usd": "0.10", "dry_run": True}
+    capsys.readouterr()
+    assert run(["prices", "unpriced", *options]) == 0
+    assert run(["prices", "reprice", "--dry-run", *options]) == 0
+    assert "1 calls would be priced" in capsys.readouterr().out
