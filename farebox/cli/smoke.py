@@ -122,7 +122,8 @@ class Caller:
 
     def first_model(self) -> str:
         """The first model that the provider lists. Raises httpx.HTTPError, or MsgspecError where it lists none."""
-        answer = self._http.get(self._url("/models"), headers=self._headers())
+        listing = self.provider.endpoint("GET", self.provider.upstream_path("/models"))
+        answer = self._http.get(self._url("/models"), headers=self._headers(listing))
         return msgspec.json.decode(answer.content, type=_Models).data[0].id
 
     def send(self, ask: Ask) -> Answer:
@@ -131,7 +132,9 @@ class Caller:
         endpoint = self.provider.endpoint("POST", path)
         intent = self.provider.intent(endpoint, ask.body)
         started = time.perf_counter()
-        with self._http.stream("POST", self._url(ask.path), content=ask.body, headers=self._headers()) as answer:
+        with self._http.stream(
+            "POST", self._url(ask.path), content=ask.body, headers=self._headers(endpoint)
+        ) as answer:
             first_byte_ms = _ms_since(started)
             reader = self.provider.reader(endpoint, intent, answer.status_code, answer.headers)
             kept = bytearray()
@@ -157,12 +160,12 @@ class Caller:
         upstream = joined(origin.path, self.provider.version_prefix, self.provider.upstream_path(bare))
         return str(origin.copy_with(path=upstream)) + question + query
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, endpoint: Endpoint) -> dict[str, str]:
         own = {"content-type": "application/json"}
         if self._view.wire == "anthropic":
             own["anthropic-version"] = "2023-06-01"
         secret = self._view.credential
-        return {**own, **dict(self.provider.authorize(secret) if secret else ()), **dict(self._view.headers)}
+        return {**own, **dict(self.provider.authorize(secret, endpoint) if secret else ()), **dict(self._view.headers)}
 
 
 class _Model(msgspec.Struct):

@@ -48,7 +48,7 @@ class Call:
     """One attempt, from admitted to settled."""
 
     __slots__ = (
-        "_book", "_decoder", "_encoded", "_first_byte_us", "_marks", "_meters", "_reader", "_sent_us", "_slot",
+        "_book", "_decoder", "_encoded", "_first_byte_us", "_marks", "_meters", "_reader", "_region", "_sent_us", "_slot",
         "_started", "endpoint", "head", "intent", "provider", "sent", "status", "strip",
     )  # fmt: skip
 
@@ -61,6 +61,7 @@ class Call:
         intent: Intent,
         head: Head,
         marks: tuple[str, ...],
+        region: str | None,
     ) -> None:
         self.provider = provider
         self.endpoint = endpoint
@@ -73,6 +74,7 @@ class Call:
         self._meters = meters
         self._book = book
         self._marks = marks
+        self._region = region
         self._encoded = records.encode_head(head)
         self._reader: Reader | None = None
         self._decoder: Decoder | None = None
@@ -173,7 +175,14 @@ class Call:
         if self._decoder is not None and self._decoder.failed:
             metered = _unreadable(metered)
         charged = charging.charge(
-            self._book, prices_as, self.endpoint, head.model_requested, head.started_at_us, self.status, metered
+            self._book,
+            prices_as,
+            self.endpoint,
+            head.model_requested,
+            head.started_at_us,
+            self.status,
+            metered,
+            self._region,
         )
         return charged, metered
 

@@ -156,7 +156,9 @@ class ProxyExchange(Exchange):
         if worker.draining:
             raise Draining("this server is shutting down: try again in a moment")
         head = self._record_of(who, intent, len(buffered))
-        call = self._call = Call(worker.meters, worker.book, provider, endpoint, intent, head, who.ignored)
+        call = self._call = Call(
+            worker.meters, worker.book, provider, endpoint, intent, head, who.ignored, self._target.region
+        )
         call.strip = strip
         call.start()
         worker.counters.add("calls")
@@ -210,7 +212,7 @@ class ProxyExchange(Exchange):
             for name, value in caller.lines:
                 lines += (name, b": ", value, b"\r\n")
         else:
-            lines.append(target.authorization)
+            lines.append(self._route.authorization)
         if request.chunked and length is None:
             lines.append(b"Transfer-Encoding: chunked\r\n\r\n")
         elif length is None:

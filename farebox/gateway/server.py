@@ -323,10 +323,13 @@ class ClientConnection(asyncio.Protocol):
         self.worker.counters.add("bad_requests")
         reading, self._reading = self._reading, None
         exchange = self.exchange
-        self._waiting.clear()
         self._last = True
-        if exchange is not None and exchange.request is not reading:
-            exchange.request.keep_alive = False
+        if self._waiting and self._waiting[-1] is reading:
+            self._waiting.pop()
+        if self._waiting or (exchange is not None and exchange.request is not reading):
+            last = self._waiting[-1] if self._waiting else exchange.request if exchange is not None else None
+            if last is not None:
+                last.keep_alive = False
             return
         if exchange is not None:
             self.exchange = None

@@ -16,7 +16,7 @@ _ROUTES_MAX: Final = 4096
 class Target:
     """One configured provider. Immutable but for a bounded memory of its routes."""
 
-    __slots__ = ("_routes", "authorization", "host", "name", "pool", "prefix", "provider", "view")
+    __slots__ = ("_routes", "host", "name", "pool", "prefix", "provider", "region", "view")
 
     def __init__(self, view: ProviderView, provider: Provider, pool: Pool, host: bytes, prefix: str) -> None:
         self.name = view.name
@@ -25,10 +25,7 @@ class Target:
         self.pool = pool
         self.host = host
         self.prefix = prefix
-        lines = provider.authorize(view.credential) if view.credential else ()
-        self.authorization = b"".join(
-            f"{name}: {value}\r\n".encode("latin-1") for name, value in (*lines, *view.headers)
-        )
+        self.region = provider.region(urlsplit(view.base_url).hostname or "")
         self._routes: dict[tuple[bytes, str], Route] = {}
 
     def route(self, method: bytes, path: str) -> "Route":
@@ -38,20 +35,27 @@ class Target:
             upstream = self.provider.upstream_path(path)
             wire_path = joined(self.prefix, self.provider.version_prefix, upstream).encode("latin-1")
             endpoint = self.provider.endpoint(method.decode("latin-1"), upstream)
-            known = Route(upstream, wire_path, endpoint, has_dot_segment(path))
+            known = Route(upstream, wire_path, endpoint, has_dot_segment(path), self._authorization(endpoint))
             if len(self._routes) >= _ROUTES_MAX:
                 self._routes.clear()
             self._routes[(method, path)] = known
         return known
 
+    def _authorization(self, endpoint: Endpoint) -> bytes:
+        credential = self.view.credential
+        lines = self.provider.authorize(credential, endpoint) if credential else ()
+        return b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in (*lines, *self.view.headers))
+
 
 class Route(NamedTuple):
-    """A path at a provider: below its base URL, as it stands on the request line, what it is, whether it climbs."""
+    """A path at a provider: below its base URL, as it stands on the request line, what it is, whether it climbs, and
+    the header lines that carry the stored credential there."""
 
     path: str
     wire_path: bytes
     endpoint: Endpoint
     climbs: bool
+    authorization: bytes
 
 
 def has_dot_segment(path: str) -> bool:

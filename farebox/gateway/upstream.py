@@ -13,11 +13,8 @@ if TYPE_CHECKING:
 
 _TCP_CLOSE: Final = 7
 """tcpi_state after a reset was received (linux/tcp_states.h)."""
-_TCP_INFO: Final = struct.Struct("=B119xQ72xQQ")
-"""state, bytes_acked, bytes_sent, bytes_retrans of struct tcp_info (linux/tcp.h, since 4.19)."""
-_TELLING_BYTES: Final = 4096
-"""So much of a request without an acknowledgement says that the provider has not got all of it. More than the alert
-that TLS sends at its end, less than what a connection sends at once."""
+_TCP_INFO: Final = struct.Struct("=B119xQ")
+"""state and bytes_acked of struct tcp_info (linux/tcp.h, since 4.1)."""
 _STALE_ASK_S: Final = 0.01
 _STALE_WAIT_S: Final = 2.0
 """How long the provider's machine may take to say, by an acknowledgement or a reset, what became of a request that
@@ -57,7 +54,7 @@ class UpstreamConnection(asyncio.Protocol):
     """Speaks HTTP/1.1 to one provider. Given back to its pool only after a clean end of an answer."""
 
     __slots__ = (
-        "_answering", "_blocked", "_framed", "_header_bytes", "_headers", "_informational", "_lost", "_parser",
+        "_acked_before", "_answering", "_blocked", "_framed", "_header_bytes", "_headers", "_informational", "_lost", "_parser",
         "_poisoned", "_reason", "_sent", "_sock", "_status", "_trailers", "exchange", "head_only", "idle_since", "pool",
         "served", "transport",
     )  # fmt: skip
@@ -74,6 +71,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._poisoned = False
         self._blocked = False
         self._sent = 0
+        self._acked_before = 0
         self._sock: socket.socket | None = None
         """A handle of our own to a TLS connection's socket: its transport forgets it before it tells of the end."""
         self._reset()
@@ -96,7 +94,8 @@ class UpstreamConnection(asyncio.Protocol):
     def lend(self, exchange: Answered, *, head_only: bool) -> None:
         self.exchange = exchange
         self.head_only = head_only
-        self._sent = 0
+        # The handshake counts as one acknowledged byte. How many bytes TLS makes of ours, only the kernel knows.
+        self._acked_before = self._sent + 1 if self._sock is None else self._kernel_view()[1]
 
     def send(self, data: bytes) -> None:
         transport = self.transport
@@ -294,16 +293,16 @@ class UpstreamConnection(asyncio.Protocol):
             return
         loop = asyncio.get_running_loop()
         until = until or loop.time() + _STALE_WAIT_S
-        state, unacknowledged = self._kernel_view()
-        refused = unacknowledged >= min(self._sent, _TELLING_BYTES) > 0
-        if refused and state != _TCP_CLOSE and loop.time() < until:
+        state, acknowledged = self._kernel_view()
+        untouched = acknowledged == self._acked_before > 0
+        if untouched and state != _TCP_CLOSE and loop.time() < until:
             loop.call_later(_STALE_ASK_S, self._judge_stale, exchange, until)
             return
-        unread = refused and state == _TCP_CLOSE
+        unread = untouched and state == _TCP_CLOSE
         self._lose(exchange, "the provider closed the connection without an answer", unread=unread)
 
     def _kernel_view(self) -> tuple[int, int]:
-        """TCP state, and bytes sent that were never acknowledged; (0, 0) where that cannot be known."""
+        """TCP state, and the bytes that the provider's machine has acknowledged; (0, 0) where that is not known."""
         sock = self._sock
         if sock is None and self.transport is not None:
             sock = self.transport.get_extra_info("socket")
@@ -315,8 +314,8 @@ class UpstreamConnection(asyncio.Protocol):
             return 0, 0
         if len(info) < _TCP_INFO.size:
             return 0, 0
-        state, acknowledged, sent, again = _TCP_INFO.unpack(info)
-        return state, sent - again - (acknowledged - 1)  # the handshake counts as one acknowledged byte
+        state, acknowledged = _TCP_INFO.unpack(info)
+        return state, acknowledged
 
 
 class _BadAnswer(Exception):

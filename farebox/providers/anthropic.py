@@ -69,11 +69,14 @@ class Anthropic:
     def with_usage(self, endpoint: Endpoint, intent: Intent, body: bytes) -> bytes | None:
         return ask_for_usage(body) if intent.wants_usage is False else None
 
-    def authorize(self, secret: str) -> tuple[tuple[str, str], ...]:
+    def authorize(self, secret: str, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
         """An OAuth token goes where OAuth tokens go."""
         if secret.startswith("sk-ant-oat"):
             return (("authorization", f"Bearer {secret}"),)
         return (("x-api-key", secret),)
+
+    def region(self, host: str) -> str | None:
+        return None  # the answer's inference_geo says it
 
     def reader(
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False

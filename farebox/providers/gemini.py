@@ -79,11 +79,14 @@ class Gemini:
     def with_usage(self, endpoint: Endpoint, intent: Intent, body: bytes) -> bytes | None:
         return ask_for_usage(body) if intent.wants_usage is False else None
 
-    def authorize(self, secret: str) -> tuple[tuple[str, str], ...]:
-        """An OAuth token goes where OAuth tokens go."""
-        if secret.startswith("ya29."):
+    def authorize(self, secret: str, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+        """An OAuth token goes where OAuth tokens go, and so does a key on the OpenAI-compatible routes."""
+        if secret.startswith("ya29.") or not endpoint.family.startswith(NATIVE):
             return (("authorization", f"Bearer {secret}"),)
         return (("x-goog-api-key", secret),)
+
+    def region(self, host: str) -> str | None:
+        return None
 
     def reader(
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False

@@ -4,4 +4,6 @@ from typing import Final
 
 from farebox.providers.openai_shape import OpenAICompatible
 
-OPENAI: Final = OpenAICompatible("openai", "https://api.openai.com", credential_env=("OPENAI_API_KEY",))
+OPENAI: Final = OpenAICompatible(
+    "openai", "https://api.openai.com", credential_env=("OPENAI_API_KEY",), residency_host="api.openai.com"
+)

@@ -47,6 +47,8 @@ class OpenAICompatible:
     known_fields: frozenset[str] = KNOWN_FIELDS
     price_id: str = ""
     asks_for_usage: bool = True
+    residency_host: str = ""
+    """Hosts one label below this one keep data in a region: 'api.openai.com' for 'eu.api.openai.com'."""
 
     @property
     def prices_as(self) -> str:
@@ -70,8 +72,12 @@ class OpenAICompatible:
             return None
         return ask_for_usage(body)
 
-    def authorize(self, secret: str) -> tuple[tuple[str, str], ...]:
+    def authorize(self, secret: str, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
         return (("authorization", f"Bearer {secret}"),)
+
+    def region(self, host: str) -> str | None:
+        region, dot, rest = host.partition(".")
+        return region if dot and rest == self.residency_host else None
 
     def reader(
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False

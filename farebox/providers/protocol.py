@@ -174,8 +174,12 @@ class Provider(Protocol):
         """The body with the provider's usage report asked for, all other bytes in place; None where not needed."""
         ...
 
-    def authorize(self, secret: str) -> tuple[tuple[str, str], ...]:
-        """The headers that carry the credential."""
+    def authorize(self, secret: str, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+        """The headers that carry the credential to this route."""
+        ...
+
+    def region(self, host: str) -> str | None:
+        """The region that the price book knows, where calling this host means one (data residency); else None."""
         ...
 
     def reader(

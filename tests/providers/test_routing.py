@@ -207,8 +207,22 @@ def test_any_openai_compatible_service_is_a_provider() -> None:
 )
 def test_a_credential_goes_where_the_provider_expects_it(name: str, secret: str, lines: object) -> None:
     found = provider(name)
-    assert found.authorize(secret) == lines
-    assert found.authorize(secret)[0][0] in found.credential_headers
+    route = found.endpoint("POST", found.upstream_path("/models/m:generateContent"))
+    assert found.authorize(secret, route) == lines
+    assert found.authorize(secret, route)[0][0] in found.credential_headers
+
+
+def test_a_key_of_gemini_goes_as_a_bearer_to_its_compatible_endpoint() -> None:
+    found = provider("gemini")
+    route = found.endpoint("POST", "/v1beta/openai/chat/completions")
+    assert found.authorize("AIza", route) == (("authorization", "Bearer AIza"),)
+
+
+def test_a_residency_host_names_its_region() -> None:
+    assert provider("openai").region("eu.api.openai.com") == "eu"
+    assert provider("openai").region("api.openai.com") is None
+    assert provider("openai").region("eu.api.example.com") is None
+    assert provider("groq").region("eu.api.openai.com") is None
 
 
 def test_only_providers_that_bill_on_are_drained() -> None:
