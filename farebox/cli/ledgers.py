@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Protocol
+from urllib.parse import quote
 
 import typer
 
@@ -85,7 +86,7 @@ class RemoteLedger:
         return found
 
     def evidence(self, event_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.remote.call("GET", f"/events/{event_id}")
+        found: dict[str, Any] = self.remote.call("GET", f"/events/{quote(event_id, safe='')}")
         return found
 
     def unpriced(self) -> list[dict[str, Any]]:
