@@ -72,6 +72,8 @@ class Upstream:
                 self.handler(Peer(peer, self))
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # a waiting accept would keep it open
         self._socket.close()
         for peer in self._open:
             with contextlib.suppress(OSError):
