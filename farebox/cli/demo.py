@@ -1,5 +1,6 @@
 """`farebox demo`: a simulated SaaS on simulated providers, through the real gateway. No key, no network."""
 
+import shutil
 import signal
 import sys
 import threading
@@ -12,11 +13,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from farebox.cli.context import command_group, console, hint, say
+from farebox.cli.context import command_group, console, fail, hint, say
 from farebox.core import figures
 from farebox.demo.history import DAYS, OnProgress
 from farebox.demo.stage import Stage
 from farebox.errors import FareboxError
+from farebox.supervisor.lock import running
 
 app = command_group("A simulated SaaS and providers, to try it all.")
 
@@ -38,6 +40,8 @@ def demo(
     no_traffic: Annotated[bool, typer.Option("--no-traffic", help="Only the history, no live calls.")] = False,
 ) -> int:
     """A simulated SaaS (200 tenants, three tiers, four features, 90 days) and live calls through the real gateway."""
+    if data is not None and (note := running(data)):
+        fail(f"a server runs on {data} already ({note.url or note.pid}): stop it, or give another --data directory")
     ending = _ending()
     stage = Stage(data, host, port)
     try:
@@ -117,11 +121,12 @@ def _introduce(stage: Stage, written: int, *, with_traffic: bool) -> None:
 
 
 def _commands(stage: Stage) -> tuple[str, ...]:
+    farebox = "farebox" if shutil.which("farebox") else sys.argv[0]
     chat = '{"model":"gpt-4.1-mini","messages":[{"role":"user","content":"Hello"}]}'
     return (
-        f"farebox usage --by tenant --top 10 --data {stage.data}",
-        f"farebox usage --by tier,feature --since 30d --data {stage.data}",
-        f"farebox usage --by day --since 14d --data {stage.data}",
+        f"{farebox} usage --by tenant --top 10 --data {stage.data}",
+        f"{farebox} usage --by tier,feature --since 30d --data {stage.data}",
+        f"{farebox} usage --by day --since 14d --data {stage.data}",
         f"curl {stage.url}/proxy/openai/v1/chat/completions -H 'authorization: Bearer {stage.key}' "
         f"-H 'x-tenant-id: acme' -H 'content-type: application/json' -d '{chat}'",
         f"curl -H 'authorization: Bearer {stage.token}' '{stage.url}/api/v1/events?tenant=acme'",

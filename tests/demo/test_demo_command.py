@@ -108,6 +108,13 @@ def test_the_printed_key_works_and_no_real_credential_is_used(demo: Demo) -> Non
         assert not environ.exists() or b"sk-real-and-never-used" not in environ.read_bytes()
 
 
+def test_a_running_demo_is_not_disturbed_by_another_on_its_data(demo: Demo) -> None:
+    command = [sys.executable, "-m", "farebox", "demo", "--data", str(demo.data)]
+    done = subprocess.run(command, env=demo.env, capture_output=True, text=True, timeout=30, cwd=demo.home)
+    assert done.returncode == 1
+    assert "already" in done.stderr
+
+
 def test_a_second_start_on_the_same_data_writes_no_second_history(demo: Demo) -> None:
     assert demo.end() == 0
     span = ("--since", "2020-01-01", "--until", datetime.now(UTC).isoformat(timespec="seconds"))
