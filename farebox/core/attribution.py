@@ -153,8 +153,11 @@ def merge(
     """
     found: dict[str, str] = {}
     ignored: tuple[str, ...] = ()
-    for dimension, value in headers.items():
-        _claim(found, bind, dimension, value, "header")
+    if bind:
+        for dimension, value in headers.items():
+            _claim(found, bind, dimension, value, "header")
+    else:
+        found.update(headers)
     if tags:
         tags = _take_dimensions(found, bind, tags)
     if fields is not NO_FIELDS:
@@ -248,6 +251,7 @@ def claim_header(values: dict[str, str], dimension: str, raw: bytes) -> None:
         raise InvalidTags(f"the {dimension} header is not UTF-8") from None
     if not value:
         return
-    identifier(value, f"the {dimension} header")
+    if len(value) > VALUE_CHARS_MAX or not value.isprintable():
+        identifier(value, f"the {dimension} header")
     if values.setdefault(dimension, value) != value:
         raise InvalidRequest(f"two headers name the {dimension}, and they differ: send one")

@@ -57,7 +57,9 @@ METERS: Final[tuple[Meter, ...]] = (
     Meter("image", "fee", is_token=False, help="images, where a provider bills each"),
     Meter("page", "fee", is_token=False, help="pages, where a provider bills each"),
     Meter("characters", "fee", is_token=False, help="characters, where a provider bills each"),
-    Meter("seconds", "fee", is_token=False, per=HOUR_MS, scale=1000, help="audio, kept in milliseconds, rates by the hour"),
+    Meter(
+        "seconds", "fee", is_token=False, per=HOUR_MS, scale=1000, help="audio, kept in milliseconds, rates by the hour"
+    ),
 )
 
 BY_NAME: Final[dict[str, Meter]] = {meter.name: meter for meter in METERS}
@@ -83,7 +85,4 @@ def tokens(usage: Usage) -> int:
 
 def shown(usage: Usage) -> dict[str, int | float]:
     """Counts in the unit a person reads: milliseconds become seconds, all else stays."""
-    return {
-        name: count if BY_NAME[name].scale == 1 else count / BY_NAME[name].scale
-        for name, count in usage.items()
-    }
+    return {name: count if BY_NAME[name].scale == 1 else count / BY_NAME[name].scale for name, count in usage.items()}

@@ -27,6 +27,7 @@ from farebox.providers.protocol import Endpoint, Intent
 
 NO_KEY: Final = KeyView(id="", name="open access")
 _PREFIX: Final = b"fbx_"
+_KNOWN_MAX: Final = 16_384
 _fields = msgspec.json.Decoder(BodyFields)
 
 
@@ -45,6 +46,8 @@ class Door(NamedTuple):
     key_hash: Callable[[str], bytes]
     open: bool
     hosts: frozenset[bytes]
+    known: dict[bytes, KeyView]
+    """Keys that called under the snapshot in force, by the whole secret; emptied with each new snapshot, bounded."""
 
 
 def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: bool) -> Caller:
@@ -69,14 +72,22 @@ def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: 
 
 
 def _known(door: Door, snapshot: Snapshot, secret: bytes) -> KeyView:
+    key = door.known.get(secret) or _found(door, snapshot, secret)
+    if key.expires_at_s is not None and key.expires_at_s <= time.time():
+        raise InvalidKey("this Farebox key has expired: rotate it with 'farebox keys rotate'")
+    return key
+
+
+def _found(door: Door, snapshot: Snapshot, secret: bytes) -> KeyView:
     try:
         key = snapshot.keys.get(door.key_hash(secret.decode("ascii")))
     except UnicodeDecodeError:
         key = None
     if key is None:
         raise InvalidKey("this Farebox key is not known, or was revoked: create one with 'farebox keys create'")
-    if key.expires_at_s is not None and key.expires_at_s <= time.time():
-        raise InvalidKey("this Farebox key has expired: rotate it with 'farebox keys rotate'")
+    if len(door.known) >= _KNOWN_MAX:
+        door.known.clear()
+    door.known[secret] = key
     return key
 
 
@@ -165,15 +176,16 @@ def attribute(caller: Caller, request: Request, fields: BodyFields) -> Attributi
             raise InvalidTags("x-metering-tags and x-farebox-tags contradict each other: send one")
         tags = more if tags is None else {**tags, **more}
     headers: dict[str, str] = {}
-    for dimension, value in request.dimensions:
-        attribution.claim_header(headers, dimension, value)
+    for dimension, raw in request.dimensions:
+        attribution.claim_header(headers, dimension, raw)
     return attribution.merge(key.bind, headers, tags, fields, key.require)
 
 
 def body_fields(body: bytes) -> BodyFields:
     """The attribution fields of a JSON body; none where it is no JSON object (its provider will say so)."""
     try:
-        return _fields.decode(body)
+        found = _fields.decode(body)
+        return NO_FIELDS if found == NO_FIELDS else found
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:

@@ -48,8 +48,8 @@ class Call:
     """One attempt, from admitted to settled."""
 
     __slots__ = (
-        "_book", "_decoder", "_encoded", "_first_byte_us", "_marks", "_meters", "_reader", "_region", "_sent_us", "_slot",
-        "_started", "endpoint", "head", "intent", "provider", "sent", "status", "strip",
+        "_book", "_decoder", "_encoded", "_first_byte_us", "_marks", "_meters", "_reader", "_region", "_sent_us",
+        "_slot", "_started", "endpoint", "head", "intent", "provider", "sent", "status", "strip",
     )  # fmt: skip
 
     def __init__(
@@ -136,6 +136,8 @@ class Call:
         if metered is not None:
             if state == "done" and (metered.error is not None or (self.status or 0) >= 400):
                 state = "upstream_error"
+            elif state == "client_closed" and metered.complete and metered.quality == "exact" and self.status == 200:
+                state = "done"  # it left after the stream's own end mark, as some SDKs do: nothing was missed
             error = error or metered.error
         # A message of a provider could carry what must not be kept: only its code or type is, and bounded.
         tail = Tail(

@@ -23,33 +23,29 @@ IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 class Exchange:
     """Forwards one request. `pool` says where; subclasses decide when to begin and what to record."""
 
-    __slots__ = (
-        "_answer_chunked", "_answer_done", "_answer_framed", "_answer_pending", "_close_after", "_connecting",
-        "_connection", "_detached", "_ended", "_head_sent", "_pending_bytes", "_replay", "_request_done",
-        "_request_pending", "_retried", "client", "deadline", "request", "touched_at", "worker",
-    )  # fmt: skip
+    # Defaults stand on the class: an exchange pays only for what happens to it.
+    deadline = 0.0
+    _connection: UpstreamConnection | None = None
+    _connecting: asyncio.Task[None] | None = None
+    _pending_bytes = 0
+    _request_done = False
+    _replay: list[bytes] | None = None
+    _retried = False
+    _head_sent = False
+    _answer_framed = True
+    _answer_chunked = False
+    _answer_done = False
+    _close_after = False
+    _detached = False
+    _ended = False
 
     def __init__(self, worker: "Worker", client: "ClientConnection", request: Request) -> None:
         self.worker = worker
         self.client: ClientConnection | None = client
         self.request = request
-        self.deadline = 0.0
         self.touched_at = worker.now
-        self._connection: UpstreamConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
         self._request_pending: list[bytes] = []
-        self._pending_bytes = 0
-        self._request_done = False
-        self._replay: list[bytes] | None = []
-        self._retried = False
-        self._head_sent = False
-        self._answer_framed = True
         self._answer_pending: list[bytes] = []
-        self._answer_chunked = False
-        self._answer_done = False
-        self._close_after = False
-        self._detached = False
-        self._ended = False
 
     keeps_cookies = False
     """Whether the client gets `Set-Cookie`: only from the control plane, never from a provider."""
@@ -432,7 +428,6 @@ class Exchange:
 class ControlExchange(Exchange):
     """Passes a request for the API or a page on to the web process, unmetered."""
 
-    __slots__ = ()
     keeps_cookies = True
 
     def begin(self) -> None:

@@ -33,7 +33,13 @@ _OPAQUE: Final = frozenset({"multipart", "opaque"})
 class ProxyExchange(Exchange):
     """`/proxy/{provider}/{path}`. `target` None: the model decides (`/v1`), see `routing`."""
 
-    __slots__ = ("_call", "_caller", "_endpoint", "_intent", "_model", "_path", "_route", "_streams", "_target")
+    _call: Call | None = None
+    _caller: Caller | None = None
+    _intent = Intent()
+    _streams = False
+    """The body is being passed on as it comes."""
+    _model: str | None = None
+    """The model to put in the body, where the route renamed it."""
 
     def __init__(
         self, worker: "Worker", client: "ClientConnection", request: Request, target: Target, path: str
@@ -41,13 +47,6 @@ class ProxyExchange(Exchange):
         super().__init__(worker, client, request)
         self._target = target
         self._take_route(target.route(request.method, path))
-        self._call: Call | None = None
-        self._caller: Caller | None = None
-        self._intent = Intent()
-        self._streams = False
-        """The body is being passed on as it comes."""
-        self._model: str | None = None
-        """The model to put in the body, where the route renamed it."""
 
     def _take_route(self, route: Route) -> None:
         self._route = route

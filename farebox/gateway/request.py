@@ -123,6 +123,12 @@ class Request:
             if kind == _PLAIN:
                 forward.append(name + b": " + value + b"\r\n")
                 continue
+            if kind == _DIMENSION:
+                if lower in seen:
+                    self._twice(kind, lower)
+                seen.add(lower)
+                self.dimensions.append((HEADER_DIMENSIONS[lower], value))
+                continue
             if kind == _DROP:
                 continue
             if kind == _CONNECTION:
@@ -134,7 +140,7 @@ class Request:
             if lower in seen and kind not in _REPEATABLE:
                 self._twice(kind, lower)
             seen.add(lower)
-            self._take(kind, lower, name, value)
+            self._take(kind, name, value)
         if named is not None and (hop := frozenset(named) - _PLAIN_CONNECTION):
             self.forward = [line for line in forward if line.split(b":", 1)[0].lower() not in hop]
         if self.host is None and self.version == "1.1":
@@ -156,10 +162,8 @@ class Request:
         if mark >= 0:
             self.target, self.query = target[:mark], target[mark:]
 
-    def _take(self, kind: int, lower: bytes, name: bytes, value: bytes) -> None:
-        if kind == _DIMENSION:
-            self.dimensions.append((HEADER_DIMENSIONS[lower], value))
-        elif kind == _LENGTH:
+    def _take(self, kind: int, name: bytes, value: bytes) -> None:
+        if kind == _LENGTH:
             self.content_length = int(value)
         elif kind == _CREDENTIAL:
             self.credentials.append((name, value))

@@ -47,8 +47,6 @@ def exchange_for(worker: "Worker", client: "ClientConnection", request: Request)
 class FixedExchange(Exchange):
     """Answers by itself."""
 
-    __slots__ = ("_answer",)
-
     def __init__(
         self, worker: "Worker", client: "ClientConnection", request: Request, status: int, code: str, message: str
     ) -> None:
@@ -76,8 +74,6 @@ class FixedExchange(Exchange):
 
 class RoutedExchange(ProxyExchange):
     """`/v1/{path}`: OpenAI's API, at the provider that serves the model named in the body."""
-
-    __slots__ = ()
 
     @property
     def _decides_late(self) -> bool:

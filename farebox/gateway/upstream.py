@@ -54,9 +54,9 @@ class UpstreamConnection(asyncio.Protocol):
     """Speaks HTTP/1.1 to one provider. Given back to its pool only after a clean end of an answer."""
 
     __slots__ = (
-        "_acked_before", "_answering", "_blocked", "_framed", "_header_bytes", "_headers", "_informational", "_lost", "_parser",
-        "_poisoned", "_reason", "_sent", "_sock", "_status", "_trailers", "exchange", "head_only", "idle_since", "pool",
-        "served", "transport",
+        "_acked_before", "_answering", "_blocked", "_framed", "_header_bytes", "_headers", "_informational", "_lost",
+        "_parser", "_poisoned", "_reason", "_sent", "_sock", "_status", "_trailers", "exchange", "head_only",
+        "idle_since", "pool", "served", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:

@@ -59,7 +59,7 @@ class Worker:
         self.meters = Meters(journal, self.counters, settings.journal.full == "pass", [])
         self.make_id = id_maker(os.urandom(32))
         hosts = frozenset({b"localhost", settings.server.host.lower().encode("latin-1")})
-        self.door = Door(vault.key_hash, settings.server.auth == "open", hosts)
+        self.door = Door(vault.key_hash, settings.server.auth == "open", hosts, {})
         limits = _pool_limits(settings)
         self.targets = Targets(limits, getproxies_environment())
         self.targets.use(snapshot)
@@ -132,6 +132,7 @@ class Worker:
             except FareboxError as error:
                 self.log("snapshot.failed", error=str(error))
         self.snapshot = snapshot
+        self.door.known.clear()
         self.targets.use(snapshot)
         self.counters.set("snapshot_revision", snapshot.revision)
 
