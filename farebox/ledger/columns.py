@@ -137,9 +137,9 @@ def build(rows: Sequence[Row]) -> tuple[pa.Table, pa.Table]:
         tails = list(map(attrgetter("tail"), rows))
         columns: dict[str, pa.Array] = {}
         for name in HEAD_TEXTS:
-            columns[name] = pa.array([*map(attrgetter(name), heads)], pa.string())
+            columns[name] = _texts([*map(attrgetter(name), heads)])
         for name in TAIL_TEXTS:
-            columns[name] = pa.array([*map(attrgetter(name), tails)], pa.string())
+            columns[name] = _texts([*map(attrgetter(name), tails)])
         for name in RARE:
             columns[name] = _rare_column(list(map(attrgetter(name), tails)))
         columns["units"] = _rare_column([head.units for head in heads])
@@ -197,9 +197,19 @@ def _numbers(rows: Sequence[Row], heads: list[RowHead], tails: list[RowTail]) ->
         "reported_cost": _integers([tail.reported_cost for tail in tails], COST_MAX),
         "saved": _integers([tail.saved for tail in tails], COST_MAX),
         "refused_count": _integers([row.refused_count for row in rows], COUNT_MAX),
-        "kind": pa.array([row.kind for row in rows], pa.string()),
-        "corrects": pa.array([row.corrects for row in rows], pa.string()),
+        "kind": _texts([row.kind for row in rows]),
+        "corrects": _texts([row.corrects for row in rows]),
     }
+
+
+def _texts(values: Sequence[str | None]) -> pa.Array:
+    """Many columns hold one value, or none, a thousand times over."""
+    first = values[0] if values else None
+    if values.count(first) < len(values):
+        return pa.array(values, pa.string())
+    return (
+        pa.nulls(len(values), pa.string()) if first is None else pa.repeat(pa.scalar(first, pa.string()), len(values))
+    )
 
 
 def _integers(values: Sequence[int | None], largest: int) -> pa.Array:

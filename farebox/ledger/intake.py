@@ -24,6 +24,8 @@ from farebox.ledger.slots import read_slot
 
 Estimate = Callable[[Head, int, int], Tail]
 """(head, input tokens, output tokens) -> how an interrupted attempt is booked."""
+BATCH_MAX: Final = 125_000
+"""Just above a row group of the store (122,880): what is larger is written in place, not by way of its log."""
 CHUNK: Final = 2000
 """Records decoded and turned into columns at once: small enough to stay in the processor's cache."""
 _UUID_TEXT: Final = b"\xd9\x24"
@@ -58,7 +60,9 @@ class Intake:
     `load` with what the ledger holds; then `collect` a batch, keep it, and tell `kept`; or `load` again where keeping
     it failed. Batches may be collected ahead, but are kept in order."""
 
-    def __init__(self, directory: Path, estimate: Estimate, now_us: Callable[[], int], batch_max: int = 50_000) -> None:
+    def __init__(
+        self, directory: Path, estimate: Estimate, now_us: Callable[[], int], batch_max: int = 125_000
+    ) -> None:
         self.directory = directory
         self.faults: list[tuple[str, Fault]] = []
         self.caught_up_at = time.monotonic()

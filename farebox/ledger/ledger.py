@@ -62,9 +62,11 @@ class Ledger:
         nothing is lost then, and the next call tries again."""
         with self._ingesting:
             try:
+                self._repair()
                 written = self._ingest()
             except LedgerError as error:
                 self.last_error = str(error)
+                self._repair()
                 self._reload()
                 raise
             self.last_error = None
@@ -130,6 +132,11 @@ class Ledger:
         self.faults += len(batch.rejects)
         self.ingested_at = time.time()
         return written
+
+    def _repair(self) -> None:
+        if self.store.broken:
+            self.store.reopen()
+            self._reload()
 
     def _reload(self) -> None:
         self.intake.load(*journal_state(self.store))

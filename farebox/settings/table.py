@@ -90,7 +90,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     events_keep_days: Annotated[int, _note("keep single events so long; 0 = for ever; sums always stay", 0, 36500)] = 0
     usage_raw_keep_days: Annotated[int, _note("keep the providers' usage objects so long; 0 = for ever", 0, 36500)] = 90
     ingest_ms: Annotated[int, _note("time between two readings of the journals", 10, 60_000)] = 200
-    batch_max: Annotated[int, _note("events in one transaction", 1, 1_000_000)] = 50000
+    batch_max: Annotated[int, _note("events in one transaction", 1, 1_000_000)] = 125000
     promoted_tags: Annotated[
         tuple[str, ...], _note("tags that are summed ahead, so that grouping by them is fast")
     ] = ()

@@ -8,10 +8,11 @@ from typing import Final
 
 import msgspec
 import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import parquet
 
 from farebox.core.events import DIMENSIONS, Event, public
 from farebox.core.queries import EventsQuery
+from farebox.core.tables import csv_text
 from farebox.ledger.stores.duckdb.events import filters, stream_events
 from farebox.ledger.stores.duckdb.schema import METER_NAMES
 from farebox.ledger.stores.duckdb.store import Store
@@ -36,6 +37,9 @@ _SQL: Final = {
 }
 
 
+_MONEY: Final = ("cost_usd", "reported_cost_usd")
+
+
 def export_events(
     store: Store,
     query: EventsQuery,
@@ -51,13 +55,15 @@ def export_events(
             return _jsonl(stream_events(cursor, query), target, told)
         terms, parameters = filters(query)
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        columns = ", ".join(f'{_SQL.get(name) or _column(name)} AS "{name}"' for name in _PLAIN)
+        columns = ", ".join(f'{_column(name, form)} AS "{name}"' for name in _PLAIN)
         sql = f"SELECT {columns} FROM events{where} ORDER BY events.started_at, events.id"
         return _tables(cursor.sql(sql, params=parameters).to_arrow_reader(ROWS_AT_ONCE), form, target, told)
 
 
-def _column(name: str) -> str:
-    return f'events."{name}"'
+def _column(name: str, form: str) -> str:
+    """Money is text in CSV, where all is text, and a decimal of 12 places in Parquet."""
+    sql = _SQL.get(name) or f'events."{name}"'
+    return f"({sql})::VARCHAR" if form == "csv" and name in _MONEY else sql
 
 
 def _jsonl(pages: Iterator[list[Event]], target: Path, told: Callable[[int], None]) -> int:
@@ -71,14 +77,23 @@ def _jsonl(pages: Iterator[list[Event]], target: Path, told: Callable[[int], Non
     return count
 
 
-def _tables(reader: pa.RecordBatchReader, form: str, target: Path, told: Callable[[int], None]) -> int:
+def _csv(reader: pa.RecordBatchReader, target: Path) -> int:
     count = 0
-    make = csv.CSVWriter if form == "csv" else parquet.ParquetWriter
-    with make(str(target), reader.schema) as writer:
+    with target.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_text(reader.schema.names, ()))
+        for batch in reader:
+            text = csv_text(reader.schema.names, batch.to_pylist())
+            file.write(text[text.index("\n") + 1 :])
+            count += batch.num_rows
+    return count
+
+
+def _parquet(reader: pa.RecordBatchReader, target: Path) -> int:
+    count = 0
+    with parquet.ParquetWriter(str(target), reader.schema) as writer:
         for batch in reader:
             writer.write_batch(batch)
             count += batch.num_rows
-            told(count)
     return count
 
 

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,10 +22,15 @@ Cursor = duckdb.DuckDBPyConnection
 class Store:
     """A ledger in DuckDB. Any thread may read; `writing` and `rolling` each let one thread in at a time."""
 
-    def __init__(self, connection: Cursor, path: Path, query_timeout_s: float, promoted_tags: tuple[str, ...]) -> None:
+    def __init__(
+        self, connect: Callable[[], Cursor], path: Path, query_timeout_s: float, promoted_tags: tuple[str, ...]
+    ) -> None:
         self.path = path
         self.promoted_tags = promoted_tags
-        self._connection = connection
+        self.broken = False
+        """DuckDB has given up on this open database (a disk that failed under a checkpoint): `reopen` it."""
+        self._connect = connect
+        self._connection = connect()
         self._query_timeout_s = query_timeout_s
         self._writers = threading.Lock()
         self._rollers = threading.Lock()
@@ -50,6 +55,7 @@ class Store:
         except duckdb.OutOfMemoryException as error:
             raise QueryError(f"the question needs more than ledger.memory_bytes: ask for less ({error})") from error
         except duckdb.Error as error:
+            self._note(error)
             raise LedgerError(f"the ledger {self.path} cannot answer: {error}") from error
         finally:
             timer.cancel()
@@ -73,6 +79,7 @@ class Store:
                 yield cursor
                 cursor.execute("COMMIT")
             except duckdb.Error as error:
+                self._note(error)
                 raise LedgerError(f"the ledger {self.path} cannot be written: {error}") from error
             finally:
                 cursor.close()  # an open transaction is rolled back with it
@@ -84,9 +91,21 @@ class Store:
             try:
                 cursor.execute("CHECKPOINT")
             except duckdb.Error as error:
+                self._note(error)
                 raise LedgerError(f"the ledger {self.path} cannot be checkpointed: {error}") from error
             finally:
                 cursor.close()
+
+    def reopen(self) -> None:
+        """Open the file anew, as after a crash: what was committed is there. Raises LedgerError while it cannot be."""
+        with self._writers, self._rollers:
+            self._connection.close()
+            self._connection = self._connect()
+            self.broken = False
+
+    def _note(self, error: duckdb.Error) -> None:
+        if isinstance(error, (duckdb.FatalException, duckdb.InternalException)) or "invalidated" in str(error):
+            self.broken = True
 
     def bytes_on_disk(self) -> int:
         total = 0
@@ -128,9 +147,22 @@ def open_store(
         "autoinstall_known_extensions": False,
         "preserve_insertion_order": False,
     }
+    tags = tuple(sorted(set(promoted_tags)))
+
+    def connect() -> Cursor:
+        connection = _connect(path, config)
+        _promote(connection, tags, now_us)
+        return connection
+
+    return Store(connect, path, query_timeout_s, tags)
+
+
+def _connect(path: Path, config: dict[str, str | bool | int | float | list[str]]) -> Cursor:
     before = os.umask(0o077)
     try:
         connection = duckdb.connect(str(path), config=config)
+        connection.execute("SET TimeZone = 'UTC'")
+        schema.migrate(connection)
     except duckdb.IOException as error:
         if "lock" in str(error).lower():
             raise LedgerLocked(f"{path} is in use by another process: {error}") from error
@@ -139,11 +171,7 @@ def open_store(
         raise LedgerError(f"{path} cannot be opened: {error}") from error
     finally:
         os.umask(before)
-    connection.execute("SET TimeZone = 'UTC'")
-    schema.migrate(connection)
-    tags = tuple(sorted(set(promoted_tags)))
-    _promote(connection, tags, now_us)
-    return Store(connection, path, query_timeout_s, tags)
+    return connection
 
 
 def _promote(connection: Cursor, tags: tuple[str, ...], now_us: int) -> None:
