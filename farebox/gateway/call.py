@@ -124,6 +124,14 @@ class Call:
             read, written = reader.running
             self._meters.journal.update_slot(self._slot, read or self.head.input_estimate, written, True)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer's own end mark has passed, with its usage: a client that leaves now has missed nothing."""
+        if self._reader is None or self.status != 200:
+            return False
+        metered = self._reader.metered()
+        return metered.complete and metered.quality == "exact"
+
     def end(self) -> bytes:
         """The answer's body is complete: what the reader held back of it."""
         held = self._reader.end() if self._reader is not None else b""
@@ -136,8 +144,6 @@ class Call:
         if metered is not None:
             if state == "done" and (metered.error is not None or (self.status or 0) >= 400):
                 state = "upstream_error"
-            elif state == "client_closed" and metered.complete and metered.quality == "exact" and self.status == 200:
-                state = "done"  # it left after the stream's own end mark, as some SDKs do: nothing was missed
             error = error or metered.error
         # A message of a provider could carry what must not be kept: only its code or type is, and bounded.
         tail = Tail(

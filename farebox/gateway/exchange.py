@@ -81,6 +81,10 @@ class Exchange:
         """The body of an error answer."""
         raise NotImplementedError
 
+    def has_whole_answer(self) -> bool:
+        """Whether all that the answer means has come, if not yet its last byte."""
+        return False
+
     def keeps_reading(self) -> bool:
         """Whether to read the answer to its end after the client has gone."""
         return False
@@ -111,6 +115,9 @@ class Exchange:
             self._ended = True
             self.abandon()
             self.worker.ended(self)
+        elif self.has_whole_answer():
+            # It left between the answer's own end mark and the last empty chunk, as some SDKs do.
+            self._end("done", None)
         elif self.keeps_reading() and self._request_done:
             self._detached = True
             self.deadline = self.worker.now + self.worker.settings.upstream.drain_s_max

@@ -265,6 +265,9 @@ class ProxyExchange(Exchange):
         if call is not None:
             call.void()
 
+    def has_whole_answer(self) -> bool:
+        return self._call is not None and self._call.is_whole
+
     def keeps_reading(self) -> bool:
         setting = self.worker.settings.upstream.client_gone
         drains = self._target.provider.drains if setting == "auto" else setting == "drain"
