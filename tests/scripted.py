@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from running_worker import Peer, Running, read_answer
 
@@ -65,6 +65,18 @@ def wait_for_end(peer: Peer) -> None:
         while peer.sock.recv(65536):
             pass
     hung_up(peer.upstream).set()
+
+
+@contextlib.contextmanager
+def crowded() -> Iterator[str]:
+    """The URL of a listener whose queue is full: it neither takes nor refuses a connection."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            guest = stack.enter_context(socket.socket())
+            guest.setblocking(False)
+            guest.connect_ex(listener.getsockname())
+        time.sleep(0.05)
+        yield "http://127.0.0.1:%d" % listener.getsockname()[1]
 
 
 def hung_up(upstream: object) -> threading.Event:

@@ -12,17 +12,21 @@ from scripted import unbalanced
 def gateway(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> Iterator[Callable[..., tuple[Running, Upstream]]]:
-    """`gateway(handler=…, setting__name=…)` -> the running worker and its upstream.
+    """`gateway(handler=…, setting__name=…)` -> the running worker and its upstream; `url` leads it elsewhere.
 
     Whatever the test did: each attempt that was started has ended exactly once, no slot and no exchange is left, and
     Farebox met no defect of its own."""
     running: list[tuple[Running, Upstream]] = []
 
     def start(
-        handler: Callable[[Peer], None] | None = None, *, context: object = None, **changes: object
+        handler: Callable[[Peer], None] | None = None,
+        *,
+        context: object = None,
+        url: str = "",
+        **changes: object,
     ) -> tuple[Running, Upstream]:
         upstream = Upstream(handler or answering(response()), context=context)
-        worker = Running(tmp_path / f"data-{len(running)}", upstream.url, **changes)
+        worker = Running(tmp_path / f"data-{len(running)}", url or upstream.url, **changes)
         running.append((worker, upstream))
         return worker, upstream
 
