@@ -231,3 +231,14 @@ def test_a_failed_write_changes_nothing(tmp_path: Path, store: Store) -> None:
     assert column(store, "SELECT count(*) FROM journals") == [0]
     assert estimate(head(1), 1, 1).state == "interrupted"
     writer.close()
+
+
+def test_journals_of_one_batch_may_count_different_meters(tmp_path: Path, store: Store) -> None:
+    for number, usage in ((1, {"input": 5}), (2, {"image": 2}), (3, {"output": 7, "page": 1})):
+        writer = JournalWriter(tmp_path / "journal" / f"w{number}", slots_max=8)
+        write(writer, [Event(head(number), tail(head(number), usage=usage))])
+        writer.close()
+    assert ingest(intake_of(tmp_path, store), store) == 3
+    with store.reading() as cursor:
+        rows = cursor.execute("SELECT input, image, page, output_tokens FROM events ORDER BY id").fetchall()
+    assert rows == [(5, 0, 0, 0), (0, 2, 0, 0), (0, 0, 1, 7)]

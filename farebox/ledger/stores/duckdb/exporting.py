@@ -35,8 +35,6 @@ _SQL: Final = {
     "cost_usd": _USD.format(name="cost"),
     "reported_cost_usd": _USD.format(name="reported_cost"),
 }
-
-
 _MONEY: Final = ("cost_usd", "reported_cost_usd")
 
 
@@ -57,7 +55,8 @@ def export_events(
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
         columns = ", ".join(f'{_column(name, form)} AS "{name}"' for name in _PLAIN)
         sql = f"SELECT {columns} FROM events{where} ORDER BY events.started_at, events.id"
-        return _tables(cursor.sql(sql, params=parameters).to_arrow_reader(ROWS_AT_ONCE), form, target, told)
+        reader = cursor.sql(sql, params=parameters).to_arrow_reader(ROWS_AT_ONCE)
+        return _csv(reader, target, told) if form == "csv" else _parquet(reader, target, told)
 
 
 def _column(name: str, form: str) -> str:
@@ -77,7 +76,7 @@ def _jsonl(pages: Iterator[list[Event]], target: Path, told: Callable[[int], Non
     return count
 
 
-def _csv(reader: pa.RecordBatchReader, target: Path) -> int:
+def _csv(reader: pa.RecordBatchReader, target: Path, told: Callable[[int], None]) -> int:
     count = 0
     with target.open("w", encoding="utf-8", newline="") as file:
         file.write(csv_text(reader.schema.names, ()))
@@ -85,15 +84,17 @@ def _csv(reader: pa.RecordBatchReader, target: Path) -> int:
             text = csv_text(reader.schema.names, batch.to_pylist())
             file.write(text[text.index("\n") + 1 :])
             count += batch.num_rows
+            told(count)
     return count
 
 
-def _parquet(reader: pa.RecordBatchReader, target: Path) -> int:
+def _parquet(reader: pa.RecordBatchReader, target: Path, told: Callable[[int], None]) -> int:
     count = 0
     with parquet.ParquetWriter(str(target), reader.schema) as writer:
         for batch in reader:
             writer.write_batch(batch)
             count += batch.num_rows
+            told(count)
     return count
 
 

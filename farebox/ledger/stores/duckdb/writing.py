@@ -43,10 +43,12 @@ def _next_batch(cursor: Cursor, records: int) -> int:
 
 def _insert_events(cursor: Cursor, events: pa.Table, number: int, now_us: int) -> None:
     present = set(events.column_names)
+    # Meters that some journals of a batch have and others lack are NULL for the latter's events.
+    zeros = "".join(f', coalesce("{name}", 0) AS "{name}"' for name in METER_NAMES if name in present)
     latency = "greatest(epoch_us(finished_at) - epoch_us(started_at), 1)"
     cursor.register("incoming", events)
     cursor.execute(
-        f"""INSERT INTO events BY NAME SELECT *,
+        f"""INSERT INTO events BY NAME SELECT * REPLACE (coalesce(kind, 'charge') AS kind{zeros}),
             $batch AS batch, $now AS ingested_at, coalesce(model_billed, model_requested) AS model,
             CASE WHEN kind = 'charge' AND state <> 'refused'
                 THEN floor(ln({latency}) / ln({BUCKET_GROWTH}))::SMALLINT END AS latency_bucket,
