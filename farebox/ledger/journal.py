@@ -13,7 +13,17 @@ from pathlib import Path
 from zlib import crc32
 
 from farebox.errors import JournalFull, LedgerLocked
-from farebox.ledger.segments import CLOSED, HEADER, LOCK_NAME, MAGIC, SEALED, SLOTS_NAME, Segment, size_for
+from farebox.ledger.segments import (
+    CLOSED,
+    HEADER,
+    LOCK_NAME,
+    MAGIC,
+    SEALED,
+    SLOTS_NAME,
+    Segment,
+    size_for,
+    sync_directory,
+)
 from farebox.ledger.slots import SLOTS_MAX, Slots
 
 RETRY_S = 0.1
@@ -258,6 +268,7 @@ def _create_incarnation(directory: Path, segment_bytes: int, slots_max: int) -> 
     if directory.exists():
         raise LedgerLocked(f"the journal {directory} exists already: every process start needs a name of its own")
     hidden.rename(directory)
+    sync_directory(directory.parent)
     first.path = directory / first.path.name
     return lock_fd, slots, first
 

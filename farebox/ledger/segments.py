@@ -41,6 +41,7 @@ class Segment:
         try:
             os.posix_fallocate(self.fd, 0, size)
             os.pwrite(self.fd, MAGIC, 0)
+            sync_directory(directory)
             self.map = mmap.mmap(self.fd, size)
         except OSError:
             os.close(self.fd)
@@ -59,6 +60,15 @@ class Segment:
         """Release a segment that was never written to, and remove its file."""
         self.release()
         self.path.unlink(missing_ok=True)
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring a directory's entries to the disk: without it a power loss may take a new file whose data is safe."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def segment_path(directory: Path, number: int) -> Path:

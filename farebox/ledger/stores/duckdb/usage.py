@@ -4,6 +4,7 @@ import math
 from datetime import datetime
 from typing import Any, Final
 
+from farebox.core.asking import zone
 from farebox.core.events import iso_us
 from farebox.core.meters import METERS
 from farebox.core.money import divide_half_even, format_usd
@@ -63,6 +64,7 @@ def usage(
     """{"columns", "rows", "meta"}. Money is decimal text, None where nothing of it is priced; counts are whole numbers.
     `from_events` leaves the roll-ups aside. Raises QueryError."""
     check(query, limit_max)
+    zone(query.time_zone)
     if query.order and query.order.removeprefix("-") not in (*query.measures, *query.group_by):
         raise QueryError(f"order {query.order!r} is neither a measure nor a group of this question")
     groups = group_names(query)
