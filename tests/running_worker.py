@@ -60,6 +60,7 @@ class Upstream:
                 peer, _ = self._socket.accept()
             except OSError:
                 return
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             self._open.append(peer)
             threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
