@@ -143,9 +143,9 @@ def build(rows: Sequence[Row]) -> tuple[pa.Table, pa.Table]:
         for name in RARE:
             columns[name] = _rare_column(list(map(attrgetter(name), tails)))
         columns["units"] = _rare_column([head.units for head in heads])
-        columns["tags"] = _repeated_column([bytes(head.tags) for head in heads])
-        columns["rates"] = _repeated_column([bytes(tail.rates) for tail in tails])
-        columns["limits"] = _repeated_column([bytes(tail.limits) for tail in tails])
+        columns["tags"] = _repeated_column([*map(bytes, map(attrgetter("tags"), heads))])
+        columns["rates"] = _repeated_column([*map(bytes, map(attrgetter("rates"), tails))])
+        columns["limits"] = _repeated_column([*map(bytes, map(attrgetter("limits"), tails))])
         columns["cost_by_meter"] = _distinct_column([tail.cost_by_meter or None for tail in tails])
         columns.update(_numbers(rows, heads, tails))
         columns.update(_usage_columns([tail.usage for tail in tails]))
@@ -213,6 +213,8 @@ def _texts(values: Sequence[str | None]) -> pa.Array:
 
 
 def _integers(values: Sequence[int | None], largest: int) -> pa.Array:
+    if values and values[0] is None and values.count(None) == len(values):
+        return pa.nulls(len(values), pa.int64())
     array = pa.array(values, pa.int64())
     bounds = compute.min_max(array)
     if bounds["max"].is_valid and (bounds["max"].as_py() > largest or bounds["min"].as_py() < -largest):
@@ -261,7 +263,7 @@ def _repeated_column(values: list[bytes]) -> pa.Array:
     for value in set(values):
         if value not in _cache:
             _cache[value] = _json_text(value)
-    return pa.array([_cache[value] for value in values], pa.binary()).view(pa.string())
+    return pa.array([*map(_cache.__getitem__, values)], pa.binary()).view(pa.string())
 
 
 def _json_text(value: bytes) -> bytes | None:

@@ -26,7 +26,7 @@ Estimate = Callable[[Head, int, int], Tail]
 """(head, input tokens, output tokens) -> how an interrupted attempt is booked."""
 BATCH_MAX: Final = 125_000
 """Just above a row group of the store (122,880): what is larger is written in place, not by way of its log."""
-CHUNK: Final = 2000
+CHUNK: Final = 2048
 """Records decoded and turned into columns at once: small enough to stay in the processor's cache."""
 _UUID_TEXT: Final = b"\xd9\x24"
 _HEAD = msgspec.msgpack.Decoder(tuple[int, Head])
