@@ -18,7 +18,7 @@ from farebox.directory.store import Directory
 from farebox.directory.vault import Vault
 from farebox.directory.watch import SnapshotWatcher
 from farebox.gateway.server import ClientConnection
-from farebox.gateway.worker import Worker
+from farebox.gateway.worker import Worker, _tls
 from farebox.ledger.journal import JournalWriter
 from farebox.settings import Settings, from_json, private_dir, to_json
 
@@ -181,7 +181,9 @@ class Running:
         )
         self.worker = Worker(self.settings, 0, self.vault, watcher.current, journal)
         watcher.start()
-        server = await self.loop.create_server(lambda: ClientConnection(self.worker), "127.0.0.1", 0)
+        server = await self.loop.create_server(
+            lambda: ClientConnection(self.worker), "127.0.0.1", 0, ssl=_tls(self.settings)
+        )
         self.port = server.sockets[0].getsockname()[1]
         self._stop = asyncio.Event()
         self._started.set()

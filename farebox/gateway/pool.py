@@ -50,7 +50,7 @@ class Pool:
         self.opened = 0
         self._limits = limits
         self._idle: deque[UpstreamConnection] = deque()
-        self._tls = _tls_context(origin) if origin.scheme == "https" else None
+        self._tls: ssl.SSLContext | None = None
         self._proxy = _proxy_for(origin, proxies)
 
     def take(self) -> UpstreamConnection | None:
@@ -101,6 +101,9 @@ class Pool:
     async def _open(self) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         origin = self.origin
+        if self._tls is None and origin.scheme == "https":
+            # Not before it is needed: a provider whose ca_file cannot be read must not keep the others from changing.
+            self._tls = _tls_context(origin)
         connection = UpstreamConnection(self)
         if origin.host.startswith("/"):
             await loop.create_unix_connection(lambda: connection, origin.host)
@@ -162,7 +165,10 @@ class _Tunnel(asyncio.Protocol):
 
 
 def _tls_context(origin: Origin) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=origin.ca_file or None)
+    try:
+        context = ssl.create_default_context(cafile=origin.ca_file or None)
+    except OSError as error:
+        raise ConnectFailed(f"{origin.label}: ca_file {origin.ca_file} cannot be read: {error.strerror}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if not origin.verify:

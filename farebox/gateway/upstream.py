@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 _TCP_CLOSE: Final = 7
 """tcpi_state after a reset was received (linux/tcp_states.h)."""
-_TCP_INFO: Final = struct.Struct("=B119xQ")
-"""state and bytes_acked of struct tcp_info (linux/tcp.h, since 4.1)."""
+_TCP_INFO: Final = struct.Struct("=B119xQ72xQ")
+"""state, bytes_acked and bytes_sent of struct tcp_info (linux/tcp.h, since 4.19)."""
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER of zero seconds: what has not left yet never will."""
 _STALE_ASK_S: Final = 0.01
 _STALE_WAIT_S: Final = 2.0
 """How long the provider's machine may take to say, by an acknowledgement or a reset, what became of a request that
@@ -55,8 +57,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_acked_before", "_answering", "_blocked", "_framed", "_header_bytes", "_headers", "_informational", "_lost",
-        "_parser", "_poisoned", "_reason", "_sent", "_sock", "_status", "_trailers", "exchange", "head_only",
-        "idle_since", "pool", "served", "transport",
+        "_parser", "_poisoned", "_reason", "_sent", "_sent_before", "_sock", "_status", "_trailers", "exchange",
+        "head_only", "idle_since", "pool", "served", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:
@@ -72,6 +74,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._blocked = False
         self._sent = 0
         self._acked_before = 0
+        self._sent_before = 0
         self._sock: socket.socket | None = None
         """A handle of our own to a TLS connection's socket: its transport forgets it before it tells of the end."""
         self._reset()
@@ -95,7 +98,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchange = exchange
         self.head_only = head_only
         # The handshake counts as one acknowledged byte. How many bytes TLS makes of ours, only the kernel knows.
-        self._acked_before = self._sent + 1 if self._sock is None else self._kernel_view()[1]
+        if self._sock is None:
+            self._acked_before, self._sent_before = self._sent + 1, self._sent
+        elif self.served:
+            _, self._acked_before, self._sent_before = self._kernel_view()
 
     def send(self, data: bytes) -> None:
         transport = self.transport
@@ -293,29 +299,32 @@ class UpstreamConnection(asyncio.Protocol):
             return
         loop = asyncio.get_running_loop()
         until = until or loop.time() + _STALE_WAIT_S
-        state, acknowledged = self._kernel_view()
+        state, acknowledged, sent = self._kernel_view()
         untouched = acknowledged == self._acked_before > 0
-        if untouched and state != _TCP_CLOSE and loop.time() < until:
+        settled = state == _TCP_CLOSE or (self._lost and sent == self._sent_before)
+        if untouched and not settled and loop.time() < until:
             loop.call_later(_STALE_ASK_S, self._judge_stale, exchange, until)
             return
-        unread = untouched and state == _TCP_CLOSE
+        unread = untouched and settled
+        if unread and self._sock is not None:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._lose(exchange, "the provider closed the connection without an answer", unread=unread)
 
-    def _kernel_view(self) -> tuple[int, int]:
-        """TCP state, and the bytes that the provider's machine has acknowledged; (0, 0) where that is not known."""
+    def _kernel_view(self) -> tuple[int, int, int]:
+        """TCP state, bytes that the provider's machine has acknowledged, bytes sent; zeros where that is unknown."""
         sock = self._sock
         if sock is None and self.transport is not None:
             sock = self.transport.get_extra_info("socket")
         if sock is None or sock.family == socket.AF_UNIX:
-            return 0, 0
+            return 0, 0, 0
         try:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
         except OSError:
-            return 0, 0
+            return 0, 0, 0
         if len(info) < _TCP_INFO.size:
-            return 0, 0
-        state, acknowledged = _TCP_INFO.unpack(info)
-        return state, acknowledged
+            return 0, 0, 0
+        state, acknowledged, sent = _TCP_INFO.unpack(info)
+        return state, acknowledged, sent
 
 
 class _BadAnswer(Exception):
