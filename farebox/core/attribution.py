@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from farebox.core.events import DIMENSIONS, Tag
 from farebox.errors import AttributionConflict, AttributionMissing, InvalidRequest, InvalidTags
@@ -64,24 +65,25 @@ class Attribution(msgspec.Struct, frozen=True):
 
 
 class BodyFields(msgspec.Struct, frozen=True):
-    """The attribution that a JSON body may carry at its top level, as msgspec reads it: all else is skipped."""
+    """The attribution that a JSON body may carry at its top level, as msgspec reads it: all else is skipped.
+    A null says nothing, but stands in the body all the same."""
 
-    tenant_id: object = None
-    customer_id: object = None
-    tenant: object = None
-    customer: object = None
-    workspace_id: object = None
-    user_id: object = None
-    user_tier: object = None
-    tier: object = None
-    plan: object = None
-    feature: object = None
-    group: object = None
-    task_id: object = None
-    session_id: object = None
-    user: object = None
-    safety_identifier: object = None
-    metadata: object = None
+    tenant_id: object = UNSET
+    customer_id: object = UNSET
+    tenant: object = UNSET
+    customer: object = UNSET
+    workspace_id: object = UNSET
+    user_id: object = UNSET
+    user_tier: object = UNSET
+    tier: object = UNSET
+    plan: object = UNSET
+    feature: object = UNSET
+    group: object = UNSET
+    task_id: object = UNSET
+    session_id: object = UNSET
+    user: object = UNSET
+    safety_identifier: object = UNSET
+    metadata: object = UNSET
 
 
 _PROVIDER_FIELDS: Final = ("user", "safety_identifier", "metadata")
@@ -91,7 +93,7 @@ NO_FIELDS: Final = BodyFields()
 
 def own_fields(fields: BodyFields, known: frozenset[str]) -> list[str]:
     """Names of Farebox's fields that stand in the body and that the provider's API does not know itself."""
-    return [name for name in _OWN_FIELDS if getattr(fields, name) is not None and name not in known]
+    return [name for name in _OWN_FIELDS if getattr(fields, name) is not UNSET and name not in known]
 
 
 def identifier(value: str, what: str) -> str:
@@ -200,7 +202,7 @@ def _take_dimensions(found: dict[str, str], bind: Mapping[str, Tag], tags: dict[
 def _take_fields(found: dict[str, str], bind: Mapping[str, Tag], fields: BodyFields) -> tuple[str, ...]:
     for name in _OWN_FIELDS:
         value = getattr(fields, name)
-        if value is None:
+        if value is UNSET or value is None:
             continue
         if not isinstance(value, (str, int)) or isinstance(value, bool):
             raise InvalidTags(f"{name!r} in the body must be a string")
