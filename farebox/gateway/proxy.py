@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from farebox.core import attribution, jsonsplice
 from farebox.core.attribution import NO_FIELDS, BodyFields
 from farebox.core.events import Head
@@ -145,7 +147,10 @@ class ProxyExchange(Exchange):
         endpoint, provider = self._endpoint, self._target.provider
         json_body = endpoint.body == "json" and body is not None and len(body) > 1
         fields = admission.body_fields(buffered) if json_body else NO_FIELDS
-        intent = self._intent = provider.intent(endpoint, buffered) if buffered else Intent(model=endpoint.model)
+        intent = provider.intent(endpoint, buffered) if buffered else Intent(model=endpoint.model)
+        if self._model is not None:
+            intent = replace(intent, model=self._model)
+        self._intent = intent
         admission.check_model(caller.key, intent, endpoint)
         who = admission.attribute(caller, request, fields)
         try:
