@@ -123,7 +123,7 @@ def decode(records: Sequence[bytes]) -> tuple[list[Row], list[Reject]]:
     """Rows of finished and refused records; those that cannot be read come back as rejects."""
     if not records:
         return [], []
-    with _gc_paused():
+    with gc_paused():
         try:
             return _rows.decode(b"\xdd" + len(records).to_bytes(4, "big") + b"".join(records)), []
         except msgspec.DecodeError:
@@ -132,7 +132,7 @@ def decode(records: Sequence[bytes]) -> tuple[list[Row], list[Reject]]:
 
 def build(rows: Sequence[Row]) -> tuple[pa.Table, pa.Table]:
     """(events, usage_raw) as tables; raises LedgerError where a value is out of all bounds."""
-    with _gc_paused():
+    with gc_paused():
         heads = list(map(attrgetter("head"), rows))
         tails = list(map(attrgetter("tail"), rows))
         columns: dict[str, pa.Array] = {}
@@ -274,7 +274,7 @@ def _json_text(value: bytes) -> bytes | None:
 
 
 @contextmanager
-def _gc_paused() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Many acyclic objects are made at once: walking them again and again would cost more than they do."""
     was_on = gc.isenabled()
     gc.disable()

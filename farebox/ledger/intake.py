@@ -16,7 +16,7 @@ import pyarrow as pa
 from farebox.core.events import Head, Tail
 from farebox.ledger import records as shapes
 from farebox.ledger.batches import Batch
-from farebox.ledger.columns import build_bounded, decode, encode_row
+from farebox.ledger.columns import build_bounded, decode, encode_row, gc_paused
 from farebox.ledger.journal import is_alive
 from farebox.ledger.reader import Fault, JournalReader, Position
 from farebox.ledger.segments import SLOTS_NAME, segment_numbers, segment_path
@@ -26,7 +26,7 @@ Estimate = Callable[[Head, int, int], Tail]
 """(head, input tokens, output tokens) -> how an interrupted attempt is booked."""
 BATCH_MAX: Final = 125_000
 """Just above a row group of the store (122,880): what is larger is written in place, not by way of its log."""
-CHUNK: Final = 2048
+CHUNK: Final = 512
 """Records decoded and turned into columns at once: small enough to stay in the processor's cache."""
 _UUID_TEXT: Final = b"\xd9\x24"
 _HEAD = msgspec.msgpack.Decoder(tuple[int, Head])
@@ -95,16 +95,18 @@ class Intake:
             if name not in self._journals:
                 self._journals[name] = _Journal(self.directory / name, None)
         tables: list[tuple[pa.Table, pa.Table]] = []
-        for journal in self._journals.values():
-            room = self._records_max - batch.records
-            if room <= 0:
-                batch.more = True
-                break
-            if not journal.ended:
-                self._read(journal, room, batch, tables)
+        with gc_paused():
+            for journal in self._journals.values():
+                room = self._records_max - batch.records
+                if room <= 0:
+                    batch.more = True
+                    break
+                if not journal.ended:
+                    self._read(journal, room, batch, tables)
         if tables:
-            batch.events = pa.concat_tables([events for events, _ in tables], promote_options="default")
-            batch.usage_raw = pa.concat_tables([raw for _, raw in tables])
+            events = pa.concat_tables([events for events, _ in tables], promote_options="default")
+            batch.events = events.combine_chunks()
+            batch.usage_raw = pa.concat_tables([raw for _, raw in tables]).combine_chunks()
         if not batch.more:
             self.caught_up_at = time.monotonic()
         return batch
@@ -137,24 +139,31 @@ class Intake:
     def _read(self, journal: _Journal, room: int, batch: Batch, tables: list[tuple[pa.Table, pa.Table]]) -> None:
         alive = is_alive(journal.directory)  # asked before reading: who is gone by now has written all it ever will
         before = journal.reader.position
-        found = journal.reader.read(room, alive=alive)
-        batch.records += len(found.records)
-        ends = _pair(journal, found.records, batch)
-        for fault in found.faults:
+        while room > 0:
+            found = journal.reader.read(min(2 * CHUNK, room), alive=alive)
+            ends = _pair(journal, found.records, batch)
+            self._report(journal, found.faults, batch)
+            if found.ended:
+                ends += self._interrupted(journal, batch)
+                journal.ended = True
+                batch.ended.append(journal.name)
+            _columns(journal.name, ends, batch, tables)
+            batch.records += len(found.records)
+            room -= len(found.records)
+            if found.ended or not found.records:
+                break
+        else:
+            batch.more = True
+        if journal.reader.position != before or journal.ended:
+            batch.opened += [(journal.name, key, journal.open[key]) for key in journal.open.keys() - journal.kept]
+            journal.kept = set(journal.open)
+            batch.positions[journal.name] = journal.reader.position
+
+    def _report(self, journal: _Journal, faults: Iterable[Fault], batch: Batch) -> None:
+        for fault in faults:
             self.faults.append((journal.name, fault))
             detail = f"segment {fault.segment}, {fault.size} bytes at {fault.offset}"
             batch.rejects.append((journal.name, fault.kind, detail, None))
-        if found.ended:
-            ends += self._interrupted(journal, batch)
-            journal.ended = True
-            batch.ended.append(journal.name)
-        if len(found.records) >= room:
-            batch.more = True
-        _columns(journal.name, ends, batch, tables)
-        batch.opened += [(journal.name, key, journal.open[key]) for key in journal.open.keys() - journal.kept]
-        journal.kept = set(journal.open) if found.records or found.ended else journal.kept
-        if found.position != before or found.ended:
-            batch.positions[journal.name] = found.position
 
     def _interrupted(self, journal: _Journal, batch: Batch) -> list[bytes]:
         """Finished records for the calls that a process left open when it went, estimated from its slots."""

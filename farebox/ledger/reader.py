@@ -23,7 +23,7 @@ from farebox.ledger.segments import (
     segment_path,
 )
 
-CHUNK_BYTES: Final = 1024 * 1024
+CHUNK_BYTES: Final = 256 * 1024
 STUCK_S: Final = 2.0
 """How long an incomplete record of a living writer may stand before it counts as damage."""
 _unpack_from = HEADER.unpack_from
