@@ -229,14 +229,15 @@ class Exchange:
         client = self.client
         if status == 100 or status == 101 or client is None or self.request.version != "1.1" or self._head_sent:
             return
-        client.write(status_line(status, reason) + b"".join(AnswerHead(headers, keep_cookies=False).lines) + b"\r\n")
+        client.write(
+            status_line(status, reason) + b"".join(AnswerHead(status, headers, keep_cookies=False).lines) + b"\r\n"
+        )
 
-    def on_head(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def on_head(self, status: int, reason: bytes, head: AnswerHead) -> None:
         self.touched_at = now = self.worker.now
         self._replay = None
         if not self._detached:
             self.deadline = now + self.worker.settings.upstream.idle_timeout_s
-        head = AnswerHead(headers, keep_cookies=self.keeps_cookies)
         lines = self.answer_lines(status, head)
         request = self.request
         bodiless = request.method == b"HEAD" or status in (204, 304)

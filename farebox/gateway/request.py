@@ -6,7 +6,9 @@ from farebox.core.attribution import HEADER_DIMENSIONS
 from farebox.errors import CallRefused, InvalidRequest
 
 _PLAIN, _DROP, _CREDENTIAL, _DIMENSION, _TAGS, _KEY, _LENGTH, _TRANSFER, _HOST, _CONNECTION = range(10)
-_EXPECT, _UNITS, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS, _ROUTE = range(10, 18)
+_EXPECT, _UNITS, _ROUTE, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS = range(10, 18)
+_FORWARDED: Final = _RETRIES
+"""Kinds from here on are of interest to us and to the provider."""
 
 CREDENTIAL_HEADERS: Final = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 HOP_BY_HOP: Final = frozenset(
@@ -37,22 +39,21 @@ _KINDS: Final[dict[bytes, int]] = {
     b"origin": _ORIGIN,
     b"accept-encoding": _ENCODINGS,
 }
-_FORWARDED: Final = frozenset({_RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS})
 _REPEATABLE: Final = frozenset({_ENCODINGS, _RETRIES, _TYPE, _FETCH})
 _NAMES_MAX: Final = 4096
 _NAME_BYTES_MAX: Final = 64
-_names: Final[dict[bytes, tuple[int, bytes]]] = {}
-"""Header names as sent -> (kind, lower case), looked up once. Bounded, since strangers name them."""
+_kinds: Final[dict[bytes, int]] = {}
+"""Header names as sent -> kind, looked up once. Bounded, since strangers name them."""
 
 
-def _learn(name: bytes) -> tuple[int, bytes]:
+def _learn(name: bytes) -> int:
     lower = name.lower()
     kind = _KINDS.get(lower, _DROP if lower.startswith(b"x-farebox-") else _PLAIN)
     if len(name) <= _NAME_BYTES_MAX:
-        if len(_names) >= _NAMES_MAX:
-            _names.clear()
-        _names[name] = kind, lower
-    return kind, lower
+        if len(_kinds) >= _NAMES_MAX:
+            _kinds.clear()
+        _kinds[name] = kind
+    return kind
 
 
 _PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te", b""})
@@ -115,19 +116,14 @@ class Request:
         """Sort the headers and refuse what is ambiguous. Raises InvalidRequest or InvalidTags; what llhttp already
         refuses (both lengths, bad chunks, bare CR, odd names) never gets here."""
         self._check_target()
-        seen: set[int | bytes] = set()
+        seen: set[bytes] = set()
         named: list[bytes] | None = None
         forward = self.forward
-        for name, value in self.headers:
-            kind, lower = _names.get(name) or _learn(name)
+        for line in self.headers:
+            name, value = line
+            kind = _kinds[name] if name in _kinds else _learn(name)
             if kind == _PLAIN:
-                forward.append(name + b": " + value + b"\r\n")
-                continue
-            if kind == _DIMENSION:
-                if lower in seen:
-                    self._twice(kind, lower)
-                seen.add(lower)
-                self.dimensions.append((HEADER_DIMENSIONS[lower], value))
+                forward.append(b"%b: %b\r\n" % line)
                 continue
             if kind == _DROP:
                 continue
@@ -135,12 +131,16 @@ class Request:
                 if value.lower() not in _PLAIN_CONNECTION:
                     named = (named or []) + [token.strip() for token in value.lower().split(b",")]
                 continue
-            if kind in _FORWARDED:
-                forward.append(name + b": " + value + b"\r\n")
+            if kind >= _FORWARDED:
+                forward.append(b"%b: %b\r\n" % line)
+            lower = name.lower()
             if lower in seen and kind not in _REPEATABLE:
                 self._twice(kind, lower)
             seen.add(lower)
-            self._take(kind, name, value)
+            if kind == _DIMENSION:
+                self.dimensions.append((HEADER_DIMENSIONS[lower], value))
+            else:
+                self._take(kind, name, value)
         if named is not None and (hop := frozenset(named) - _PLAIN_CONNECTION):
             self.forward = [line for line in forward if line.split(b":", 1)[0].lower() not in hop]
         if self.host is None and self.version == "1.1":

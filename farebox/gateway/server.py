@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from farebox.gateway.worker import Worker
 
 _LINGER_S: Final = 2.0
+_TRAILERS: Final = deque[tuple[bytes, bytes]](maxlen=0)
+"""Where trailers go: nothing in them may change who calls."""
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing resets the connection."""
 
@@ -26,8 +28,8 @@ class ClientConnection(asyncio.Protocol):
     """Parses requests and serves them one after the other; a pipelined one waits for those before it."""
 
     __slots__ = (
-        "_closing", "_head_bytes", "_holds", "_last", "_parser", "_read_bytes", "_reading", "_waiting", "_writable",
-        "deadline", "exchange", "peer", "transport", "worker",
+        "_closing", "_head_bytes", "_holds", "_last", "_lines", "_parser", "_read_bytes", "_reading", "_waiting",
+        "_writable", "deadline", "exchange", "peer", "transport", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: "Worker") -> None:
@@ -42,6 +44,7 @@ class ClientConnection(asyncio.Protocol):
         self._holds: set[str] = set()
         self._writable = True
         self._closing = False
+        self._lines: list[tuple[bytes, bytes]] | deque[tuple[bytes, bytes]] = _TRAILERS
         self._head_bytes = 0
         self._read_bytes = 0
         self._last = False
@@ -110,6 +113,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         request = self._reading = Request()
+        self._lines = request.headers
         self._head_bytes = 0
         if self.exchange is not None or self._waiting or not self._writable:
             # Also one whose turn it is waits while earlier answers are not taken: they would pile up here.
@@ -123,15 +127,13 @@ class ClientConnection(asyncio.Protocol):
         request.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        request = self._reading
-        if request is None or request.method:
-            return  # a trailer: nothing in it may change who calls
-        request.headers.append((name, value))
+        self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
         request = self._reading
         assert request is not None
         parser = self._parser
+        self._lines = _TRAILERS
         request.method = parser.get_method()
         request.version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
 
+from farebox.gateway.wire import AnswerHead, BadAnswer
+
 if TYPE_CHECKING:
     from farebox.gateway.pool import Pool
 
@@ -22,12 +24,15 @@ _STALE_WAIT_S: Final = 2.0
 """How long the provider's machine may take to say, by an acknowledgement or a reset, what became of a request that
 its end crossed: more than a round trip to anywhere."""
 HEADER_BYTES_MAX: Final = 262_144
+TRAILERS_MAX: Final = 128
 
 
 class Answered(Protocol):
     """What a connection tells the exchange that it serves."""
 
-    def on_head(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None: ...
+    keeps_cookies: bool
+
+    def on_head(self, status: int, reason: bytes, head: AnswerHead) -> None: ...
     def on_informational(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None: ...
     def on_body(self, data: bytes) -> None: ...
     def on_end(self, trailers: list[tuple[bytes, bytes]]) -> None: ...
@@ -56,9 +61,9 @@ class UpstreamConnection(asyncio.Protocol):
     """Speaks HTTP/1.1 to one provider. Given back to its pool only after a clean end of an answer."""
 
     __slots__ = (
-        "_acked_before", "_answering", "_blocked", "_framed", "_header_bytes", "_headers", "_informational", "_lost",
-        "_parser", "_poisoned", "_reason", "_sent", "_sent_before", "_sock", "_status", "_trailers", "exchange",
-        "head_only", "idle_since", "pool", "served", "transport",
+        "_acked_before", "_answering", "_blocked", "_framed", "_header_bytes", "_headers", "_informational", "_lines",
+        "_lost", "_parser", "_poisoned", "_reason", "_sent", "_sent_before", "_sock", "_status", "_trailers",
+        "exchange", "head_only", "idle_since", "pool", "served", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:
@@ -83,6 +88,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._status = 0
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._lines = self._headers
         self._header_bytes = 0
         self._trailers: list[tuple[bytes, bytes]] | None = None
         self._informational = False
@@ -188,26 +194,23 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > HEADER_BYTES_MAX:
-            raise _BadAnswer(f"more than {HEADER_BYTES_MAX} bytes of headers")
-        if self._trailers is not None:
-            self._trailers.append((name, value))
-        else:
-            self._headers.append((name, value))
+        self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._status = self._parser.get_status_code()
-        self._trailers = []
+        self._lines = self._trailers = []
         exchange = self.exchange
         if exchange is None:
             return
+        if self._header_bytes and sum(len(name) + len(value) for name, value in self._headers) > HEADER_BYTES_MAX:
+            raise BadAnswer(f"more than {HEADER_BYTES_MAX} bytes of headers")
         if status < 200:
             self._informational = True
             exchange.on_informational(status, self._reason, self._headers)
             return
-        self._framed = _is_framed(status, self._headers)
-        exchange.on_head(status, self._reason, self._headers)
+        head = AnswerHead(status, self._headers, keep_cookies=exchange.keeps_cookies)
+        self._framed = head.framed
+        exchange.on_head(status, self._reason, head)
         if self.head_only and self.exchange is not None:
             # llhttp cannot be told that a HEAD's answer has no body, so this connection is not used again.
             self._complete(reusable=False)
@@ -230,7 +233,7 @@ class UpstreamConnection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fail("the provider switched protocols unasked")
         except httptools.HttpParserCallbackError as error:
-            if not isinstance(error.__context__, _BadAnswer):
+            if not isinstance(error.__context__, BadAnswer):
                 raise (error.__context__ or error) from None
             self._fail(f"the provider's answer has {error.__context__}")
         except httptools.HttpParserError as error:
@@ -238,14 +241,23 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             if self._poisoned:
                 self.abort()
+            elif self._answering:
+                self._bound(len(data))
         # Also after a failure: what broke may have followed a whole answer, which is the client's.
         exchange.on_read()
+
+    def _bound(self, read_bytes: int) -> None:
+        """A read ended inside an answer: neither its head nor its trailers may grow without end."""
+        if self._trailers is None:
+            self._header_bytes += read_bytes
+        if self._header_bytes > HEADER_BYTES_MAX or len(self._trailers or ()) > TRAILERS_MAX:
+            self._fail(f"the provider's answer has more than {HEADER_BYTES_MAX} bytes of headers")
 
     def _complete(self, *, reusable: bool) -> None:
         exchange, trailers = self.exchange, self._trailers or []
         self.exchange = None
         self.served += 1
-        self._reset()
+        self._answering = False
         # A request that was answered before it was all sent leaves bytes that the next one would be read behind.
         reusable = reusable and not self._blocked and exchange is not None and exchange.whole
         if exchange is not None:
@@ -325,21 +337,3 @@ class UpstreamConnection(asyncio.Protocol):
             return 0, 0, 0
         state, acknowledged, sent = _TCP_INFO.unpack(info)
         return state, acknowledged, sent
-
-
-class _BadAnswer(Exception):
-    """Raised inside a parser callback: what the answer has that cannot be passed on. llhttp ends the parse with it."""
-
-
-def _is_framed(status: int, headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether the answer says where it ends. Raises _BadAnswer for a coding that was not asked for by `TE`."""
-    framed = status in (204, 304)
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"content-length":
-            framed = True
-        elif lower == b"transfer-encoding":
-            if value.strip().lower() != b"chunked":
-                raise _BadAnswer("a transfer coding that nobody asked for")
-            framed = True
-    return framed

@@ -9,15 +9,22 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 _REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode() for status in HTTPStatus}
 _DROPPED_ANSWER: Final = HOP_BY_HOP - {b"trailer"}
+_BODILESS: Final = frozenset({204, 304})
 _NOT_NOMINATED: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"content-length", b""})
-_PLAIN, _DROP, _LENGTH, _CODING, _CONNECTION, _COOKIE = range(6)
+_PLAIN, _LENGTH, _CODING, _CONNECTION, _COOKIE, _DROP = range(6)
 _NAMES_MAX: Final = 4096
 _NAME_BYTES_MAX: Final = 64
-_names: Final[dict[bytes, tuple[int, str]]] = {}
-"""Header names as providers send them -> (kind, lower case), looked up once."""
+_kinds: Final[dict[bytes, int]] = {}
+"""Header names as providers send them -> kind, looked up once."""
+_lower: Final[dict[bytes, str]] = {}
+"""The same names in lower case."""
 
 
-def _learn(name: bytes) -> tuple[int, str]:
+class BadAnswer(Exception):
+    """What an answer has that cannot be passed on."""
+
+
+def _learn(name: bytes) -> int:
     lower = name.lower()
     kind = {
         b"content-length": _LENGTH,
@@ -25,42 +32,47 @@ def _learn(name: bytes) -> tuple[int, str]:
         b"connection": _CONNECTION,
         b"set-cookie": _COOKIE,
     }.get(lower, _DROP if lower in _DROPPED_ANSWER else _PLAIN)
-    known = kind, lower.decode("latin-1")
+    if len(_kinds) >= _NAMES_MAX:
+        _kinds.clear()
+        _lower.clear()
     if len(name) <= _NAME_BYTES_MAX:
-        if len(_names) >= _NAMES_MAX:
-            _names.clear()
-        _names[name] = known
-    return known
+        _kinds[name] = kind
+        _lower[name] = lower.decode("latin-1")
+    return kind
 
 
 class AnswerHead:
-    """A provider's answer head, taken apart for the client and for the meter."""
+    """A provider's answer head, taken apart in one pass for the client and for the meter.
 
-    __slots__ = ("chunked", "content_length", "lines", "named")
+    `lines` is what the client gets, in order and case; `named` the same by lower-case name but for lengths; `framed`
+    whether the answer says where it ends. Raises BadAnswer for a coding that was not asked for by `TE`."""
 
-    def __init__(self, headers: list[tuple[bytes, bytes]], *, keep_cookies: bool) -> None:
-        """`lines` is what the client gets, in order and case; `named` the same by lower-case name but for lengths."""
-        lines: list[bytes] = []
-        named: dict[str, str] = {}
-        nominated: list[bytes] = []
+    __slots__ = ("content_length", "framed", "lines", "named")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], *, keep_cookies: bool) -> None:
+        self.lines = lines = list[bytes]()
+        self.named = named = dict[str, str]()
         self.content_length: bytes | None = None
-        self.chunked = False
-        for name, value in headers:
-            kind, lower = _names.get(name) or _learn(name)
+        self.framed = status in _BODILESS
+        nominated: list[bytes] = []
+        for line in headers:
+            name, value = line
+            kind = _kinds[name] if name in _kinds else _learn(name)
             if kind == _PLAIN or (kind == _COOKIE and keep_cookies):
-                lines.append(name + b": " + value + b"\r\n")
-                named[lower] = value.decode("latin-1")
+                lines.append(b"%b: %b\r\n" % line)
+                named[_lower[name] if name in _lower else name.lower().decode("latin-1")] = value.decode("latin-1")
             elif kind == _LENGTH:
                 self.content_length = value
-                lines.append(name + b": " + value + b"\r\n")
+                self.framed = True
+                lines.append(b"%b: %b\r\n" % line)
             elif kind == _CODING:
-                self.chunked = True
+                if value.strip().lower() != b"chunked":
+                    raise BadAnswer("a transfer coding that nobody asked for")
+                self.framed = True
             elif kind == _CONNECTION:
                 nominated += [token.strip() for token in value.lower().split(b",")]
         if nominated and (hop := frozenset(nominated) - _NOT_NOMINATED):
-            lines = [line for line in lines if line.split(b":", 1)[0].lower() not in hop]
-        self.lines = lines
-        self.named = named
+            self.lines = [line for line in lines if line.split(b":", 1)[0].lower() not in hop]
 
     def drop_length(self) -> None:
         """The client gets fewer bytes than the provider sends."""
