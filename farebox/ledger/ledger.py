@@ -5,6 +5,8 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
+import pyarrow as pa
+
 from farebox.errors import LedgerError
 from farebox.ledger.batches import Batch
 from farebox.ledger.intake import Intake
@@ -32,6 +34,8 @@ class Ledger:
         self.ingested_at: float | None = None
         self.exported_rows = 0
         """How far the export has come that was begun last."""
+        # Arrow's own allocator asks for huge pages, and clearing those costs more than decoding what goes into them.
+        pa.set_memory_pool(pa.system_memory_pool())
         self._lock = LedgerLock(settings.data)
         self.repricing = threading.Lock()
         self._ingesting = threading.Lock()

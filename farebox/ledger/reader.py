@@ -23,7 +23,8 @@ from farebox.ledger.segments import (
     segment_path,
 )
 
-CHUNK_BYTES: Final = 256 * 1024
+CHUNK_BYTES: Final = 96 * 1024
+"""Read at once: below the size from which malloc maps fresh pages for each."""
 STUCK_S: Final = 2.0
 """How long an incomplete record of a living writer may stand before it counts as damage."""
 _unpack_from = HEADER.unpack_from
