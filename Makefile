@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo serve test check bench bench-peers prices lock clean
+.PHONY: compile setup demo serve test check bench bench-peers prices lock clean
 
-setup: $(STAMP)
+setup: compile
 
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Farebox needs Python 3.11 or newer: make setup PYTHON=python3.11" >&2; exit 1; }
@@ -14,6 +14,10 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# The modules on the path of a call run compiled where there is a C compiler; see farebox/native.py.
+compile: $(STAMP)
+	@$(BIN)/python -m tools.compile_native
 
 demo: setup
 	$(BIN)/farebox demo
