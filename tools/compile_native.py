@@ -92,7 +92,11 @@ def main() -> int:
         print(f"no C compiler ({compiler}) here: Farebox runs as plain Python, which is slower but the same")
         return 0
     print(f"compiling {len(stale)} modules (once for each change; FAREBOX_NATIVE=0 runs without)")
-    compile_all(stale)
+    try:
+        compile_all(stale)
+    except Exception as error:  # noqa: BLE001 (whatever a tool chain lacks, plain Python does without it)
+        print(f"could not compile ({type(error).__name__}: {error}): Farebox runs as plain Python, slower but the same")
+        return 0
     write_manifest(sources)
     return 0
 
