@@ -156,6 +156,8 @@ class Running:
         self.journal_directory = data / "journal" / "worker-0-test"
         self.journal_directory.parent.mkdir(parents=True, exist_ok=True)
         self.port = 0
+        self.defective = False
+        """Whether the test breaks Farebox itself."""
         self._started = threading.Event()
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)

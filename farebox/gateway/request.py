@@ -39,6 +39,8 @@ _KINDS: Final[dict[bytes, int]] = {
     b"origin": _ORIGIN,
     b"accept-encoding": _ENCODINGS,
 }
+_REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
+"""A tunnel's end is no request's, and an echo would show the stored credential to the caller."""
 _REPEATABLE: Final = frozenset({_ENCODINGS, _RETRIES, _TYPE, _FETCH})
 _NAMES_MAX: Final = 4096
 _NAME_BYTES_MAX: Final = 64
@@ -155,6 +157,8 @@ class Request:
     def _check_target(self) -> None:
         if self.version not in ("1.1", "1.0"):
             raise InvalidRequest("only HTTP/1.1 and HTTP/1.0 are spoken here")
+        if self.method in _REFUSED_METHODS:
+            raise InvalidRequest(f"{self.method.decode()} is not spoken here")
         target = self.target
         if not target.startswith(b"/") or b"#" in target:
             raise InvalidRequest("the request target must be a path that begins with '/'")

@@ -165,6 +165,8 @@ class ClientConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         request = self._reading
         assert request is not None
+        if request.has_body and self._parser.should_upgrade():
+            return  # the parser takes the body for another protocol; `_ignore_upgrade` reads it
         self._reading = None
         request.complete = True
         self.deadline = 0.0
@@ -298,7 +300,14 @@ class ClientConnection(asyncio.Protocol):
     def _ignore_upgrade(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
         """Upgrades are not spoken here: the request is served as plain HTTP/1.1, as RFC 9110 7.8 allows."""
         offset = upgrade.args[0] if upgrade.args and isinstance(upgrade.args[0], int) else len(data)
-        self._parser = httptools.HttpRequestParser(self)
+        request = self._reading
+        if request is None:
+            self._parser = httptools.HttpRequestParser(self)
+        else:
+            length = request.content_length
+            framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+            self._parser = httptools.HttpRequestParser(_Resumed(self))
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
         rest = data[offset:]
         if rest:
             self.data_received(rest)
@@ -358,6 +367,33 @@ class ClientConnection(asyncio.Protocol):
         if transport.can_write_eof():
             transport.write_eof()
         self.worker.loop.call_later(_LINGER_S, transport.close)
+
+
+class _Resumed:
+    """Parser callbacks for a connection in the middle of a request: what the first head says is known already."""
+
+    def __init__(self, client: ClientConnection) -> None:
+        self._resuming = True
+        self._client = client
+        self.on_body = client.on_body
+        self.on_message_complete = client.on_message_complete
+
+    def on_message_begin(self) -> None:
+        if not self._resuming:
+            self._client.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._resuming:
+            self._client.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._resuming:
+            self._client.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if not self._resuming:
+            self._client.on_headers_complete()
+        self._resuming = False
 
 
 class _HeadTooLarge(Exception):

@@ -145,7 +145,7 @@ CUT = {
 
 @pytest.mark.parametrize("what", CUT)
 def test_what_came_of_a_cut_answer_passes_but_never_a_clean_end(gateway: Start, what: str) -> None:
-    worker, upstream = gateway(once(CUT[what]))
+    worker, _ = gateway(once(CUT[what]))
     answer = worker.raw(call(worker, CHAT), wait_s=3)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b'{"id":"x"' in answer, "bytes that the provider sent were lost"

@@ -50,6 +50,9 @@ AMBIGUOUS = {
     "another version": POST.replace("HTTP/1.1", "HTTP/2.0") + "\r\n",
     "no version": "GET /healthz\r\n\r\n",
     "an unknown method": POST.replace("POST", "GRAB") + "\r\n",
+    "a tunnel": POST.replace("POST /", "CONNECT /") + "Content-Length: 3\r\n\r\nabc",
+    "a tunnel's target": "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an echo": POST.replace("POST /", "TRACE /") + "\r\n",
     "a lower-case method": POST.replace("POST", "post") + "\r\n",
     "an unknown expectation": POST + "Expect: a-miracle\r\nContent-Length: 3\r\n\r\nabc",
     "garbage": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
@@ -219,6 +222,28 @@ def test_an_upgrade_is_served_as_plain_http(gateway: Start) -> None:
     assert b"pgrade" not in upstream.requests[0] and b"HTTP2-Settings" not in upstream.requests[0]
 
 
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("path", ["/proxy/openai/v1/chat/completions", "/proxy/openai/v1/uploads"])
+def test_the_body_of_an_upgrade_is_its_body_and_no_further_request(gateway: Start, framing: str, path: str) -> None:
+    worker, upstream = gateway()
+    smuggled = worker.head("/proxy/openai/v1/models", method="GET") + b"\r\n"
+    head = worker.head(path, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMA")
+    if framing == "length":
+        data = head + b"Content-Length: %d\r\n\r\n" % len(smuggled) + smuggled
+    else:
+        data = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(smuggled), smuggled)
+    for cuts in ((), (-5,), (len(head) + 5,), tuple(range(len(head), len(data)))):
+        with worker.connect() as sock:
+            for start, end in zip((0, *cuts), (*cuts, None), strict=True):
+                sock.sendall(data[start:end])
+            rest = bytearray()
+            assert read_answer(sock, rest).status == 200
+            sock.sendall(worker.head("/healthz", method="GET") + b"\r\n")
+            assert read_answer(sock, rest).json == {"status": "ok"}
+    assert len(upstream.requests) == 4
+    assert all(b"GET /proxy/" in request and request.startswith(b"POST ") for request in upstream.requests)
+
+
 def test_http_1_0_gets_an_answer_without_chunks(gateway: Start) -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     worker, _ = gateway(_sequence([chunked]))
@@ -270,7 +295,8 @@ def test_connections_beyond_the_limit_are_turned_away(gateway: Start) -> None:
 
 def test_headers_that_belong_to_one_hop_stay_there(gateway: Start) -> None:
     worker, upstream = gateway(
-        _sequence([response(ANSWER, b"Connection: keep-alive, X-Mine", b"X-Mine: 1", b"Keep-Alive: 5", b"Set-Cookie: a=b", b"X-Request-ID: r")])
+        _sequence([response(ANSWER, b"Connection: keep-alive, X-Mine", b"X-Mine: 1", b"Keep-Alive: 5",
+                            b"Set-Cookie: a=b", b"X-Request-ID: r")])
     )  # fmt: skip
     answer = worker.post(
         CHAT, "Connection: keep-alive, X-Hop", "X-Hop: 1", "Cookie: session=1", "TE: trailers", "X-Keep: 1"
