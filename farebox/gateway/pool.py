@@ -48,6 +48,7 @@ class Pool:
         self.origin = origin
         self.buffer_bytes = limits.buffer_bytes
         self.opened = 0
+        self._closed = False
         self._limits = limits
         self._idle: deque[UpstreamConnection] = deque()
         self._tls: ssl.SSLContext | None = None
@@ -63,7 +64,7 @@ class Pool:
         return None
 
     def give_back(self, connection: UpstreamConnection) -> None:
-        if len(self._idle) >= self._limits.idle_max:
+        if self._closed or len(self._idle) >= self._limits.idle_max:
             connection.abort()
             return
         connection.idle_since = asyncio.get_running_loop().time()
@@ -79,6 +80,8 @@ class Pool:
             idle.popleft().abort()
 
     def close(self) -> None:
+        """Close what is idle now, and what is given back later as it comes."""
+        self._closed = True
         while self._idle:
             self._idle.pop().abort()
 

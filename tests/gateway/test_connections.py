@@ -190,6 +190,32 @@ def test_idle_connections_are_closed_before_the_provider_would(gateway: Start) -
     assert gone.wait(3)
 
 
+def test_connections_to_an_origin_that_is_no_longer_used_are_closed_also_those_in_use_then(gateway: Start) -> None:
+    go, ended = threading.Event(), threading.Semaphore(0)
+
+    def handler(peer: Peer) -> None:
+        waits = b'"wait"' in peer.request()
+        if waits:
+            go.wait(5)
+        peer.send(response())
+        if peer.sock.recv(10) == b"":
+            ended.release()
+
+    worker, upstream = gateway(handler)
+    other = Upstream(play(response()))
+    with worker.connect() as busy:
+        busy.sendall(call(worker, CHAT.replace(b'"hi"', b'"wait"')))
+        assert until(lambda: upstream.requests)
+        worker.post()
+        for name in ("openai", "anthropic", "gemini", "groq"):
+            worker.directory.providers.set(name, base_url=other.url, credential="sk-stored")
+        assert ended.acquire(timeout=3), "the idle one"
+        go.set()
+        assert read_answer(busy).status == 200
+        assert ended.acquire(timeout=3), "the one that was in use"
+    other.close()
+
+
 def test_a_connection_marked_for_closing_is_not_kept(gateway: Start) -> None:
     worker, upstream = gateway(play(response(ANSWER, b"Connection: close")))
     for _ in range(3):
