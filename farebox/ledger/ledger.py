@@ -34,7 +34,7 @@ class Ledger:
         self.ingested_at: float | None = None
         self.exported_rows = 0
         """How far the export has come that was begun last."""
-        # Arrow's own allocator asks for huge pages, and clearing those costs more than the decoding of what is put there.
+        # Arrow's own allocator asks for huge pages, and clearing those costs more than what is decoded into them.
         pa.set_memory_pool(pa.system_memory_pool())
         self._lock = LedgerLock(settings.data)
         self.repricing = threading.Lock()
