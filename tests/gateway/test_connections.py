@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from running_worker import ANSWER, CHAT, Peer, Running, Upstream, read_answer, response
-from scripted import ask, call, get, play, reset
+from scripted import ask, call, get, play, reset, until
 
 Start = Callable[..., tuple[Running, Upstream]]
 LARGE = CHAT.replace(b"hi", b"h" * 3_000_000)

@@ -241,7 +241,7 @@ def test_the_body_of_an_upgrade_is_its_body_and_no_further_request(gateway: Star
             sock.sendall(worker.head("/healthz", method="GET") + b"\r\n")
             assert read_answer(sock, rest).json == {"status": "ok"}
     assert [request[:5] for request in upstream.requests] == [b"POST "] * 4
-    assert upstream.requests[0].endswith(smuggled)
+    assert smuggled in upstream.requests[0]
 
 
 def test_http_1_0_gets_an_answer_without_chunks(gateway: Start) -> None:
