@@ -32,7 +32,6 @@ from farebox.gateway.request import Request
 from farebox.gateway.routing import exchange_for
 from farebox.gateway.server import ClientConnection
 from farebox.gateway.targets import Targets
-from farebox.gateway.upstream import UpstreamConnection
 from farebox.ledger.journal import JournalWriter
 from farebox.providers.protocol import Endpoint
 from farebox.providers.sheets import load_book
@@ -65,7 +64,6 @@ class Worker:
         self.targets = Targets(limits, getproxies_environment())
         self.targets.use(snapshot)
         self.web = Pool(Origin("http", str(run / "web.sock"), 0), limits, {})
-        self._outbox: list[tuple[UpstreamConnection, bytes]] = []
         self._clients: set[ClientConnection] = set()
         self._exchanges: set[Exchange] = set()
         self._logged: dict[str, float] = {}
@@ -93,18 +91,6 @@ class Worker:
 
     def ended(self, exchange: Exchange) -> None:
         self._exchanges.discard(exchange)
-
-    def send_soon(self, connection: UpstreamConnection, data: bytes) -> None:
-        """Send a whole request once all that is readable now has been read. Requests that leave together wake a
-        sleeping core or machine once and not once each; a request that is alone leaves in the same turn of the loop."""
-        if not self._outbox:
-            self.loop.call_soon(self._send_all)
-        self._outbox.append((connection, data))
-
-    def _send_all(self) -> None:
-        outbox, self._outbox = self._outbox, []
-        for connection, data in outbox:
-            connection.send(data)
 
     def refused(
         self,
