@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from farebox.gateway.server import ClientConnection
     from farebox.gateway.worker import Worker
 
+MODEL_CHARS_MAX: Final = 256
 _OPAQUE: Final = frozenset({"multipart", "opaque"})
 
 
@@ -151,6 +152,8 @@ class ProxyExchange(Exchange):
         if self._model is not None:
             intent = replace(intent, model=self._model)
         self._intent = intent
+        if len(intent.model or endpoint.model or "") > MODEL_CHARS_MAX:
+            raise InvalidRequest(f"a model's name has at most {MODEL_CHARS_MAX} characters")
         admission.check_model(caller.key, intent, endpoint)
         who = admission.attribute(caller, request, fields)
         try:

@@ -1,9 +1,11 @@
 """A gateway worker: one process, one event loop, one core. It waits for no database and no other process."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -205,6 +207,7 @@ class Worker:
 def run(settings: Settings, index: int, listen_fd: int, ready: Callable[[], None]) -> None:
     """Serve on an already listening socket until SIGTERM. Raises FareboxError where it cannot start."""
     uvloop.install()
+    _raise_file_limit()
     uvloop.run(_serve(settings, index, listen_fd, ready))
 
 
@@ -217,8 +220,13 @@ async def _serve(settings: Settings, index: int, listen_fd: int, ready: Callable
     worker = Worker(settings, index, vault, watcher.current, journal)
     holder.append(worker)
     watcher.start()
+    tls = _tls(settings)
     server = await loop.create_server(
-        lambda: ClientConnection(worker), sock=socket.socket(fileno=listen_fd), backlog=_BACKLOG, ssl=_tls(settings)
+        lambda: ClientConnection(worker),
+        sock=socket.socket(fileno=listen_fd),
+        backlog=_BACKLOG,
+        ssl=tls,
+        ssl_handshake_timeout=settings.server.header_timeout_s if tls else None,
     )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -234,6 +242,13 @@ async def _serve(settings: Settings, index: int, listen_fd: int, ready: Callable
     await worker.drain()
     watcher.stop()
     journal.close()
+
+
+def _raise_file_limit() -> None:
+    """Each call holds two sockets; the usual soft limit of 1,024 is meant for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, holder: list[Worker], snapshot: Snapshot) -> None:

@@ -149,6 +149,19 @@ def test_an_odd_body_is_the_providers_to_judge_or_refused_cleanly(gateway: Start
         assert sent_body(upstream) == body
 
 
+def test_a_models_name_has_a_bound(gateway: Start) -> None:
+    worker, upstream = gateway()
+    for body, path in (
+        (CHAT.replace(b"gpt-4.1-mini", b"m" * 100_000), "/proxy/openai/v1/chat/completions"),
+        (CHAT.replace(b"gpt-4.1-mini", b"groq/" + b"m" * 100_000), "/v1/chat/completions"),
+        (b"{}", f"/proxy/gemini/v1beta/models/{'m' * 5000}:generateContent"),
+    ):
+        answer = ask(worker, call(worker, body, path=path))
+        assert answer.status == 400 and answer.json["farebox"]["code"] == "invalid_request"  # type: ignore[index]
+    assert upstream.connections == 0
+    assert all(kind == 4 for kind, _, _ in worker.records())
+
+
 def test_refusals_carry_who_called_as_far_as_it_is_known(gateway: Start) -> None:
     worker, _ = gateway()
     key = worker.new_key(models=("o3",))
