@@ -137,9 +137,9 @@ def build(rows: Sequence[Row]) -> tuple[pa.Table, pa.Table]:
         tails = list(map(attrgetter("tail"), rows))
         columns: dict[str, pa.Array] = {}
         for name in HEAD_TEXTS:
-            columns[name] = _texts([*map(attrgetter(name), heads)])
+            columns[name] = _column([*map(attrgetter(name), heads)], pa.string())
         for name in TAIL_TEXTS:
-            columns[name] = _texts([*map(attrgetter(name), tails)])
+            columns[name] = _column([*map(attrgetter(name), tails)], pa.string())
         for name in RARE:
             columns[name] = _rare_column(list(map(attrgetter(name), tails)))
         columns["units"] = _rare_column([head.units for head in heads])
@@ -190,32 +190,28 @@ def _numbers(rows: Sequence[Row], heads: list[RowHead], tails: list[RowTail]) ->
         "started_at": _times([head.started_at_us for head in heads]),
         "finished_at": _times([tail.finished_at_us for tail in tails]),
         "first_byte_us": _integers([tail.first_byte_us for tail in tails], COUNT_MAX),
-        "streaming": pa.array([head.streaming for head in heads], pa.bool_()),
-        "byok": pa.array([head.byok for head in heads], pa.bool_()),
+        "streaming": _column([head.streaming for head in heads], pa.bool_()),
+        "byok": _column([head.byok for head in heads], pa.bool_()),
         "status": _integers([tail.status for tail in tails], 999),
         "cost": _integers([tail.cost for tail in tails], COST_MAX),
         "reported_cost": _integers([tail.reported_cost for tail in tails], COST_MAX),
         "saved": _integers([tail.saved for tail in tails], COST_MAX),
         "refused_count": _integers([row.refused_count for row in rows], COUNT_MAX),
-        "kind": _texts([row.kind for row in rows]),
-        "corrects": _texts([row.corrects for row in rows]),
+        "kind": _column([row.kind for row in rows], pa.string()),
+        "corrects": _column([row.corrects for row in rows], pa.string()),
     }
 
 
-def _texts(values: Sequence[str | None]) -> pa.Array:
-    """Many columns hold one value, or none, a thousand times over."""
+def _column(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+    """Many columns hold one value, or none, all over: those cost a comparison each."""
     first = values[0] if values else None
     if values.count(first) < len(values):
-        return pa.array(values, pa.string())
-    return (
-        pa.nulls(len(values), pa.string()) if first is None else pa.repeat(pa.scalar(first, pa.string()), len(values))
-    )
+        return pa.array(values, kind)
+    return pa.nulls(len(values), kind) if first is None else pa.repeat(pa.scalar(first, kind), len(values))
 
 
 def _integers(values: Sequence[int | None], largest: int) -> pa.Array:
-    if values and values[0] is None and values.count(None) == len(values):
-        return pa.nulls(len(values), pa.int64())
-    array = pa.array(values, pa.int64())
+    array = _column(values, pa.int64())
     bounds = compute.min_max(array)
     if bounds["max"].is_valid and (bounds["max"].as_py() > largest or bounds["min"].as_py() < -largest):
         raise LedgerError(f"{bounds} is beyond {largest}: such a record cannot be right")
