@@ -8,6 +8,7 @@ import pyarrow as pa
 from farebox.core.meters import INPUT_METERS, OUTPUT_METERS
 from farebox.ledger.batches import Batch
 from farebox.ledger.reader import Position
+from farebox.ledger.stores.duckdb.repeats import forgive_repeats
 from farebox.ledger.stores.duckdb.schema import METER_NAMES
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 
@@ -59,6 +60,8 @@ def _insert_events(cursor: Cursor, events: pa.Table, number: int, now_us: int) -
         {"batch": number, "now": stamp(now_us)},
     )
     cursor.unregister("incoming")
+    if "object_id" in present:
+        forgive_repeats(cursor, number)
 
 
 def _total(names: frozenset[str] | set[str]) -> str:
