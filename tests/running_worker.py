@@ -203,7 +203,9 @@ class Running:
 
     def new_key(self, **spec: object) -> str:
         _, key = self.directory.keys.create(KeySpec(name="more", **spec))  # type: ignore[arg-type]
-        time.sleep(0.4)
+        until = time.monotonic() + 5
+        while self.vault.key_hash(key) not in self.worker.snapshot.keys and time.monotonic() < until:
+            time.sleep(0.005)
         return key
 
     def connect(self) -> socket.socket:
