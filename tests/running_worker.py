@@ -146,6 +146,7 @@ class Running:
         private_dir(data)
         raw = msgspec.json.decode(to_json(Settings(data=data)))
         raw["providers"] = {name: {"base_url": upstream_url, "credential": "sk-stored"} for name in _PROVIDERS}
+        raw["journal"]["segment_bytes"] = 1 << 20  # its records are read again and again here
         for name, value in changes.items():
             section, _, key = name.partition("__")
             raw[section][key] = value
