@@ -116,7 +116,8 @@ def test_whatever_clients_send(gateway: Start) -> None:
     hang_up()
     assert ask(worker, call(worker, CHAT)).body == ANSWER
     started = sum(kind == 1 for kind, _, _ in worker.records())
-    assert 20 < len(upstream.requests) <= started, "more reached the provider than was recorded"
+    assert len(upstream.requests) <= started, "more reached the provider than was recorded"
+    assert len(upstream.requests) > 3, "hardly any request was clean: this tested little"
 
 
 def test_whatever_providers_answer(gateway: Start) -> None:
