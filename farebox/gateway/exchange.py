@@ -370,7 +370,7 @@ class Exchange:
 
     def crashed(self, error: BaseException) -> None:
         """A defect of Farebox's own: it is logged, the attempt keeps its record, the client learns of it."""
-        self.worker.log("exchange.failed", error=repr(error), at=_where(error))
+        self.worker.log("exchange.failed", error=type(error).__name__, at=where(error))
         self._connecting = None
         self._fail(500, "internal_error", "Farebox failed to serve this call", "interrupted")
 
@@ -433,46 +433,9 @@ class Exchange:
             self.client.write(CONTINUE)
 
 
-class ControlExchange(Exchange):
-    """Passes a request for the API or a page on to the web process, unmetered."""
-
-    keeps_cookies = True
-
-    def begin(self) -> None:
-        request = self.request
-        self.send_continue()
-        lines = [request.method, b" ", request.target, request.query, b" HTTP/1.1\r\n"]
-        for name, value in request.headers:
-            lower = name.lower()
-            if lower not in _CONTROL_DROPPED:
-                lines += (name, b": ", value, b"\r\n")
-        if self.client is not None:
-            lines += (b"X-Forwarded-For: ", self.client.peer.encode("latin-1"), b"\r\n")
-        if request.chunked:
-            lines.append(b"Transfer-Encoding: chunked\r\n")
-        lines.append(b"\r\n")
-        self.forward(self.worker.web, b"".join(lines), None)
-
-    def refusal(self, status: int, code: str, message: str) -> bytes:
-        from msgspec.json import encode
-
-        if code.startswith("upstream"):
-            message = "the control plane is not answering: it may be restarting; calls to providers are not affected"
-            code = "control_unavailable"
-        return encode({"error": {"code": code, "message": message, "details": None}})
-
-
-def _where(error: BaseException) -> str:
+def where(error: BaseException) -> str:
     """File and line that raised, for the log: never the message's data."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-
-
-_CONTROL_DROPPED: Final = frozenset(
-    {
-        b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade", b"expect",
-        b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-real-ip", b"forwarded",
-    }
-)  # fmt: skip

@@ -6,7 +6,8 @@ from msgspec.json import encode
 
 from farebox.core.pricing import PriceBook
 from farebox.errors import InvalidRequest
-from farebox.gateway.exchange import ControlExchange, Exchange
+from farebox.gateway.exchange import Exchange
+from farebox.gateway.passing import ControlExchange
 from farebox.gateway.proxy import ProxyExchange
 from farebox.gateway.request import Request
 from farebox.gateway.targets import Target, Targets

@@ -10,7 +10,7 @@ import httptools
 from msgspec.json import encode
 
 from farebox.errors import CallRefused
-from farebox.gateway.exchange import Exchange
+from farebox.gateway.exchange import Exchange, where
 from farebox.gateway.request import Request
 from farebox.gateway.wire import answer
 
@@ -326,7 +326,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.crashed(error)
             return
-        self.worker.log("exchange.failed", error=repr(error))
+        self.worker.log("exchange.failed", error=type(error).__name__, at=where(error))
         self._bad_request("Farebox failed to serve this request", status=500, code="internal_error")
 
     def _bad_request(self, message: str, status: int = 400, code: str = "invalid_request") -> None:
