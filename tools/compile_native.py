@@ -67,9 +67,9 @@ def compile_all(sources: dict[str, Path]) -> None:
             shutil.move(built, native.DIRECTORY / f"{name}{built.suffix}")
 
 
-def write_manifest(sources: dict[str, Path]) -> None:
-    """Say which source each copy was made from; drop copies of modules that are gone."""
-    copies = {name: [native.source_digest(path), f"{name}.so"] for name, path in sources.items()}
+def write_manifest(sources: dict[str, str]) -> None:
+    """Say which source (by its digest) each copy was made from; drop copies of modules that are gone."""
+    copies = {name: [digest, f"{name}.so"] for name, digest in sources.items()}
     for file in native.DIRECTORY.glob("*.so"):
         if file.stem not in sources:
             file.unlink()
@@ -79,11 +79,12 @@ def write_manifest(sources: dict[str, Path]) -> None:
 
 def main() -> int:
     sources = modules()
+    digests = {name: native.source_digest(path) for name, path in sources.items()}  # before compiling: it may change
     done = {} if "--force" in sys.argv else known()
     stale = {
         name: path
         for name, path in sources.items()
-        if done.get(name, ("",))[0] != native.source_digest(path) or not (native.DIRECTORY / f"{name}.so").exists()
+        if done.get(name, ("",))[0] != digests[name] or not (native.DIRECTORY / f"{name}.so").exists()
     }
     if not stale:
         return 0
@@ -97,7 +98,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 (whatever a tool chain lacks, plain Python does without it)
         print(f"could not compile ({type(error).__name__}: {error}): Farebox runs as plain Python, slower but the same")
         return 0
-    write_manifest(sources)
+    write_manifest(digests)
     return 0
 
 
