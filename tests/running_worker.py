@@ -38,7 +38,7 @@ def response(body: bytes = ANSWER, *headers: bytes, status: bytes = b"200 OK") -
 
 
 class Upstream:
-    """Serves each connection with `handler(connection, upstream)` in a thread of its own. `requests` keeps what came."""
+    """Serves each connection with `handler(connection, upstream)` in a thread each. `requests` keeps what came."""
 
     def __init__(self, handler: "Callable[[Peer], None]", *, context: object = None) -> None:
         self.handler = handler
@@ -170,7 +170,7 @@ class Running:
     def _run(self) -> None:
         try:
             uvloop.run(self._serve())
-        except BaseException as failed:
+        except BaseException as failed:  # noqa: BLE001 (handed to the test that started it)
             self._failed = failed
             self._started.set()
 

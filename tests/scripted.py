@@ -76,7 +76,7 @@ def crowded() -> Iterator[str]:
             guest.setblocking(False)
             guest.connect_ex(listener.getsockname())
         time.sleep(0.05)
-        yield "http://127.0.0.1:%d" % listener.getsockname()[1]
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def hung_up(upstream: object) -> threading.Event:

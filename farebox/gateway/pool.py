@@ -53,6 +53,7 @@ class Pool:
         self._idle: deque[UpstreamConnection] = deque()
         self._tls: ssl.SSLContext | None = None
         self._proxy = _proxy_for(origin, proxies)
+        self._clock_s = asyncio.get_running_loop().time
 
     def take(self) -> UpstreamConnection | None:
         """A warm connection, or None: then `connect`."""
@@ -67,7 +68,7 @@ class Pool:
         if self._closed or len(self._idle) >= self._limits.idle_max:
             connection.abort()
             return
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = self._clock_s()
         self._idle.append(connection)
 
     def gone(self, connection: UpstreamConnection) -> None:
