@@ -56,7 +56,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     first_byte_timeout_s: Annotated[float, _note("from the request sent to the answer's first byte", 0.1, 86400)] = 600
     idle_timeout_s: Annotated[float, _note("silence inside an answer", 0.1, 86400)] = 300
     pool_idle_s: Annotated[float, _note("how long an unused connection is kept", 0, 3600)] = 55
-    pool_max: Annotated[int, _note("open connections of one worker to one provider", 1, 100_000)] = 2000
+    pool_max: Annotated[int, _note("unused connections that one worker keeps to one provider", 1, 100_000)] = 2000
     tls_verify: Annotated[bool, _note("check the providers' certificates")] = True
     ca_file: Annotated[str, _note("certificates to trust instead of the system's (PEM)", path=True)] = ""
     client_gone: Annotated[
