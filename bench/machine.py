@@ -92,6 +92,15 @@ def rss_bytes(pid: int) -> int:
     return 0
 
 
+def own_bytes(pid: int) -> int:
+    """Resident memory that is a process's own (RssAnon). Pages of mapped files, such as the journal segment that a
+    worker is filling, are the kernel's to drop: they rise with each segment and fall with the next."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def descendants(pid: int) -> list[int]:
     """`pid` and every process below it that is alive now."""
     found = [pid]

@@ -7,7 +7,7 @@ from typing import Any
 from bench import nginx
 from bench.contenders import Contender
 from bench.load import run_wrk, write_script
-from bench.machine import Cores, rss_bytes
+from bench.machine import Cores, own_bytes, rss_bytes
 from bench.subjects import farebox
 from bench.throughput import CONNECTIONS, check_answer
 
@@ -17,7 +17,8 @@ SLOPE_BYTES_A_CALL_MAX = 4.0
 
 
 def run(directory: Path, cores: Cores, *, quick: bool, calls: int | None = None) -> dict[str, Any]:
-    """Loads one Farebox until `calls` calls are answered; resident memory of worker and keeper, and its slope.
+    """Loads one Farebox until `calls` calls are answered; the worker's own resident memory (`own_bytes`)
+    and its slope, and the resident memory of its helpers.
 
     The slope is that of the straight line through the second half of the samples, in bytes a call.
     """
@@ -54,7 +55,7 @@ def _load(directory: Path, cores: Cores, subject: Contender, wanted: int) -> tup
         result = run_wrk(script, subject, seconds=2.0, connections=CONNECTIONS, core=cores.rest)
         calls, failures = calls + result.calls, failures + result.failures
         helpers = sum(rss_bytes(pid) for pid in subject.helpers)
-        samples.append((calls, rss_bytes(subject.pids[0]), helpers))
+        samples.append((calls, own_bytes(subject.pids[0]), helpers))
     return samples, failures
 
 
