@@ -2,7 +2,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from itertools import pairwise
 
 import pytest
@@ -66,31 +65,14 @@ def test_a_price_without_a_date_says_when_its_model_appeared() -> None:
     assert (charge.cost, charge.price_from) == (400_000, "2025-04-14")
 
 
-def test_the_table_loads_quickly_and_without_the_library_it_came_from() -> None:
+def test_the_table_loads_without_the_library_it_came_from() -> None:
     code = (
-        "import sys, time; from farebox.providers import sheets; start = time.perf_counter();"
+        "import sys; from farebox.providers import sheets;"
         "book = sheets.load_book(); book.charge('openai', 'gpt-5', 0, {'input': 1});"
-        "print(time.perf_counter() - start, any('genai' in name for name in sys.modules))"
+        "print(any('genai' in name for name in sys.modules))"
     )
-    best = 10.0
-    for _ in range(3):
-        seconds, imported = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.split()
-        assert imported == "False"
-        best = min(best, float(seconds))
-    assert best < 0.1
-
-
-def test_a_known_price_is_answered_in_microseconds() -> None:
-    usage = {"input": 1000, "output": 500}
-    best = 1.0
-    for _ in range(5):
-        start = time.perf_counter()
-        for _ in range(2000):
-            BOOK.charge("openai", "gpt-4.1-mini-2025-04-14", NOON, usage)
-        best = min(best, (time.perf_counter() - start) / 2000)
-    assert best < 20e-6  # 1.3 µs where it was measured; a shared machine is allowed much more
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(("provider", "model", "meter", "count", "how", "usd"), [
