@@ -40,10 +40,3 @@ class Counters:
     def publish(self) -> None:
         for index, value in enumerate(self._counts.values()):
             self._published[index] = value
-
-
-def read_counters(path: Path) -> dict[str, int]:
-    """The counters of one worker by name; those that its version does not know are left out."""
-    data = path.read_bytes()
-    values = memoryview(data[: len(data) // 8 * 8]).cast("Q")
-    return {name: values[index] for name, index in _INDEX.items() if index < len(values)}

@@ -43,7 +43,6 @@ class Exchange:
         self.worker = worker
         self.client: ClientConnection | None = client
         self.request = request
-        self.touched_at = worker.now
         self._request_pending: list[bytes] = []
         self._answer_pending: list[bytes] = []
 
@@ -192,7 +191,6 @@ class Exchange:
 
     def _await_answer(self) -> None:
         now = self.worker.now
-        self.touched_at = now
         limits = self.worker.settings.upstream
         self.deadline = now + (limits.first_byte_timeout_s if self._request_done else limits.idle_timeout_s)
 
@@ -234,7 +232,7 @@ class Exchange:
         )
 
     def on_head(self, status: int, reason: bytes, head: AnswerHead) -> None:
-        self.touched_at = now = self.worker.now
+        now = self.worker.now
         self._replay = None
         if not self._detached:
             self.deadline = now + self.worker.settings.upstream.idle_timeout_s
