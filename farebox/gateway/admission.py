@@ -4,7 +4,7 @@ import ipaddress
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote
 
 import msgspec
@@ -31,29 +31,40 @@ _KNOWN_MAX: Final = 16_384
 _fields = msgspec.json.Decoder(BodyFields)
 
 
-class Caller(NamedTuple):
+class Caller:
     """Who calls, and with whose provider credential. `lines` are the caller's own credential lines, sent unchanged."""
 
-    key: KeyView
-    byok: bool
-    lines: tuple[tuple[bytes, bytes], ...]
-    query: bytes
+    __slots__ = ("byok", "key", "lines", "query")
+
+    def __init__(self, key: KeyView, byok: bool, lines: list[tuple[bytes, bytes]], query: bytes) -> None:
+        self.key = key
+        self.byok = byok
+        self.lines = lines
+        self.query = query
 
 
-class Door(NamedTuple):
-    """What identification rests on: how keys are hashed, and whether one is needed."""
+class Door:
+    """What identification rests on: how keys are hashed, and whether one is needed.
 
-    key_hash: Callable[[str], bytes]
-    open: bool
-    hosts: frozenset[bytes]
-    known: dict[bytes, KeyView]
-    """Keys that called under the snapshot in force, by the whole secret; emptied with each new snapshot, bounded."""
+    `known` holds the keys that called under the snapshot in force, by the whole secret; it is emptied with each new
+    snapshot, and bounded."""
+
+    __slots__ = ("hosts", "key_hash", "known", "open")
+
+    def __init__(self, key_hash: Callable[[str], bytes], is_open: bool, hosts: frozenset[bytes]) -> None:
+        self.key_hash = key_hash
+        self.open = is_open
+        self.hosts = hosts
+        self.known: dict[bytes, KeyView] = {}
 
 
 def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: bool) -> Caller:
     """Find the key and the credential of a call. Raises InvalidKey, RouteNotAllowed."""
     query = request.query
-    own, rest, foreign = _split_query(query, takes_query_key) if query else (None, b"", False)
+    own: bytes | None = None
+    rest, foreign = b"", False
+    if query:
+        own, rest, foreign = _split_query(query, takes_query_key)
     named = request.farebox_key
     secret = named
     lines: list[tuple[bytes, bytes]] = []
@@ -67,8 +78,8 @@ def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: 
     secret = secret or own
     key = _open_caller(door, request) if secret is None else _known(door, snapshot, secret)
     if (lines or foreign) and (named is not None or secret is None):
-        return Caller(key, True, tuple(lines), rest if own else query)
-    return Caller(key, False, (), rest if own or foreign else query)
+        return Caller(key, True, lines, rest if own else query)
+    return Caller(key, False, [], rest if own or foreign else query)
 
 
 def _known(door: Door, snapshot: Snapshot, secret: bytes) -> KeyView:
@@ -172,13 +183,17 @@ def attribute(caller: Caller, request: Request, fields: BodyFields) -> Attributi
     tags: dict[str, Tag] | None = None
     for raw in request.tags:
         more = attribution.parse_tags(raw)
-        if tags is not None and any(tags.get(name, value) != value for name, value in more.items()):
+        if tags is not None and _contradict(tags, more):
             raise InvalidTags("x-metering-tags and x-farebox-tags contradict each other: send one")
         tags = more if tags is None else {**tags, **more}
     headers: dict[str, str] = {}
     for dimension, raw in request.dimensions:
         attribution.claim_header(headers, dimension, raw)
     return attribution.merge(key.bind, headers, tags, fields, key.require)
+
+
+def _contradict(tags: dict[str, Tag], more: dict[str, Tag]) -> bool:
+    return any(tags.get(name, value) != value for name, value in more.items())
 
 
 def body_fields(body: bytes) -> BodyFields:

@@ -5,7 +5,7 @@ as *settled* or, where nothing was sent, as *voided*.
 """
 
 import time
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -14,8 +14,8 @@ from farebox.core.pricing import PriceBook
 from farebox.errors import JournalFull
 from farebox.gateway.counters import Counters
 from farebox.gateway.decoding import Decoder, decoder_for
-from farebox.ledger import records
 from farebox.ledger.journal import JournalWriter
+from farebox.ledger.records import encode_head, finished, started, voided
 from farebox.providers import charging
 from farebox.providers.charging import Charged
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Quality, Reader
@@ -30,14 +30,17 @@ UNSETTLED_MAX: Final = 100_000
 _NOTHING: Final = Charged(cost=0, cost_source="computed")
 
 
-class Meters(NamedTuple):
-    """What calls of one worker share."""
+class Meters:
+    """What calls of one worker share. `unsettled` are finished records that found the disk full; the worker writes
+    them as soon as there is room."""
 
-    journal: JournalWriter
-    counters: Counters
-    pass_when_full: bool
-    unsettled: list[bytes]
-    """Finished records that found the disk full; the worker writes them as soon as there is room."""
+    __slots__ = ("counters", "journal", "pass_when_full", "unsettled")
+
+    def __init__(self, journal: JournalWriter, counters: Counters, pass_when_full: bool) -> None:
+        self.journal = journal
+        self.counters = counters
+        self.pass_when_full = pass_when_full
+        self.unsettled: list[bytes] = []
 
 
 def now_us() -> int:
@@ -48,8 +51,9 @@ class Call:
     """One attempt, from admitted to settled."""
 
     __slots__ = (
-        "_book", "_decoder", "_encoded", "_first_byte_us", "_marks", "_meters", "_reader", "_region", "_sent_us",
-        "_slot", "_started", "endpoint", "head", "intent", "provider", "sent", "status", "strip",
+        "_book", "_decoder", "_encoded", "_first_byte_us", "_input_estimate", "_marks", "_meters", "_reader",
+        "_region", "_sent_us", "_slot", "_started", "endpoint", "event_id", "head", "intent", "provider", "sent",
+        "status", "strip",
     )  # fmt: skip
 
     def __init__(
@@ -75,27 +79,29 @@ class Call:
         self._book = book
         self._marks = marks
         self._region = region
-        self._encoded = records.encode_head(head)
+        self._encoded = encode_head(head)
         self._reader: Reader | None = None
         self._decoder: Decoder | None = None
         self._first_byte_us: int | None = None
         self._sent_us = head.started_at_us
         self._slot = head.slot
+        self._input_estimate = head.input_estimate
+        self.event_id = head.id.encode()
         self._started = False
 
     def start(self) -> None:
         """Record that the attempt begins; after this it may be sent. Raises JournalFull where calls must not pass
         unrecorded."""
-        journal, counters, pass_when_full, _ = self._meters
+        meters = self._meters
         try:
-            journal.append(records.started(self._encoded))
+            meters.journal.append(started(self._encoded))
             self._started = True
         except JournalFull:
-            if not pass_when_full:
+            if not meters.pass_when_full:
                 raise
-            counters.add("unjournaled")
+            meters.counters.add("unjournaled")
         if self._slot >= 0:
-            journal.update_slot(self._slot, self.head.input_estimate, 0, True)
+            meters.journal.slots.update(self._slot, self._input_estimate, 0, True)
 
     def answered(self, status: int, headers: dict[str, str]) -> None:
         """The answer's head is here."""
@@ -122,7 +128,7 @@ class Call:
         reader = self._reader
         if reader is not None and self._slot >= 0:
             read, written = reader.running
-            self._meters.journal.update_slot(self._slot, read or self.head.input_estimate, written, True)
+            self._meters.journal.slots.update(self._slot, read or self._input_estimate, written, True)
 
     @property
     def is_whole(self) -> bool:
@@ -153,7 +159,7 @@ class Call:
             charged.parts, charged.reported_cost, charged.object_id,
             marks=charged.marks + self._marks, qualifiers=charged.qualifiers,
         )  # fmt: skip
-        self._record(records.finished(self._encoded, tail))
+        self._record(finished(self._encoded, tail))
         self._close_slot()
 
     def settle_unmetered(self, state: str, error: str) -> None:
@@ -163,13 +169,13 @@ class Call:
             now_us(), self._first_byte_us, self.status, state, error, charged.model_billed, cost=charged.cost,
             cost_source=charged.cost_source, marks=("metering_failed", *self._marks),
         )  # fmt: skip
-        self._record(records.finished(self._encoded, tail))
+        self._record(finished(self._encoded, tail))
         self._close_slot()
 
     def void(self) -> None:
         """Nothing was sent and nothing will be: the attempt leaves no event."""
         if self._started:
-            self._record(records.voided(self.head.id))
+            self._record(voided(self.head.id))
         self._close_slot()
 
     def _charge(self) -> tuple[Charged, Metered | None]:
@@ -206,7 +212,7 @@ class Call:
 
     def _close_slot(self) -> None:
         if self._slot >= 0:
-            self._meters.journal.close_slot(self._slot)
+            self._meters.journal.slots.close(self._slot)
             self._slot = -1
 
 

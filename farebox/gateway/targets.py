@@ -1,7 +1,7 @@
 """Providers as this worker reaches them: the snapshot's view, the wire format, the pool, all worked out once."""
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from farebox import providers
@@ -16,7 +16,9 @@ _ROUTES_MAX: Final = 4096
 class Target:
     """One configured provider. Immutable but for a bounded memory of its routes."""
 
-    __slots__ = ("_routes", "host", "name", "pool", "prefix", "provider", "region", "view")
+    __slots__ = (
+        "_routes", "host", "name", "pool", "prefix", "prices_as", "provider", "region", "takes_query_key", "view",
+    )  # fmt: skip
 
     def __init__(self, view: ProviderView, provider: Provider, pool: Pool, host: bytes, prefix: str) -> None:
         self.name = view.name
@@ -26,6 +28,8 @@ class Target:
         self.host = host
         self.prefix = prefix
         self.region = provider.region(urlsplit(view.base_url).hostname or "")
+        self.prices_as = provider.prices_as
+        self.takes_query_key = "x-goog-api-key" in provider.credential_headers
         self._routes: dict[tuple[bytes, str], Route] = {}
 
     def route(self, method: bytes, path: str) -> "Route":
@@ -47,15 +51,18 @@ class Target:
         return b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in (*lines, *self.view.headers))
 
 
-class Route(NamedTuple):
+class Route:
     """A path at a provider: below its base URL, as it stands on the request line, what it is, whether it climbs, and
     the header lines that carry the stored credential there."""
 
-    path: str
-    wire_path: bytes
-    endpoint: Endpoint
-    climbs: bool
-    authorization: bytes
+    __slots__ = ("authorization", "climbs", "endpoint", "path", "wire_path")
+
+    def __init__(self, path: str, wire_path: bytes, endpoint: Endpoint, climbs: bool, authorization: bytes) -> None:
+        self.path = path
+        self.wire_path = wire_path
+        self.endpoint = endpoint
+        self.climbs = climbs
+        self.authorization = authorization
 
 
 def has_dot_segment(path: str) -> bool:
@@ -68,6 +75,8 @@ def has_dot_segment(path: str) -> bool:
 
 class Targets:
     """All providers of one snapshot. Pools outlive snapshots, so that a changed key costs no connection."""
+
+    __slots__ = ("_limits", "_pools", "_proxies", "_targets")
 
     def __init__(self, limits: PoolLimits, proxies: dict[str, str]) -> None:
         self._limits = limits
