@@ -68,7 +68,7 @@ class Cohere:
     credential_env: tuple[str, ...] = ("COHERE_API_KEY", "CO_API_KEY")
     credential_headers: tuple[str, ...] = ("authorization",)
     drains: bool = False
-    known_fields: frozenset[str] = frozenset({"user"})
+    known_fields: frozenset[str] = frozenset()
     prices_as: str = "cohere"
     openai_prefix: str | None = COMPATIBLE
 

@@ -85,7 +85,7 @@ class Mistral:
     credential_env: tuple[str, ...] = ("MISTRAL_API_KEY",)
     credential_headers: tuple[str, ...] = ("authorization",)
     drains: bool = True
-    known_fields: frozenset[str] = frozenset({"metadata", "service_tier", "user"})
+    known_fields: frozenset[str] = frozenset({"metadata", "service_tier"})
     prices_as: str = "mistral"
     openai_prefix: str | None = PREFIX
 
