@@ -15,6 +15,7 @@ from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Read
 
 CORPUS = Path(__file__).resolve().parents[1].parent / "shared" / "corpus"
 PROVIDER_OF = {"openai": "openai", "anthropic": "anthropic", "google": "gemini", "groq": "groq"}
+PROVIDER_OF |= {"mistral": "mistral", "cohere": "cohere", "voyage": "voyage"}
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def _is_billable(recorded: Recorded, metered: Metered) -> bool:
 def _fees(recorded: Recorded, usage: dict[str, int]) -> dict[str, int]:
     fees = {name: usage.get(name, 0) for name in ("web_search", "web_fetch", "file_search", "code_session", "image")}
     fees |= {name: usage.get(name, 0) for name in ("grounded_prompt", "grounding_query", "characters", "seconds")}
+    fees |= {name: usage.get(name, 0) for name in ("search_unit", "page", "classification")}
     return {name: count for name, count in fees.items() if count}
 
 
@@ -139,6 +141,9 @@ _SAME = {
     "code_interpreter_containers": "code_session",
     "images": "image",
     "input_characters": "characters",
+    "search_units": "search_unit",
+    "pages": "page",
+    "classifications": "classification",
 }
 
 

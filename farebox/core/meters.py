@@ -53,6 +53,8 @@ METERS: Final[tuple[Meter, ...]] = (
     Meter("maps_query", "fee", is_token=False, help="prompts grounded by maps"),
     Meter("tool_call", "fee", is_token=False, help="other tools that the provider bills by the call"),
     Meter("search_unit", "fee", is_token=False, help="rerank searches"),
+    Meter("classification", "fee", is_token=False, help="classified texts, where a provider bills each"),
+    Meter("pixels", "fee", is_token=False, help="pixels of images and video, where a provider bills them"),
     Meter("request", "fee", is_token=False, help="calls, where a provider bills each"),
     Meter("image", "fee", is_token=False, help="images, where a provider bills each"),
     Meter("page", "fee", is_token=False, help="pages, where a provider bills each"),

@@ -1,13 +1,16 @@
 """Providers: one file for each wire format; see README.md."""
 
 from farebox.providers.anthropic import ANTHROPIC
+from farebox.providers.cohere import COHERE
 from farebox.providers.gemini import GEMINI
 from farebox.providers.groq import GROQ
+from farebox.providers.mistral import MISTRAL
 from farebox.providers.openai import OPENAI
 from farebox.providers.openai_shape import OpenAICompatible
 from farebox.providers.protocol import Provider
+from farebox.providers.voyage import VOYAGE
 
-PROVIDERS: tuple[Provider, ...] = (OPENAI, ANTHROPIC, GEMINI, GROQ)
+PROVIDERS: tuple[Provider, ...] = (OPENAI, ANTHROPIC, GEMINI, GROQ, MISTRAL, COHERE, VOYAGE)
 
 _BY_NAME = {provider.name: provider for provider in PROVIDERS}
 
