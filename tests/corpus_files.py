@@ -9,13 +9,40 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from farebox.providers import by_name
+from farebox.providers import by_name, compatible
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
 
 CORPUS = Path(__file__).resolve().parents[1].parent / "shared" / "corpus"
-PROVIDER_OF = {"openai": "openai", "anthropic": "anthropic", "google": "gemini", "groq": "groq"}
-PROVIDER_OF |= {"mistral": "mistral", "cohere": "cohere", "voyage": "voyage"}
+PROVIDER_OF = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google": "gemini",
+    "groq": "groq",
+    "deepseek": "deepseek",
+    "xai": "xai",
+    "openrouter": "openrouter",
+    "together": "together",
+    "perplexity": "perplexity",
+    "mistral": "mistral",
+    "cohere": "cohere",
+    "voyage": "voyage",
+}
+COMPATIBLE = {
+    "cerebras": ("https://api.cerebras.ai/v1",),
+    "huggingface": (
+        "https://router.huggingface.co/nebius/v1",
+        "https://router.huggingface.co/novita/v3/openai",
+        "https://router.huggingface.co/together/v1",
+    ),
+    "moonshot": ("https://api.moonshot.ai/v1",),
+    "ollama": ("http://localhost:11434/v1",),
+    "writer": ("https://api.writer.com/v1",),
+    "zai": ("https://api.z.ai/api/paas/v4",),
+}
+"""Services without a file of their own that speak OpenAI's format, by the base URLs that were recorded. Ollama's own
+`/api/…` and what Replicate has (predictions: no usage, billed by seconds of hardware) are other formats."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +83,26 @@ def records(name: str) -> Iterator[Recorded]:
     with (CORPUS / f"{name}.jsonl").open() as lines:
         for line in lines:
             raw = json.loads(line)
-            if raw["transport"] == "http" and raw["provider"] in PROVIDER_OF:
-                yield _recorded(raw)
+            found = _serving(raw) if raw["transport"] == "http" else None
+            if found is not None:
+                yield _recorded(raw, *found)
 
 
-def _recorded(raw: dict[str, Any]) -> Recorded:
-    provider = by_name(PROVIDER_OF[raw["provider"]])
-    assert provider is not None
+def _serving(raw: dict[str, Any]) -> tuple[Provider, str] | None:
+    """The provider that is meant, and the path below its base URL; None where it is none of ours."""
     path = (raw["endpoint_path"] or "").partition("?")[0]
+    if raw["provider"] in PROVIDER_OF:
+        provider = by_name(PROVIDER_OF[raw["provider"]])
+        assert provider is not None
+        return provider, path
+    for base_url in COMPATIBLE.get(raw["provider"], ()):
+        root = urlsplit(base_url).path
+        if path.startswith(root + "/"):
+            return compatible(raw["provider"], base_url), path.removeprefix(root)
+    return None
+
+
+def _recorded(raw: dict[str, Any], provider: Provider, path: str) -> Recorded:
     endpoint = provider.endpoint(raw["method"], provider.upstream_path(path))
     return Recorded(
         id=raw["id"],
@@ -171,6 +210,8 @@ def wanted(recorded: Recorded) -> dict[str, Any]:
 
 def _wanted_fees(recorded: Recorded, other: dict[str, int]) -> dict[str, int]:
     fees = {_SAME[name]: count for name, count in other.items() if name in _SAME}
+    if recorded.provider.name == "xai" and "code_interpreter_calls" in other:
+        fees["code_session"] = other["code_interpreter_calls"]  # each is billed there, not the container
     if recorded.expected and recorded.expected.get("output_tokens"):
         fees.pop("image", None)  # images billed by tokens are not billed by the piece
     for name in ("audio_input_seconds", "transcription_seconds"):

@@ -27,6 +27,12 @@ MODELS: Final[Mapping[str, str]] = {
     "anthropic": "claude-haiku-4-5",
     "gemini": "gemini-2.5-flash-lite",
     "groq": "llama-3.1-8b-instant",
+    "deepseek": "deepseek-flash",
+    "xai": "grok-4.3",
+    "openrouter": "openai/gpt-4o-mini",
+    "together": "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+    "fireworks": "accounts/fireworks/models/gpt-oss-20b",
+    "perplexity": "sonar",
 }
 """A cheap model that answers a smoke prompt; elsewhere the first that the provider lists."""
 

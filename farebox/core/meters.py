@@ -44,6 +44,7 @@ METERS: Final[tuple[Meter, ...]] = (
     Meter("image_cache_read", "input", help="image tokens served from the provider's cache"),
     Meter("image_output", "output", help="image tokens of the answer"),
     Meter("video_input", "input", help="video tokens of the prompt"),
+    Meter("citation", "input", help="tokens of cited sources (Perplexity's deep research)"),
     Meter("web_search", "fee", is_token=False, help="web searches run by the provider"),
     Meter("web_fetch", "fee", is_token=False, help="pages fetched by the provider"),
     Meter("file_search", "fee", is_token=False, help="searches of stored files"),

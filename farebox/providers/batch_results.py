@@ -16,6 +16,8 @@ class Answered(msgspec.Struct, frozen=True):
     model: str
     usage: Usage
     marks: tuple[str, ...] = ()
+    reported_cost: int | None = None
+    """Pico-dollars, where the provider says what this answer cost."""
 
 
 ReadLine = Callable[[bytes], tuple[Answered, ...]]
@@ -53,6 +55,7 @@ class BatchFold:
         self._read_line = read_line
         self._by_model: dict[str, Usage] = {}
         self._marks: tuple[str, ...] = ()
+        self._costs: list[int | None] = []
 
     @property
     def tree(self) -> Tree:
@@ -64,6 +67,7 @@ class BatchFold:
         for answered in self._read_line(document):
             self._by_model[answered.model] = sum_usage(self._by_model.get(answered.model, {}), answered.usage)
             self._marks += tuple(mark for mark in answered.marks if mark not in self._marks)
+            self._costs.append(answered.reported_cost)
 
     @property
     def running(self) -> tuple[int, int]:
@@ -79,7 +83,13 @@ class BatchFold:
             model=models[0] or None if models else None,
             batch=bool(models),
             parts=tuple(SubUsage(model, self._by_model[model], "batch") for model in models[1:]),
+            reported_cost=self._reported_cost(),
             object_id=self._object_id,
             complete=ended,
             marks=self._marks,
         )
+
+    def _reported_cost(self) -> int | None:
+        """The sum, where each answer says what it cost."""
+        stated = [cost for cost in self._costs if cost is not None]
+        return sum(stated) if stated and len(stated) == len(self._costs) else None

@@ -165,7 +165,8 @@ def _priced(book: PriceBook, prices_as: str, requested: str | None, when_us: int
     marks = metered.marks + found.marks
     if found.price_id is None and requested and requested != model:
         other_usage, other = _ask(book, prices_as, requested, when_us, metered.usage, served)
-        if other.price_id is not None:
+        # What was asked for being free does not make free what was served instead.
+        if other.price_id is not None and (other.cost != 0 or not metered.usage):
             usage, found = other_usage, other
             marks = (*metered.marks, *found.marks, "priced_as_requested")
     charged = Charged(

@@ -57,6 +57,7 @@ class OpenAIUsage(msgspec.Struct, frozen=True, gc=False):
     input_token_details: InputDetails | None = None
     output_token_details: OutputDetails | None = None
     cached_tokens: int | None = None
+    prompt_cache_hit_tokens: int | None = None
     seconds: float | None = None
 
 
@@ -134,10 +135,11 @@ def _first(first: int | None, second: int | None) -> int:
 
 def _put_input(meters: Meters, prompt: int, reported: OpenAIUsage) -> None:
     details = reported.prompt_tokens_details or reported.input_tokens_details or reported.input_token_details
+    beside = reported.cached_tokens or reported.prompt_cache_hit_tokens or 0  # Together and Moonshot; DeepSeek
     if details is None:
-        meters.put("input", meters.take("cache_read", reported.cached_tokens or 0, prompt))
+        meters.put("input", meters.take("cache_read", beside, prompt))
         return
-    cached = details.cached_tokens or reported.cached_tokens or 0
+    cached = details.cached_tokens or beside
     written = details.cache_write_tokens or 0
     audio, image = details.audio_tokens or 0, details.image_tokens or 0
     if not (written or audio or image):

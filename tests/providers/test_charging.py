@@ -68,6 +68,13 @@ def test_a_served_model_without_a_price_is_priced_as_requested_and_says_so() -> 
     assert (found.cost, found.model_billed, found.marks) == (20, "big-2027-01-01-preview-x", ("priced_as_requested",))
 
 
+def test_what_is_free_as_requested_does_not_make_free_what_was_served_instead() -> None:
+    book = PriceBook(Sheet(rows=(row("gift", {"input": 0, "output": 0}),)))
+    served = charge(book, "openai", CHAT, "gift", NOW, 200, metered(model="dear"))
+    assert (served.cost, served.cost_source) == (None, "unpriced")
+    assert charge(book, "openai", CHAT, "gift", NOW, 200, metered(model="gift")).cost == 0
+
+
 def test_an_answer_that_names_no_model_is_priced_as_requested_without_a_mark() -> None:
     found = charged(metered(model=None))
     assert (found.cost, found.model_billed, found.marks) == (120, "big", ())

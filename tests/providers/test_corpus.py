@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from corpus_files import CORPUS, PROVIDER_OF, Recorded, differences, records
+from corpus_files import COMPATIBLE, CORPUS, PROVIDER_OF, Recorded, differences, records
 
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no recorded exchanges at {CORPUS}")
 
@@ -14,18 +14,21 @@ OWN_READING = {
     "google-3dcfc2a312": "an embedded image, spelt promptTokenDetails: the expectation leaves its modality out",
     "google-d2b3b9b06b": "answered from the caller's own files: no search was run, so no search is billed",
     "google-732461cf1d": "answered from a page that the caller named: no search was run, so no search is billed",
+    "openrouter-d29ce8b4af": "a reranker's tokens: the expectation has a count of their own, here they are input",
+    "openrouter-19ec71a1c5": "reasoning 11 of 10 output tokens: disjoint meters cannot hold more than there is",
 }
 """Records that we read otherwise than the expectation, and why."""
 
-LESS_CERTAIN_TOO = ("mistral", "cohere", "voyage")
-"""Whose records of medium confidence are compared, too."""
+OWN_READING_OF_LESS_CERTAIN = {
+    "openai-011756ac90": "speech by a model that bills tokens: they are estimated, its characters are not the bill",
+}
 
 CUT_BYTES_MAX = 8_000
 """Streams up to this size are cut at every byte, larger ones at as many places spread over them."""
 
 
 def _all() -> list[Recorded]:
-    return [recorded for name in PROVIDER_OF for recorded in records(name)]
+    return [recorded for name in (*PROVIDER_OF, *COMPATIBLE) for recorded in records(name)]
 
 
 def test_usage_equals_the_expectation_but_for_named_readings() -> None:
@@ -36,12 +39,10 @@ def test_usage_equals_the_expectation_but_for_named_readings() -> None:
     assert len(different) <= len(high) / 100
 
 
-def test_less_certain_expectations_are_met_all_the_same() -> None:
-    medium = [r for name in LESS_CERTAIN_TOO for r in records(name)]
-    medium = [r for r in medium if r.expected is not None and r.expected["confidence"] == "medium"]
-    different = {r.id: found for r in medium if (found := differences(r, r.metered())) and r.id not in OWN_READING}
-    assert medium
-    assert len(different) <= len(medium) / 20, different
+def test_usage_of_less_certain_records_equals_the_expectation_too() -> None:
+    medium = [r for r in _all() if r.expected is not None and r.expected["confidence"] == "medium"]
+    different = {r.id: found for r in medium if (found := differences(r, r.metered()))}
+    assert different.keys() == OWN_READING_OF_LESS_CERTAIN.keys(), different
 
 
 def test_no_record_is_unreadable() -> None:
