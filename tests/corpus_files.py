@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from farebox.providers import by_name
+from farebox.providers.bedrock_usage import GUARDRAIL_METERS
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
 
 CORPUS = Path(__file__).resolve().parents[1].parent / "shared" / "corpus"
 PROVIDER_OF = {"openai": "openai", "anthropic": "anthropic", "google": "gemini", "groq": "groq"}
+PROVIDER_OF |= {"azure": "azure", "bedrock": "bedrock"}
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ def _is_billable(recorded: Recorded, metered: Metered) -> bool:
 def _fees(recorded: Recorded, usage: dict[str, int]) -> dict[str, int]:
     fees = {name: usage.get(name, 0) for name in ("web_search", "web_fetch", "file_search", "code_session", "image")}
     fees |= {name: usage.get(name, 0) for name in ("grounded_prompt", "grounding_query", "characters", "seconds")}
+    if any(name.startswith("guardrail_") for name in (recorded.expected or {}).get("other_billable", ())):
+        fees |= {name: usage.get(name, 0) for name in GUARDRAIL_METERS.values()}  # told for Converse only
     return {name: count for name, count in fees.items() if count}
 
 
@@ -139,6 +143,7 @@ _SAME = {
     "code_interpreter_containers": "code_session",
     "images": "image",
     "input_characters": "characters",
+    **{f"guardrail_{name}": meter for name, meter in GUARDRAIL_METERS.items()},
 }
 
 

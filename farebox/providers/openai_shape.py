@@ -124,8 +124,11 @@ def _fold(endpoint: Endpoint, intent: Intent, *, is_stream: bool) -> Fold:
     return ChatFold(intent, is_stream=is_stream, stored=family == "threads.runs")
 
 
+def openai_error_type(status: int) -> str:
+    return _ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
 def openai_error(status: int, code: str, message: str, extra: Mapping[str, object] | None) -> bytes:
     """A refusal as OpenAI's SDKs understand it."""
-    kind = _ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    error = {"message": message, "type": kind, "param": None, "code": code}
+    error = {"message": message, "type": openai_error_type(status), "param": None, "code": code}
     return msgspec.json.encode({"error": error, "farebox": {"code": code, **(extra or {})}})

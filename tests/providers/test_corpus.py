@@ -14,6 +14,11 @@ OWN_READING = {
     "google-3dcfc2a312": "an embedded image, spelt promptTokenDetails: the expectation leaves its modality out",
     "google-d2b3b9b06b": "answered from the caller's own files: no search was run, so no search is billed",
     "google-732461cf1d": "answered from a page that the caller named: no search was run, so no search is billed",
+    "azure-5c50478fe6": "the answer repeats the deployment's name; x-ms-served-model names the dated model",
+    "azure-f850becee3": "the answer repeats the deployment's name; x-ms-served-model names the dated model",
+    "bedrock-260b4eadf2": "a foundation model's ARN: the model inside it is named",
+    "bedrock-8d63b778df": "an inference profile's ARN: the model inside it is named",
+    "bedrock-cbcd9e3b52": "a guardrail rewrote the body without its output count; the header and the trace have it",
 }
 """Records that we read otherwise than the expectation, and why."""
 
