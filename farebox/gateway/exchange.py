@@ -80,6 +80,10 @@ class Exchange:
         """The body of an error answer."""
         raise NotImplementedError
 
+    def refusal_headers(self, status: int) -> tuple[tuple[str, str], ...]:
+        """Further header lines of an error answer."""
+        return ()
+
     def has_whole_answer(self) -> bool:
         """Whether all that the answer means has come, if not yet its last byte."""
         return False
@@ -342,7 +346,8 @@ class Exchange:
             return
         close = self.closes()
         body = self.refusal(status, code, message)
-        client.write(answer(status, body, close=close, head_only=self.request.method == b"HEAD"))
+        named = self.refusal_headers(status)
+        client.write(answer(status, body, headers=named, close=close, head_only=self.request.method == b"HEAD"))
         client.exchange_done(close=close, unread=not self.request.complete)
 
     def _end(self, state: str, error: str | None) -> None:
@@ -398,6 +403,7 @@ class Exchange:
         complete = self.request.complete
         close = not complete or not self.request.keep_alive or self.worker.draining
         body = self.refusal(status, code, message)
+        headers = (*headers, *self.refusal_headers(status))
         client.write(answer(status, body, headers=headers, close=close, head_only=self.request.method == b"HEAD"))
         client.exchange_done(close=close, unread=not complete)
 

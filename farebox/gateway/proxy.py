@@ -23,7 +23,7 @@ from farebox.gateway.exchange import Exchange
 from farebox.gateway.request import Request
 from farebox.gateway.targets import Route, Target
 from farebox.gateway.wire import AnswerHead
-from farebox.providers.protocol import Intent
+from farebox.providers.protocol import Intent, NamesErrors
 
 if TYPE_CHECKING:
     from farebox.gateway.server import ClientConnection
@@ -171,7 +171,7 @@ class ProxyExchange(Exchange):
         worker.counters.add("calls")
         if body is not None:
             worker.counters.add("bytes_in", len(body))
-            self.forward(self._target.pool, self._head(caller, len(sent), strip), sent)
+            self.forward(self._target.pool, self._head(caller, len(sent), strip, sent), sent)
         else:
             self._streams = True
             self.forward(self._target.pool, self._head(caller, None, strip), None)
@@ -204,17 +204,20 @@ class ProxyExchange(Exchange):
             body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0,
         )  # fmt: skip
 
-    def _head(self, caller: Caller, length: int | None, strip: bool) -> bytes:
+    def _head(self, caller: Caller, length: int | None, strip: bool, body: bytes = b"") -> bytes:
         request, target = self.request, self._target
+        forward = request.forward
+        if target.signing is not None and not caller.byok:
+            forward = target.signed(request.method, self._route.wire_path, caller.query, forward, body)
         lines = [
             request.method, b" ", self._route.wire_path, caller.query,
             b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
         ]  # fmt: skip
         if strip:
-            lines += [line for line in request.forward if line[:16].lower() != b"accept-encoding:"]
+            lines += [line for line in forward if line[:16].lower() != b"accept-encoding:"]
             lines.append(b"Accept-Encoding: identity\r\n")
         else:
-            lines += request.forward
+            lines += forward
         if caller.byok:
             for name, value in caller.lines:
                 lines += (name, b": ", value, b"\r\n")
@@ -285,6 +288,10 @@ class ProxyExchange(Exchange):
 
     def refusal(self, status: int, code: str, message: str) -> bytes:
         return self._target.provider.error_body(status, code, message, {"code": code, "message": message})
+
+    def refusal_headers(self, status: int) -> tuple[tuple[str, str], ...]:
+        provider = self._target.provider
+        return provider.error_headers(status) if isinstance(provider, NamesErrors) else ()
 
     def _refuse_started(self, refused: CallRefused) -> None:
         self.abandon()
