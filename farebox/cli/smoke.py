@@ -79,7 +79,7 @@ def smoke(
     view: ProviderView, book: PriceBook, model: str | None, transport: httpx.BaseTransport | None = None
 ) -> Result:
     """Send the three requests. Never raises for what a provider does."""
-    provider = providers.by_name(view.wire) or providers.compatible(view.name, view.base_url)
+    provider = providers.installed(view.name, view.wire, view.base_url, view.options)
     verify = True if transport else httpx.create_ssl_context(verify=view.ca_file or view.verify)
     with httpx.Client(verify=verify, timeout=TIMEOUT_S, transport=transport) as http:
         caller = Caller(view, provider, http)

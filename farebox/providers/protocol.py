@@ -158,7 +158,11 @@ class Provider(Protocol):
         ...
 
     @property
-    def credential_env(self) -> tuple[str, ...]: ...
+    def credential_env(self) -> tuple[str, ...]:
+        """Environment variables that hold a credential, the first one set wins. Of 'A+B' both are needed, and the
+        credential is their values with ':' between."""
+        ...
+
     @property
     def credential_headers(self) -> tuple[str, ...]:
         """Lower-case request headers in which this provider's callers put a credential."""
@@ -224,7 +228,7 @@ class Provider(Protocol):
 
 
 @runtime_checkable
-class Configurable(Protocol):
+class Configurable(Provider, Protocol):
     """A provider that depends on what an installation says of it."""
 
     @property
@@ -238,7 +242,7 @@ class Configurable(Protocol):
 
 
 @runtime_checkable
-class Signing(Protocol):
+class Signing(Provider, Protocol):
     """A provider that has each request signed."""
 
     @property
@@ -252,7 +256,7 @@ class Signing(Protocol):
 
 
 @runtime_checkable
-class NamesErrors(Protocol):
+class NamesErrors(Provider, Protocol):
     """A provider whose SDKs read an error's name from its headers."""
 
     def error_headers(self, status: int) -> tuple[tuple[str, str], ...]:
