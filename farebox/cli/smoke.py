@@ -100,7 +100,8 @@ def asks(wire: str, model: str) -> tuple[Ask, ...]:
         body: dict[str, object] = {**turn, "generationConfig": {"maxOutputTokens": TOKENS_MAX}}
         streamed = body
     else:
-        path = streamed_path = "/messages" if wire == "anthropic" else "/chat/completions"
+        below = "/openai/v1" if wire in ("azure", "bedrock") else ""  # these have no version that may be left out
+        path = streamed_path = "/messages" if wire == "anthropic" else f"{below}/chat/completions"
         limit = "max_completion_tokens" if wire == "openai" else "max_tokens"
         body = {"model": model, limit: TOKENS_MAX, "messages": [{"role": "user", "content": PROMPT}]}
         options = {} if wire == "anthropic" else {"stream_options": {"include_usage": True}}
