@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from farebox.providers import by_name, compatible
+from farebox.providers.bedrock_usage import GUARDRAIL_METERS
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
 
 CORPUS = Path(__file__).resolve().parents[1].parent / "shared" / "corpus"
@@ -28,6 +29,8 @@ PROVIDER_OF = {
     "mistral": "mistral",
     "cohere": "cohere",
     "voyage": "voyage",
+    "azure": "azure",
+    "bedrock": "bedrock",
 }
 COMPATIBLE = {
     "cerebras": ("https://api.cerebras.ai/v1",),
@@ -169,6 +172,8 @@ def _fees(recorded: Recorded, usage: dict[str, int]) -> dict[str, int]:
     fees = {name: usage.get(name, 0) for name in ("web_search", "web_fetch", "file_search", "code_session", "image")}
     fees |= {name: usage.get(name, 0) for name in ("grounded_prompt", "grounding_query", "characters", "seconds")}
     fees |= {name: usage.get(name, 0) for name in ("search_unit", "page", "classification")}
+    if any(name.startswith("guardrail_") for name in (recorded.expected or {}).get("other_billable", ())):
+        fees |= {name: usage.get(name, 0) for name in GUARDRAIL_METERS.values()}  # told for Converse only
     return {name: count for name, count in fees.items() if count}
 
 
@@ -183,6 +188,7 @@ _SAME = {
     "search_units": "search_unit",
     "pages": "page",
     "classifications": "classification",
+    **{f"guardrail_{name}": meter for name, meter in GUARDRAIL_METERS.items()},
 }
 
 

@@ -77,6 +77,13 @@ def set_(
     ] = None,
     ca_file: Annotated[str | None, typer.Option(metavar="FILE", help="Certificates to trust for it (PEM).")] = None,
     tls_verify: Annotated[bool | None, typer.Option(help="Check its certificate.", show_default=False)] = None,
+    deployment: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=MODEL", help="The model behind a deployment's name. Repeatable.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(metavar="REGION", help="Region to call and sign for (Bedrock).")] = None,
+    region_class: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="global, data_zone or regional: what prices depend on (Azure).")
+    ] = None,
     data: Data = None,
     config: Config = None,
     url: Url = None,
@@ -91,11 +98,15 @@ def set_(
         "headers": pairs(header, "--header") if header else None,
         "ca_file": ca_file,
         "tls_verify": tls_verify,
+        "deployments": pairs(deployment, "--deployment") if deployment else None,
+        "region": region,
+        "region_class": region_class,
     }
     given = {key: value for key, value in given.items() if value is not None}
     if not given:
         raise UsageError(
-            "nothing to set: give --credential-stdin, --base-url, --wire, --header, --ca-file or --tls-verify"
+            "nothing to set: give --credential-stdin, --base-url, --wire, --header, --ca-file, --tls-verify, "
+            "--deployment, --region or --region-class"
         )
     if remote := remote_of(url, token):
         row = remote.call("PUT", f"/providers/{name}", body={key: value or None for key, value in given.items()})

@@ -85,7 +85,7 @@ def smoke(
     view: ProviderView, book: PriceBook, model: str | None, transport: httpx.BaseTransport | None = None
 ) -> Result:
     """Send the three requests. Never raises for what a provider does."""
-    provider = providers.by_name(view.wire) or providers.compatible(view.name, view.base_url)
+    provider = providers.installed(view.name, view.wire, view.base_url, view.options)
     verify = True if transport else httpx.create_ssl_context(verify=view.ca_file or view.verify)
     with httpx.Client(verify=verify, timeout=TIMEOUT_S, transport=transport) as http:
         caller = Caller(view, provider, http)
@@ -106,7 +106,8 @@ def asks(wire: str, model: str) -> tuple[Ask, ...]:
         body: dict[str, object] = {**turn, "generationConfig": {"maxOutputTokens": TOKENS_MAX}}
         streamed = body
     else:
-        path = streamed_path = "/messages" if wire == "anthropic" else "/chat/completions"
+        below = "/openai/v1" if wire in ("azure", "bedrock") else ""  # these have no version that may be left out
+        path = streamed_path = "/messages" if wire == "anthropic" else f"{below}/chat/completions"
         limit = "max_completion_tokens" if wire == "openai" else "max_tokens"
         body = {"model": model, limit: TOKENS_MAX, "messages": [{"role": "user", "content": PROMPT}]}
         options = {} if wire == "anthropic" else {"stream_options": {"include_usage": True}}

@@ -5,7 +5,7 @@ from farebox.gateway.request cimport Request
 
 cdef class Caller:
     cdef readonly object key
-    cdef readonly bint byok
+    cdef readonly bint byok, signed
     cdef readonly list lines
     cdef readonly bytes query
 

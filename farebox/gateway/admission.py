@@ -15,6 +15,7 @@ from farebox.core.events import Tag
 from farebox.directory.snapshot import KeyView, Snapshot
 from farebox.errors import (
     InvalidKey,
+    InvalidRequest,
     InvalidTags,
     ModelNotAllowed,
     NoCredential,
@@ -24,6 +25,7 @@ from farebox.gateway.request import Request
 from farebox.gateway.targets import Target
 from farebox.providers.documents import read
 from farebox.providers.protocol import Endpoint, Intent
+from farebox.providers.sigv4 import signer_of
 
 NO_KEY: Final = KeyView(id="", name="open access")
 _PREFIX: Final = b"fbx_"
@@ -34,13 +36,17 @@ _fields = msgspec.json.Decoder(BodyFields)
 class Caller:
     """Who calls, and with whose provider credential. `lines` are the caller's own credential lines, sent unchanged."""
 
-    __slots__ = ("byok", "key", "lines", "query")
+    __slots__ = ("byok", "key", "lines", "query", "signed")
 
-    def __init__(self, key: KeyView, byok: bool, lines: list[tuple[bytes, bytes]], query: bytes) -> None:
+    def __init__(
+        self, key: KeyView, byok: bool, lines: list[tuple[bytes, bytes]], query: bytes, signed: bool = False
+    ) -> None:
         self.key = key
         self.byok = byok
         self.lines = lines
         self.query = query
+        self.signed = signed
+        """The caller signed with a credential of its own. That signature is for our host and can not be passed on."""
 
 
 class Door:
@@ -68,8 +74,16 @@ def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: 
     named = request.farebox_key
     secret = named
     lines: list[tuple[bytes, bytes]] = []
+    signed = False
     for line in request.credentials:
         value = line[1]
+        signer = signer_of(value) if value[:5] == b"AWS4-" else None
+        if signer is not None:
+            if signer.startswith(_PREFIX):
+                secret = secret or signer
+            else:
+                signed = True
+            continue
         token = value[7:] if value[:7].lower() == b"bearer " else value
         if token.lstrip().startswith(_PREFIX):
             secret = secret or token.strip()
@@ -79,7 +93,7 @@ def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: 
     key = _open_caller(door, request) if secret is None else _known(door, snapshot, secret)
     if (lines or foreign) and (named is not None or secret is None):
         return Caller(key, True, lines, rest if own else query)
-    return Caller(key, False, [], rest if own or foreign else query)
+    return Caller(key, False, [], rest if own or foreign else query, signed)
 
 
 def _known(door: Door, snapshot: Snapshot, secret: bytes) -> KeyView:
@@ -157,6 +171,11 @@ def check_route(caller: Caller, target: Target, method: bytes, path: str, endpoi
     if endpoint.stored and "tenant" in key.bind and not (key.allow_objects and method == b"POST"):
         what = "reach stored objects" if key.allow_objects else "reach stored objects without --allow-objects"
         raise RouteNotAllowed(f"{method.decode()} {path}: a key bound to a tenant may not {what}")
+    if caller.signed and not target.view.credential:
+        raise InvalidRequest(
+            "a call that is signed with the caller's own AWS credential can not be passed on, since the signature is "
+            f"for this host: send a Bedrock API key as a bearer token, or store a credential for {target.name}"
+        )
     if not caller.byok and not target.view.credential and not _is_local(target):
         raise NoCredential(
             f"no credential for {target.name}: set {' or '.join(target.provider.credential_env) or 'one'} "

@@ -81,6 +81,10 @@ class Exchange(Answered):
         """The body of an error answer."""
         raise NotImplementedError
 
+    def refusal_headers(self, status: int) -> tuple[tuple[str, str], ...]:
+        """Further header lines of an error answer."""
+        return ()
+
     def has_whole_answer(self) -> bool:
         """Whether all that the answer means has come, if not yet its last byte."""
         return False
@@ -346,7 +350,8 @@ class Exchange(Answered):
             return
         close = self.closes()
         body = self.refusal(status, code, message)
-        client.write(answer(status, body, close=close, head_only=self.request.method == b"HEAD"))
+        named = self.refusal_headers(status)
+        client.write(answer(status, body, headers=named, close=close, head_only=self.request.method == b"HEAD"))
         client.exchange_done(close, not self.request.complete)
 
     def _end(self, state: str, error: str | None) -> None:
@@ -400,6 +405,7 @@ class Exchange(Answered):
         complete = self.request.complete
         close = not complete or not self.request.keep_alive or self.worker.draining
         body = self.refusal(status, code, message)
+        headers = (*headers, *self.refusal_headers(status))
         client.write(answer(status, body, headers=headers, close=close, head_only=self.request.method == b"HEAD"))
         client.exchange_done(close, not complete)
 

@@ -24,7 +24,7 @@ from farebox.gateway.request import Request
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Route, Target
 from farebox.gateway.wire import AnswerHead
-from farebox.providers.protocol import Intent
+from farebox.providers.protocol import Intent, NamesErrors
 
 if TYPE_CHECKING:
     from farebox.gateway.shared import Shared
@@ -170,10 +170,10 @@ class ProxyExchange(Exchange):
         worker.counters.add("calls")
         if body is not None:
             worker.counters.add("bytes_in", len(body))
-            self.forward(self._target.pool, self._head(caller, len(sent), strip), sent)
+            self.forward(self._target.pool, self._head(caller, len(sent), strip, sent), sent)
         else:
             self._streams = True
-            self.forward(self._target.pool, self._head(caller, -1, strip), None)
+            self.forward(self._target.pool, self._head(caller, -1, strip, b""), None)
             if buffered:
                 self._send_body(buffered)
 
@@ -203,13 +203,16 @@ class ProxyExchange(Exchange):
             body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0,
         )  # fmt: skip
 
-    def _head(self, caller: Caller, length: int, strip: bool) -> bytes:
+    def _head(self, caller: Caller, length: int, strip: bool, body: bytes) -> bytes:
         """The head as the provider gets it; `length` of the body, -1 where it follows piece by piece."""
         request, target, route = self.request, self._target, self._route
+        forward = request.forward
+        if target.signing is not None and not caller.byok:
+            forward = target.signed(request.method, route.wire_path, caller.query, forward, body)
         lines = [
             request.method, b" ", route.wire_path, caller.query, b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
         ]  # fmt: skip
-        for name, value in request.forward:
+        for name, value in forward:
             if strip and name.lower() == b"accept-encoding":
                 continue
             lines.append(name)
@@ -292,6 +295,10 @@ class ProxyExchange(Exchange):
 
     def refusal(self, status: int, code: str, message: str) -> bytes:
         return self._target.provider.error_body(status, code, message, {"code": code, "message": message})
+
+    def refusal_headers(self, status: int) -> tuple[tuple[str, str], ...]:
+        provider = self._target.provider
+        return provider.error_headers(status) if isinstance(provider, NamesErrors) else ()
 
     def _refuse_started(self, refused: CallRefused) -> None:
         self.abandon()

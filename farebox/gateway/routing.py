@@ -12,6 +12,7 @@ from farebox.gateway.proxy import ProxyExchange
 from farebox.gateway.request import Request
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Target, Targets
+from farebox.providers import by_name
 
 if TYPE_CHECKING:
     from farebox.gateway.shared import Shared
@@ -26,10 +27,7 @@ def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exch
         name, slash, rest = path.removeprefix("/api").removeprefix("/proxy/").partition("/")
         target = worker.targets.get(name)
         if target is None:
-            known = ", ".join(worker.targets.names())
-            return FixedExchange(
-                worker, client, request, 404, "unknown_provider", f"there is no provider {name!r}; there are {known}"
-            )
+            return FixedExchange(worker, client, request, 404, "unknown_provider", _unknown(worker.targets, name))
         return ProxyExchange(worker, client, request, target, slash + rest)
     if path.startswith("/v1/"):
         default = worker.targets.get(DEFAULT_PROVIDER)
@@ -43,6 +41,14 @@ def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exch
             worker, client, request, 503 if problem else 200, "not_ready" if problem else "ok", problem or "ready"
         )
     return ControlExchange(worker, client, request)
+
+
+def _unknown(targets: Targets, name: str) -> str:
+    if by_name(name) is not None:
+        return (
+            f"{name} has no address yet: it is your own resource's, `farebox providers set {name} --base-url https://…`"
+        )
+    return f"there is no provider {name!r}; there are {', '.join(targets.names())}"
 
 
 class FixedExchange(Exchange):

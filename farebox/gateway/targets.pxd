@@ -12,7 +12,7 @@ cdef class Route:
 
 cdef class Target:
     cdef readonly str name, prefix, prices_as
-    cdef readonly object view, provider, region
+    cdef readonly object view, provider, region, signing
     cdef readonly Pool pool
     cdef readonly bytes host
     cdef readonly bint takes_query_key

@@ -1,5 +1,6 @@
 """Providers as this worker reaches them: the snapshot's view, the wire format, the pool, all worked out once."""
 
+import time
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -7,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from farebox import providers
 from farebox.directory.snapshot import ProviderView, Snapshot
 from farebox.gateway.pool import Origin, Pool, PoolLimits
-from farebox.providers.protocol import Endpoint, Provider
+from farebox.providers.protocol import Endpoint, Provider, Signing, Unsigned
 from farebox.providers.routing import joined
 
 _ROUTES_MAX: Final = 4096
@@ -17,7 +18,8 @@ class Target:
     """One configured provider. Immutable but for a bounded memory of its routes."""
 
     __slots__ = (
-        "_routes", "host", "name", "pool", "prefix", "prices_as", "provider", "region", "takes_query_key", "view",
+        "_routes", "host", "name", "pool", "prefix", "prices_as", "provider", "region", "signing",
+        "takes_query_key", "view",
     )  # fmt: skip
 
     def __init__(self, view: ProviderView, provider: Provider, pool: Pool, host: bytes, prefix: str) -> None:
@@ -30,6 +32,7 @@ class Target:
         self.region = provider.region(urlsplit(view.base_url).hostname or "")
         self.prices_as = provider.prices_as
         self.takes_query_key = "x-goog-api-key" in provider.credential_headers
+        self.signing = provider if isinstance(provider, Signing) else None
         self._routes: dict[tuple[bytes, str], Route] = {}
 
     def route(self, method: bytes, path: str) -> "Route":
@@ -44,6 +47,28 @@ class Target:
                 self._routes.clear()
             self._routes[(method, path)] = known
         return known
+
+    def signed(
+        self, method: bytes, path: bytes, query: bytes, forward: list[tuple[bytes, bytes]], body: bytes
+    ) -> list[tuple[bytes, bytes]]:
+        """The header lines of a request to a provider that has each one signed: the caller's without its own
+        signature, and those that sign it for this moment."""
+        signing, credential = self.signing, self.view.credential
+        assert signing is not None
+        lines = [line for line in forward if line[0].lower() not in signing.signature_headers]
+        if not credential:
+            return lines
+        headers = {}
+        for name, value in lines:
+            lower = name.decode("latin-1").lower()
+            if lower.startswith("x-amz-"):  # whatever of theirs is sent must be signed
+                headers[lower] = value.decode("latin-1").strip()
+        request = Unsigned(
+            method.decode(), path.decode("latin-1"), query[1:].decode("latin-1"), self.host.decode("latin-1"),
+            headers, body, time.time_ns() // 1000,
+        )  # fmt: skip
+        signature = signing.sign(credential, request)
+        return lines + [(name.encode("latin-1"), value.encode("latin-1")) for name, value in signature]
 
     def _authorization(self, endpoint: Endpoint) -> bytes:
         credential = self.view.credential
@@ -125,5 +150,5 @@ class Targets:
             pool = self._pools[origin] = Pool(origin, self._limits, self._proxies)
         bracketed = f"[{hostname}]" if ":" in hostname else hostname
         host = bracketed if port == default else f"{bracketed}:{port}"
-        provider = providers.by_name(view.wire) or providers.compatible(view.name, view.base_url)
+        provider = providers.installed(view.name, view.wire, view.base_url, view.options)
         return Target(view, provider, pool, host.encode("latin-1"), parts.path.rstrip("/"))

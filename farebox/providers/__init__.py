@@ -4,6 +4,8 @@ import re
 from typing import Final
 
 from farebox.providers.anthropic import ANTHROPIC
+from farebox.providers.azure import AZURE
+from farebox.providers.bedrock import BEDROCK
 from farebox.providers.cohere import COHERE
 from farebox.providers.deepseek import DEEPSEEK
 from farebox.providers.fireworks import FIREWORKS
@@ -14,7 +16,7 @@ from farebox.providers.openai import OPENAI
 from farebox.providers.openai_shape import OpenAICompatible
 from farebox.providers.openrouter import OPENROUTER
 from farebox.providers.perplexity import PERPLEXITY
-from farebox.providers.protocol import Provider
+from farebox.providers.protocol import Configurable, Options, Provider
 from farebox.providers.together import TOGETHER
 from farebox.providers.voyage import VOYAGE
 from farebox.providers.xai import XAI
@@ -24,6 +26,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ANTHROPIC,
     GEMINI,
     GROQ,
+    AZURE,
+    BEDROCK,
     MISTRAL,
     COHERE,
     DEEPSEEK,
@@ -50,3 +54,9 @@ def compatible(name: str, base_url: str) -> Provider:
     root = base_url.rstrip("/")
     found = _VERSION.search(root)
     return OpenAICompatible(name, root[: found.start()], found[0]) if found else OpenAICompatible(name, root)
+
+
+def installed(name: str, wire: str, base_url: str, options: Options) -> Provider:
+    """A provider as an installation has it: by the format it speaks, with what is said of it."""
+    provider = by_name(wire) or compatible(name, base_url)
+    return provider.configured(options) if isinstance(provider, Configurable) else provider

@@ -149,8 +149,11 @@ def openai_reader(
     return SniffingReader(lambda: folds(endpoint, intent, False), stream)
 
 
+def openai_error_type(status: int) -> str:
+    return _ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
 def openai_error(status: int, code: str, message: str, extra: Mapping[str, object] | None) -> bytes:
     """A refusal as OpenAI's SDKs understand it."""
-    kind = _ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    error = {"message": message, "type": kind, "param": None, "code": code}
+    error = {"message": message, "type": openai_error_type(status), "param": None, "code": code}
     return msgspec.json.encode({"error": error, "farebox": {"code": code, **(extra or {})}})

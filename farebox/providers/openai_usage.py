@@ -147,6 +147,10 @@ def _put_input(meters: Meters, prompt: int, reported: OpenAIUsage) -> None:
         return
     of_cache = details.cached_tokens_details or _NO_MODALITIES
     cached_audio, cached_image = of_cache.audio_tokens or 0, of_cache.image_tokens or 0
+    if details.cached_tokens_details is None and (overlap := cached + written + audio + image - prompt) > 0:
+        # Cached tokens are of any kind, and what does not fit in beside them is both.
+        cached_image = min(overlap, image, cached)
+        cached_audio = min(overlap - cached_image, audio, cached - cached_image)
     # The life of a written cache is thirty minutes unless the answer says otherwise.
     long_lived = (details.cache_write_tokens_details or _NO_WRITES).ttl_12h_tokens or 0
     left = prompt

@@ -4,7 +4,7 @@ A new provider is one file with an object of this shape and one line in `PROVIDE
 """
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -93,6 +93,33 @@ class Metered(msgspec.Struct, frozen=True):
     marks: tuple[str, ...] = ()
 
 
+class Options(msgspec.Struct, frozen=True):
+    """What an installation says of a provider beside its address and its credential."""
+
+    deployments: dict[str, str] = {}
+    """Names that calls use -> the models behind them: Azure deployments, Bedrock's application profiles."""
+    region: str = ""
+    region_class: str = ""
+    """How far data may travel, where the price depends on it and no answer tells: 'data_zone', 'regional'."""
+
+
+NO_OPTIONS: Final = Options()
+
+
+class Unsigned(NamedTuple):
+    """A request as it will stand on the wire, ready to be signed."""
+
+    method: str
+    path: str
+    query: str
+    """Without '?'."""
+    host: str
+    headers: Mapping[str, str]
+    """Lines that the scheme wants signed, by lower-case name."""
+    body: bytes
+    at_us: int
+
+
 class Reader(Protocol):
     """Reads one answer, streamed or not, chunk by chunk, in linear time and bounded memory; never raises on input."""
 
@@ -131,7 +158,11 @@ class Provider(Protocol):
         ...
 
     @property
-    def credential_env(self) -> tuple[str, ...]: ...
+    def credential_env(self) -> tuple[str, ...]:
+        """Environment variables that hold a credential, the first one set wins. Of 'A+B' both are needed, and the
+        credential is their values with ':' between."""
+        ...
+
     @property
     def credential_headers(self) -> tuple[str, ...]:
         """Lower-case request headers in which this provider's callers put a credential."""
@@ -190,4 +221,44 @@ class Provider(Protocol):
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         """A refusal in this provider's own error shape, JSON; `extra` stands under 'farebox' beside 'error'."""
+        ...
+
+
+# What only some providers can do. The gateway and the directory ask for it by `isinstance`, once for each provider.
+
+
+@runtime_checkable
+class Configurable(Provider, Protocol):
+    """A provider that depends on what an installation says of it."""
+
+    @property
+    def options_env(self) -> tuple[tuple[str, str], ...]:
+        """(option or 'base_url', environment variable that also says it); the first one set wins."""
+        ...
+
+    def configured(self, options: Options) -> Provider:
+        """The same provider with these options; its `base_url` may follow from them."""
+        ...
+
+
+@runtime_checkable
+class Signing(Provider, Protocol):
+    """A provider that has each request signed."""
+
+    @property
+    def signature_headers(self) -> frozenset[bytes]:
+        """Lower-case headers of a caller's own signature: never passed on, since they say nothing of ours."""
+        ...
+
+    def sign(self, secret: str, request: Unsigned) -> tuple[tuple[str, str], ...]:
+        """The header lines that sign a request; none where this credential is no signing one."""
+        ...
+
+
+@runtime_checkable
+class NamesErrors(Provider, Protocol):
+    """A provider whose SDKs read an error's name from its headers."""
+
+    def error_headers(self, status: int) -> tuple[tuple[str, str], ...]:
+        """Header lines of a refusal with this status."""
         ...

@@ -16,6 +16,11 @@ OWN_READING = {
     "google-732461cf1d": "answered from a page that the caller named: no search was run, so no search is billed",
     "openrouter-d29ce8b4af": "a reranker's tokens: the expectation has a count of their own, here they are input",
     "openrouter-19ec71a1c5": "reasoning 11 of 10 output tokens: disjoint meters cannot hold more than there is",
+    "azure-5c50478fe6": "the answer repeats the deployment's name; x-ms-served-model names the dated model",
+    "azure-f850becee3": "the answer repeats the deployment's name; x-ms-served-model names the dated model",
+    "bedrock-260b4eadf2": "a foundation model's ARN: the model inside it is named",
+    "bedrock-8d63b778df": "an inference profile's ARN: the model inside it is named",
+    "bedrock-cbcd9e3b52": "a guardrail rewrote the body without its output count; the header and the trace have it",
 }
 """Records that we read otherwise than the expectation, and why."""
 
