@@ -14,7 +14,7 @@ from farebox.providers import by_name
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
 
 CORPUS = Path(__file__).resolve().parents[1].parent / "shared" / "corpus"
-PROVIDER_OF = {"openai": "openai", "anthropic": "anthropic", "google": "gemini", "groq": "groq"}
+PROVIDER_OF = {"openai": "openai", "anthropic": "anthropic", "google": "gemini", "groq": "groq", "vertex": "vertex"}
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,8 @@ _SAME = {
     "images": "image",
     "input_characters": "characters",
 }
+_BY_TOKEN = "gemini-embedding"
+"""Embeddings whose characters are told, but not billed."""
 
 
 def wanted(recorded: Recorded) -> dict[str, Any]:
@@ -160,6 +162,8 @@ def wanted(recorded: Recorded) -> dict[str, Any]:
     )
     for optional in ("service_tier", "inference_geo", "model"):
         found[optional] = expected.get(optional)
+    if found["service_tier"] == 1:
+        found["service_tier"] = "ON_DEMAND"  # of a client that asked for integer enums
     found["other_billable"] = _wanted_fees(recorded, expected["other_billable"])
     return found
 
@@ -171,6 +175,8 @@ def _wanted_fees(recorded: Recorded, other: dict[str, int]) -> dict[str, int]:
     for name in ("audio_input_seconds", "transcription_seconds"):
         if name in other:
             fees["seconds"] = other[name] * 1000
+    if "billable_characters" in other and _BY_TOKEN not in (recorded.endpoint.model or ""):
+        fees["characters"] = other["billable_characters"]
     generation = re.search(r"gemini-(\d+)", recorded.endpoint.model or "")
     if generation and int(generation[1]) >= 3:
         if "grounding_search_queries" in other:

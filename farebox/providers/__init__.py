@@ -6,8 +6,9 @@ from farebox.providers.groq import GROQ
 from farebox.providers.openai import OPENAI
 from farebox.providers.openai_shape import OpenAICompatible
 from farebox.providers.protocol import Provider
+from farebox.providers.vertex import VERTEX
 
-PROVIDERS: tuple[Provider, ...] = (OPENAI, ANTHROPIC, GEMINI, GROQ)
+PROVIDERS: tuple[Provider, ...] = (OPENAI, ANTHROPIC, GEMINI, GROQ, VERTEX)
 
 _BY_NAME = {provider.name: provider for provider in PROVIDERS}
 

@@ -35,6 +35,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Where the path says whether the answer streams; None where the body says it."""
     object_id: str | None = None
     """The stored object that is read, where the path names it."""
+    region: str | None = None
+    """Where the call is served, in the price book's word, where the path names it."""
 
 
 class Intent(msgspec.Struct, frozen=True):
