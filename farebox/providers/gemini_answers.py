@@ -13,7 +13,7 @@ import msgspec
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.batch_results import Answered, BatchFold
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
-from farebox.providers.gemini_usage import PROVISIONED, GeminiUsage, split_generate
+from farebox.providers.gemini_usage import GeminiUsage, split_generate
 from farebox.providers.openai_chat import NULL, error_name, is_given, judge
 from farebox.providers.openai_usage import COUNT_MAX, Meters, Split
 from farebox.providers.protocol import Endpoint, Intent, Metered
@@ -190,22 +190,19 @@ class GenerateFold:
         usage, quality, marks = judge(counted, self._characters, self._intent, complete, self._error)
         if quality == "missing" and self._predicted is not None:
             usage, quality = self._predicted, "exact"
-        elif quality == "missing" and self._endpoint.operation == "embeddings":
+        elif quality == "missing" and self._endpoint.operation == "embeddings" and self._intent.input_bytes:
             # Older embedding models report nothing; what they bill is the text of the request.
             usage, quality = {"input": tokens_of(self._intent.input_bytes)}, "estimated"
         elif quality == "missing" and self._endpoint.operation == "image" and self._whole:
             quality = "exact"  # of images that were all filtered out nothing is left to say, or to bill
         model = (self._model or self._endpoint.model or "").removeprefix("models/") or None
         reported = self._read or GeminiUsage()
-        tier = self._tier or reported.tier
-        if tier == PROVISIONED:
-            marks = (*marks, "provisioned")
         return Metered(
             usage={**usage, **grounding_fees(model or "", len(self._queries), int(self._maps))},
             quality=quality,
             usage_raw=self._usage_raw or (b"" if not self._predicted else msgspec.json.encode(self._predicted)),
             model=model,
-            service_tier=tier,
+            service_tier=self._tier or reported.tier,
             error=self._error,
             complete=complete,
             finish_reason=self._finish,

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from farebox.providers.anthropic import ANTHROPIC
 from farebox.providers.gemini import BILLED_CACHES, FREE, GEMINI, NATIVE, STORED, UNKNOWN, Gemini, native_verb
+from farebox.providers.gemini_usage import PROVISIONED
 from farebox.providers.openai_requests import read_intent
 from farebox.providers.openai_routes import classify
 from farebox.providers.openai_shape import openai_reader
@@ -129,7 +130,7 @@ class Located:
 
 def marked(marks: tuple[str, ...], traffic_type: str | None) -> tuple[str, ...]:
     """Marks of a call of this traffic type: provisioned throughput is paid whether it is used or not."""
-    is_provisioned = traffic_type is not None and traffic_type.upper() == "PROVISIONED_THROUGHPUT"
+    is_provisioned = traffic_type is not None and traffic_type.upper() == PROVISIONED
     return (*marks, "provisioned") if is_provisioned else marks
 
 
@@ -203,6 +204,7 @@ def _resource(method: str, rest: tuple[str, ...]) -> Endpoint:
 
 
 def _published(maker: str, model: str, verb: str) -> Endpoint:
+    model = model.removesuffix("@default")  # a version that is none: the same model
     if verb == "fetchPredictOperation":
         return STORED
     if verb not in _RAW_VERBS:
