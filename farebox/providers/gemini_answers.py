@@ -152,12 +152,10 @@ class GenerateFold:
             self._finish = str(candidate.finish_reason)
         grounding = candidate.grounding_metadata
         if grounding is not None:
-            searched = (*(grounding.web_search_queries or ()), *(grounding.image_search_queries or ()))
-            self._queries.update(query for query in searched if query.strip())
+            self._queries |= searched(grounding)
+            self._maps = self._maps or uses_maps(grounding)
             if any(query.strip() for query in grounding.retrieval_queries or ()):
                 self._mark("retrieval_unmetered")  # searched by another product, which has its own bill
-            for chunk in grounding.grounding_chunks or ():
-                self._maps = self._maps or is_given(chunk.maps)
 
     def _take_usage(self, raw: msgspec.Raw) -> None:
         """Chunks restate the whole; one that counts nothing (of a blocked prompt) takes nothing back."""
@@ -230,6 +228,16 @@ def predicted(answer: GenerateDocument, endpoint: Endpoint) -> Usage | None:
     return meters.usage if known else None
 
 
+def searched(grounding: Grounding) -> set[str]:
+    """The distinct queries that were run on the web, empty ones left out."""
+    queries = (*(grounding.web_search_queries or ()), *(grounding.image_search_queries or ()))
+    return {query for query in queries if query.strip()}
+
+
+def uses_maps(grounding: Grounding) -> bool:
+    return any(is_given(chunk.maps) for chunk in grounding.grounding_chunks or ())
+
+
 def grounding_fees(model: str, queries: int, maps: int) -> Usage:
     """What grounding costs: up to Gemini 2.5 each prompt that searched, from 3 each query that was run.
     An answer grounded without a query (the caller's own files, pages it named) was no search."""
@@ -288,8 +296,14 @@ class CacheFold:
         )
 
 
+class _Result(GenerateDocument, frozen=True, rename="camel"):
+    """An answer of a batch; of an embedding only `tokenCount` is told."""
+
+    token_count: int | None = None
+
+
 class _Inlined(msgspec.Struct, frozen=True):
-    response: GenerateDocument | None = None
+    response: _Result | None = None
 
 
 class _InlinedList(msgspec.Struct, frozen=True, rename="camel"):
@@ -298,6 +312,7 @@ class _InlinedList(msgspec.Struct, frozen=True, rename="camel"):
 
 class _Output(msgspec.Struct, frozen=True, rename="camel"):
     inlined_responses: _InlinedList | None = None
+    inlined_embed_content_responses: _InlinedList | None = None
 
 
 class _BatchMetadata(msgspec.Struct, frozen=True):
@@ -311,7 +326,7 @@ class _Batch(msgspec.Struct, frozen=True):
 
 
 class _ResultLine(msgspec.Struct, frozen=True):
-    response: GenerateDocument | None = None
+    response: _Result | None = None
 
 
 def batch_job(name: str | None) -> BatchFold:
@@ -331,7 +346,7 @@ def _read_job(document: bytes) -> tuple[Answered, ...]:
         job = salvage(document, _Batch)
     metadata = job.metadata or _BatchMetadata()
     outputs = job.response or metadata.output
-    listed = outputs.inlined_responses if outputs is not None else None
+    listed = (outputs.inlined_responses or outputs.inlined_embed_content_responses) if outputs is not None else None
     model = (metadata.model or "").removeprefix("models/")
     return tuple(
         answered
@@ -348,11 +363,17 @@ def _read_line(line: bytes) -> tuple[Answered, ...]:
     return () if answered is None else (answered,)
 
 
-def _answered(response: GenerateDocument | None, model: str) -> Answered | None:
-    if response is None or not is_given(response.usage_metadata):
+def _answered(response: _Result | None, model: str) -> Answered | None:
+    if response is None:
         return None
+    name = (response.model_version or model).removeprefix("models/")
+    if not is_given(response.usage_metadata):
+        return None if not response.token_count else Answered(name, {"input": response.token_count})
     try:
         counted = split_generate(read(response.usage_metadata, GeminiUsage))
     except ValueError:
         return None
-    return Answered((response.model_version or model).removeprefix("models/"), counted.usage, counted.marks)
+    grounds = [c.grounding_metadata for c in response.candidates or () if c.grounding_metadata is not None]
+    queries = set().union(*map(searched, grounds))
+    fees = grounding_fees(name, len(queries), int(any(map(uses_maps, grounds))))
+    return Answered(name, {**counted.usage, **fees}, counted.marks)
