@@ -1,6 +1,7 @@
 """Gemini's interactions API: an interaction, or events that end in one. Its usage stands in the interaction itself."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -14,9 +15,19 @@ from farebox.providers.protocol import Endpoint, Intent, Metered
 from farebox.providers.readers import tokens_of
 
 
-class Delta(msgspec.Struct, frozen=True, gc=False):
+SEARCH_CALL: Final = "google_search_call"
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """A step of an interaction, or what a stream adds to one."""
+
+    type: str | None = None
     text: str | None = None
     arguments: msgspec.Raw = NULL
+
+
+class SearchArguments(msgspec.Struct, frozen=True, gc=False):
+    queries: list[str] | None = None
 
 
 class Interaction(msgspec.Struct, frozen=True):
@@ -25,6 +36,7 @@ class Interaction(msgspec.Struct, frozen=True):
     agent: str | None = None
     status: str | None = None
     service_tier: str | None = None
+    steps: list[Step] | None = None
     usage: msgspec.Raw = NULL
     error: msgspec.Raw = NULL
 
@@ -32,7 +44,8 @@ class Interaction(msgspec.Struct, frozen=True):
 class InteractionEvent(msgspec.Struct, frozen=True):
     event_type: str | None = None
     interaction: Interaction | None = None
-    delta: Delta | None = None
+    step: Step | None = None
+    delta: Step | None = None
     error: msgspec.Raw = NULL
 
 
@@ -48,6 +61,7 @@ class InteractionFold:
         self._usage_raw = b""
         self._error: str | None = None
         self._characters = 0
+        self._queries: set[str] = set()
         self._marks: tuple[str, ...] = ()
 
     @property
@@ -68,7 +82,10 @@ class InteractionFold:
                 self._take_interaction(salvage(document, Interaction))
 
     def _take_event(self, event: InteractionEvent) -> None:
+        if event.step is not None:
+            self._take_step(event.step)
         if event.delta is not None:
+            self._take_step(event.delta)
             self._characters += len(event.delta.text or "")
         if event.interaction is not None:
             self._take_interaction(event.interaction)
@@ -76,9 +93,20 @@ class InteractionFold:
 
     def _take_interaction(self, found: Interaction) -> None:
         self._found = found
+        for step in found.steps or ():
+            self._take_step(step)
         if is_given(found.usage):
             self._usage_raw = bytes(found.usage)
         self._error = error_name(found.error) or self._error
+
+    def _take_step(self, step: Step) -> None:
+        if step.type != SEARCH_CALL or not is_given(step.arguments):
+            return
+        try:
+            queries = read(step.arguments, SearchArguments).queries or ()
+        except ValueError:
+            return
+        self._queries.update(query for query in queries if query.strip())
 
     def _reported(self) -> InteractionUsage | None:
         if not self._usage_raw:
@@ -125,8 +153,8 @@ class InteractionFold:
         counts: Usage = {}
         for tool in (reported.grounding_tool_count if reported is not None else None) or ():
             counts[tool.type or ""] = counts.get(tool.type or "", 0) + max(tool.count or 0, 0)
-        found = self._found
-        fees = grounding_fees(
-            found.model or self._intent.model or "", counts.get("google_search", 0), counts.get("google_maps", 0)
-        )
+        # Not every answer counts its tools: then its steps tell what was searched for.
+        searches = counts.get("google_search", 0) if counts else len(self._queries)
+        model = self._found.model or self._intent.model or ""
+        fees = grounding_fees(model, searches, counts.get("google_maps", 0))
         return fees, ("retrieval_unmetered",) if counts.get("retrieval") else ()

@@ -13,6 +13,7 @@ OWN_READING = {
     "google-0feef2fd48": "an interaction with an image in it: the expectation leaves modalities of that API out",
     "google-3dcfc2a312": "an embedded image, spelt promptTokenDetails: the expectation leaves its modality out",
     "google-d2b3b9b06b": "answered from the caller's own files: no search was run, so no search is billed",
+    "google-460df283e5": "an interaction that searched, as its steps tell: the expectation counts no fee for it",
     "google-732461cf1d": "answered from a page that the caller named: no search was run, so no search is billed",
 }
 """Records that we read otherwise than the expectation, and why."""

@@ -306,6 +306,23 @@ def test_an_interactions_tools_are_billed_by_their_counts(model: str, fees: dict
     assert (streamed.usage, streamed.marks) == (plain.usage, plain.marks)
 
 
+def test_an_interaction_without_counts_is_billed_by_the_searches_of_its_steps() -> None:
+    step = {"type": "google_search_call", "id": "a", "arguments": {"queries": ["x", "y", "x", ""]}}
+    other = {"type": "function_call", "id": "b", "arguments": '{"queries"'}
+    made = {**INTERACTION, "model": "gemini-3.5-flash", "steps": [step, other]}
+    plain = Exchange("gemini", "/v1beta/interactions", {}).metered(made)
+    assert plain.usage == {**INTERACTION_METERS, "grounding_query": 2}
+    events = [
+        {"event_type": "step.start", "index": 0, "step": {"type": "google_search_call", "id": "a"}},
+        {"event_type": "step.delta", "index": 0, "delta": {**step, "signature": "s"}},
+        {"event_type": "step.delta", "index": 1, "delta": {"type": "arguments_delta", "arguments": "{"}},
+        {"event_type": "interaction.completed", "interaction": {**INTERACTION, "model": "gemini-3.5-flash"}},
+    ]
+    exchange = Exchange("gemini", "/v1beta/interactions", {"stream": True}, headers=SSE)
+    for pieces in every_cut(sse(*events, done=True)):
+        assert exchange.metered(pieces).usage == plain.usage
+
+
 def test_searches_for_images_are_searches() -> None:
     made = grounded("gemini-3.1-flash-image", webSearchQueries=["a"], imageSearchQueries=["a", "b", ""])
     assert Exchange("gemini", PLAIN).metered(made).usage == {"input": 1, "grounding_query": 2}
