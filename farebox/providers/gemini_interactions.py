@@ -14,7 +14,6 @@ from farebox.providers.openai_usage import Split
 from farebox.providers.protocol import Endpoint, Intent, Metered
 from farebox.providers.readers import tokens_of
 
-
 SEARCH_CALL: Final = "google_search_call"
 
 

@@ -164,7 +164,7 @@ def _own_name(model: str | None) -> str | None:
     """A model as its own API calls it: 'google/gemini-2.5-flash', 'publishers/google/models/gemini-2.5-flash'."""
     if model is None:
         return None
-    return model.rpartition("/models/")[2].removeprefix("google/") or None
+    return model.rpartition("/models/")[2].removeprefix("google/").removesuffix("@default") or None
 
 
 @lru_cache(maxsize=2048)
