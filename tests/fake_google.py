@@ -123,6 +123,11 @@ class FakeGoogle:
         if headers.get("authorization", "").removeprefix("Bearer ") not in self.granted:
             error = {"error": {"code": 401, "message": "invalid credentials", "status": "UNAUTHENTICATED"}}
             return 401, "application/json", json.dumps(error).encode()
+        try:
+            json.loads(body)
+        except ValueError:
+            error = {"error": {"code": 400, "message": "Invalid JSON payload", "status": "INVALID_ARGUMENT"}}
+            return 400, _JSON, json.dumps(error).encode()
         self.calls.append((path, headers, body))
         verb = path.partition("?")[0].rpartition(":")[2]
         kind, made = _ANSWERS.get(verb, _ANSWERS["generateContent"])

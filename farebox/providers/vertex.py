@@ -77,7 +77,7 @@ class Vertex(Gemini):
 
     def region(self, host: str) -> str | None:
         """Where calls without a location are served: `us-central1-aiplatform.…`, `aiplatform.eu.rep.…`."""
-        return REGIONAL if host.endswith(("-aiplatform.googleapis.com", ".rep.googleapis.com")) else None
+        return REGIONAL if location_of(host) != GLOBAL else None
 
     def reader(
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
@@ -85,6 +85,19 @@ class Vertex(Gemini):
         if status < 300 and endpoint.family in _UNMETERED:
             return FixedReader(Metered(quality="exact", marks=(_UNMETERED[endpoint.family],)))
         return Located(_reader(endpoint, intent, status, headers, strip_usage), endpoint)
+
+
+def location_of(host: str) -> str:
+    """The location that an endpoint serves.
+
+    >>> location_of("europe-west4-aiplatform.googleapis.com"), location_of("aiplatform.eu.rep.googleapis.com")
+    ('europe-west4', 'eu')
+    """
+    if host.endswith("-aiplatform.googleapis.com"):
+        return host.removesuffix("-aiplatform.googleapis.com")
+    if host.startswith("aiplatform.") and host.endswith(".rep.googleapis.com"):
+        return host.removeprefix("aiplatform.").removesuffix(".rep.googleapis.com")
+    return GLOBAL
 
 
 def _reader(endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], strip_usage: bool) -> Reader:

@@ -243,3 +243,11 @@ def test_a_key_file_is_stored_from_standard_input(farebox: Farebox, google: Fake
     row = json.loads(done.stdout)
     assert (row["credential_from"], row["credential_hint"]) == ("directory", EMAIL)
     assert "PRIVATE" not in done.stdout + done.stderr
+
+
+def test_the_smoke_test_mints_a_token_and_names_the_project(farebox: Farebox, google: FakeGoogle) -> None:
+    [result] = farebox.cli_json("providers", "test", "vertex")
+    steps = {step["name"]: step["status"] for step in result["steps"]}
+    assert (steps["answer"], steps["stream"]) == (200, 200)
+    path = "/v1/projects/example-project/locations/global/publishers/google/models/gemini-2.5-flash-lite"
+    assert any(called.startswith(path + ":streamGenerateContent") for called, _, _ in google.calls)
