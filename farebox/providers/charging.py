@@ -212,8 +212,8 @@ def _ask(
     prompt_tokens: int | None,
 ) -> tuple[Usage, Charge]:
     """The charge, and the usage as billed: the call itself counted where each is, small counts raised to the least."""
-    if model is None:
-        return usage, Charge(cost=None, missing=("model",))
+    if model is None:  # what used nothing (a batch that still runs) needs none
+        return usage, Charge(cost=None, missing=("model",)) if usage else Charge(cost=0)
     quote = book.quote(prices_as, model, when_us, served)
     if "request" in quote.rates and "request" not in usage:
         usage = {**usage, "request": 1}

@@ -235,3 +235,8 @@ def test_a_sum_of_prompts_is_priced_by_the_longest_of_them_also_later() -> None:
     alone = charge(book, "openai", CHAT, "big", NOW, 200, replace(said, parts=()))
     assert (alone.cost, alone.qualifiers["prompts"]) == (1800 * 4, "900")
     assert recharge(book, "openai", HEAD, as_tail(alone)) == alone
+
+
+def test_a_batch_that_still_runs_costs_nothing_and_is_not_unpriced() -> None:
+    found = charged(Metered(quality="exact", object_id="batches/b"), requested=None)
+    assert (found.cost, found.cost_source) == (0, "computed")
