@@ -16,6 +16,7 @@ FareboxError
 │   ├── ModelNotAllowed         403 model_not_allowed
 │   ├── BodyTooLarge            413 body_too_large
 │   ├── NoCredential            424 no_credential
+│   ├── TokenUnavailable        502 token_unavailable
 │   ├── Draining                503 draining
 │   └── JournalFull             503 journal_full
 ├── DirectoryError          keys, providers, tokens
@@ -94,6 +95,13 @@ class BodyTooLarge(CallRefused):
 class NoCredential(CallRefused):
     status = 424
     code = "no_credential"
+
+
+class TokenUnavailable(CallRefused):
+    """The stored credential is one that tokens are minted for, and at the moment there is none to be had."""
+
+    status = 502
+    code = "token_unavailable"
 
 
 class Draining(CallRefused):

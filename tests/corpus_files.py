@@ -31,6 +31,7 @@ PROVIDER_OF = {
     "voyage": "voyage",
     "azure": "azure",
     "bedrock": "bedrock",
+    "vertex": "vertex",
 }
 COMPATIBLE = {
     "cerebras": ("https://api.cerebras.ai/v1",),
@@ -190,6 +191,8 @@ _SAME = {
     "classifications": "classification",
     **{f"guardrail_{name}": meter for name, meter in GUARDRAIL_METERS.items()},
 }
+_BY_TOKEN = "gemini-embedding"
+"""Embeddings whose characters are told, but not billed."""
 
 
 def wanted(recorded: Recorded) -> dict[str, Any]:
@@ -210,6 +213,8 @@ def wanted(recorded: Recorded) -> dict[str, Any]:
     )
     for optional in ("service_tier", "inference_geo", "model"):
         found[optional] = expected.get(optional)
+    if found["service_tier"] == 1:
+        found["service_tier"] = "ON_DEMAND"  # of a client that asked for integer enums
     found["other_billable"] = _wanted_fees(recorded, expected["other_billable"])
     return found
 
@@ -223,6 +228,8 @@ def _wanted_fees(recorded: Recorded, other: dict[str, int]) -> dict[str, int]:
     for name in ("audio_input_seconds", "transcription_seconds"):
         if name in other:
             fees["seconds"] = other[name] * 1000
+    if "billable_characters" in other and _BY_TOKEN not in (recorded.endpoint.model or ""):
+        fees["characters"] = other["billable_characters"]
     generation = re.search(r"gemini-(\d+)", recorded.endpoint.model or "")
     if generation and int(generation[1]) >= 3:
         if "grounding_search_queries" in other:

@@ -20,11 +20,12 @@ Price = Decimal | types.TieredPrices
 Prices = dict[str, Price]
 When = tuple[tuple[str, str], ...]
 
-IDS = {"google": "gemini", "vertex": "gemini", "x-ai": "xai", "aws": "bedrock", "together-ai": "together"}
+IDS = {"google": "gemini", "x-ai": "xai", "aws": "bedrock", "together-ai": "together"}
 """Names in the library, and further names of ours, where the price book says it otherwise."""
 FALLBACKS = {
     "azure": ("openai", "anthropic", "deepseek", "xai", "moonshotai"),
     "gemini": ("anthropic",),
+    "vertex": ("anthropic", "gemini"),
 }
 
 # Each meter with the library's keys that price it: its own, then its ancestors, nearest first.

@@ -4,6 +4,7 @@
 [[add]]         rates for meters that the base's rows of these models lack
 [[scale]]       a meter's rate as a multiple of another's, in each row and band of these models
 [[calendar]]    dates that a window is shut on, by name
+[[tier]]        rates of a tier, of batches or of a speed that the base does not know, by a factor
 [[window]]      weekdays and dates on which the base's hours of the day hold
 [[multiplier]]  a regional factor
 """
@@ -69,6 +70,7 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     source: str
     service_tier: str = ""
     batch: bool = False
+    speed: str = ""
     others: dict[str, str] = {}
     """Meters with a factor of their own."""
 
@@ -181,11 +183,11 @@ class Overlay:
 
     def _with_tiers(self, rows: list[PriceRow]) -> list[PriceRow]:
         """Each entry's rows behind those of the tiers that the base does not know for it."""
-        known = {(row.provider, row.model, row.service_tier, row.batch) for row in rows}
+        known = {(row.provider, row.model, row.service_tier, row.batch, row.speed) for row in rows}
         done = []
         for row in rows:
             for item in self._tiers:
-                told = (row.provider, row.model, item.service_tier, item.batch) in known
+                told = (row.provider, row.model, item.service_tier, item.batch, item.speed) in known
                 if not told and not row.conditions and _means(item.provider, item.models, row):
                     done.append(_at_tier(row, item))
             done.append(row)
@@ -254,6 +256,7 @@ def _at_tier(row: PriceRow, item: Tier) -> PriceRow:
             bands=tuple(msgspec.structs.replace(band, rates=times(band.rates)) for band in row.bands),
             service_tier=item.service_tier,
             batch=item.batch,
+            speed=item.speed,
             source=f"overlay: {item.source}",
         )
     )

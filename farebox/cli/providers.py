@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 app = command_group("Providers: credentials, addresses, a live test.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The provider, such as openai.")]
+CREDENTIAL_CHARS_MAX: Final = 65_536
 COLUMNS: Final = ("name", "format", "address", "credential")
 STEP_COLUMNS: Final = ("provider", "step", "result", "status", "first byte", "took", "tokens", "cost")
 
@@ -64,7 +65,7 @@ def set_(
         str | None, typer.Option(metavar="KEY", help="The provider's API key; others may see a command line.")
     ] = None,
     credential_stdin: Annotated[
-        bool, typer.Option("--credential-stdin", help="Read the API key from standard input.")
+        bool, typer.Option("--credential-stdin", help="Read the API key or key file (JSON) from standard input.")
     ] = False,
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Origin with optional path prefix; clears a stored credential.")
@@ -219,6 +220,8 @@ def _credential(given: str | None, from_stdin: bool) -> str | None:
     if given is not None:
         raise UsageError("give --credential or --credential-stdin, not both")
     text = getpass.getpass("credential: ") if sys.stdin.isatty() else sys.stdin.readline()
+    if text.lstrip().startswith("{") and not sys.stdin.isatty():
+        text += sys.stdin.read(CREDENTIAL_CHARS_MAX)  # a service account's key file has many lines
     if not text.strip():
         raise UsageError(
             "standard input held no credential: pipe it in, such as `pass show openai | farebox providers set …`"

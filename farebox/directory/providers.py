@@ -14,7 +14,7 @@ from farebox.directory.vault import Vault
 from farebox.directory.views import OTHER_WIRE, credential_context, json_texts
 from farebox.directory.writing import Change, Database, json
 from farebox.errors import DirectoryError, NotFound
-from farebox.providers import PROVIDERS
+from farebox.providers import PROVIDERS, google_accounts
 from farebox.settings import check_provider_name, check_region
 
 CREDENTIAL_CHARS_MAX: Final = 8192
@@ -109,7 +109,7 @@ class Providers:
         return None if row.credential is None else self._vault.open(row.credential, credential_context(row.name))
 
     def _with_credential(self, row: ProviderRow, credential: str) -> ProviderRow:
-        credential = credential.strip()
+        credential = google_accounts.one_line(credential.strip())
         if not credential:
             return msgspec.structs.replace(row, credential=None, credential_hint="")
         if len(credential) > CREDENTIAL_CHARS_MAX or not credential.isascii() or not credential.isprintable():
@@ -156,7 +156,10 @@ def _merged(old: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
 
 
 def hint(credential: str) -> str:
-    """Enough to tell one credential from another, too little to use: its last four characters, of a long one."""
+    """Enough to tell one credential from another, too little to use: its last four characters, of a long one; whose
+    it is, of a service account."""
+    if google_accounts.looks_like_key_file(credential):
+        return google_accounts.service_account(credential).client_email[:254]
     return f"…{credential[-4:]}" if len(credential) >= 16 else "…"
 
 

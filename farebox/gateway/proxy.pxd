@@ -15,6 +15,7 @@ cdef class ProxyExchange(Exchange):
     cdef Caller _caller
     cdef object _intent, _endpoint
     cdef bint _streams
+    cdef tuple _held_start
     cdef str _model, _path
     cdef Target _target
     cdef Route _route
@@ -32,6 +33,7 @@ cdef class ProxyExchange(Exchange):
     cpdef on_request_body(self, bytes data)
     cpdef on_request_end(self)
     cpdef _start(self, bytes body)
+    cpdef bint _awaits_token(self, bytes body) except -1
     @cython.locals(request=Request, caller=Caller, worker=Shared, buffered=bytes, call=Call, sent=bytes)
     cpdef _launch(self, bytes body)
     cpdef tuple _edit(self, bytes body, fields, intent)

@@ -37,7 +37,9 @@ _OPAQUE: Final = frozenset({"multipart", "opaque"})
 class ProxyExchange(Exchange):
     """`/proxy/{provider}/{path}`. `target` None: the model decides (`/v1`), see `routing`."""
 
-    __slots__ = ("_call", "_caller", "_endpoint", "_intent", "_model", "_path", "_route", "_streams", "_target")
+    __slots__ = (
+        "_call", "_caller", "_endpoint", "_held_start", "_intent", "_model", "_path", "_route", "_streams", "_target",
+    )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
         super().__init__(worker, client, request)
@@ -46,6 +48,8 @@ class ProxyExchange(Exchange):
         self._intent = _NO_INTENT
         self._streams = False
         """The body is being passed on as it comes."""
+        self._held_start: tuple[bytes | None] | None = None
+        """The body with which the call begins once there is an access token."""
         self._model: str | None = None
         """The model to put in the body, where the route renamed it."""
         self._target = target
@@ -129,6 +133,8 @@ class ProxyExchange(Exchange):
 
     def _start(self, body: bytes | None) -> None:
         """Everything between the request and its first byte upstream. `body` None: it follows piece by piece."""
+        if self._awaits_token(body):
+            return
         try:
             self._launch(body)
         except JournalFull as full:
@@ -137,6 +143,28 @@ class ProxyExchange(Exchange):
         except CallRefused as refused:
             self._refuse_started(refused)
 
+    def _awaits_token(self, body: bytes | None) -> bool:
+        """Whether the start waits for an access token: only where the stored credential needs one and none is warm."""
+        tokens, caller = self._target.tokens, self._caller
+        if tokens is None or caller is None or caller.byok or tokens.is_warm():
+            return False
+        waits_already, self._held_start = self._held_start is not None, (body,)
+        if not waits_already:
+            tokens.wait(self._token_came)
+        return True
+
+    def _token_came(self, problem: CallRefused | None) -> None:
+        held, self._held_start = self._held_start, None
+        if self._ended or held is None:
+            return
+        try:
+            if problem is not None:
+                self._refuse_started(problem)
+            else:
+                self._start(*held)
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+            self.crashed(error)
+
     def _launch(self, body: bytes | None) -> None:
         request, caller, worker = self.request, self._caller, self.worker
         assert caller is not None
@@ -144,6 +172,8 @@ class ProxyExchange(Exchange):
         if self._decides_late():
             self._choose(buffered)
             self._check_route()
+            if self._awaits_token(buffered):
+                return
         endpoint, provider = self._endpoint, self._target.provider
         json_body = endpoint.body == "json" and body is not None and len(body) > 1
         fields = admission.body_fields(buffered) if json_body else NO_FIELDS
@@ -226,6 +256,8 @@ class ProxyExchange(Exchange):
                 lines += (name, b": ", value, b"\r\n")
         else:
             lines.append(route.authorization)
+            if target.tokens is not None:
+                lines.append(target.tokens.line)
         if length < 0:
             if request.chunked:
                 lines.append(b"Transfer-Encoding: chunked\r\n\r\n")
@@ -312,7 +344,7 @@ class ProxyExchange(Exchange):
             return
         counters.add("refusals")
         self.worker.refused(self._caller, self._target.name, self._endpoint, self.request, self._path, refused)
-        retry = (("Retry-After", "1"),) if refused.status == 503 else ()
+        retry = (("Retry-After", "1"),) if refused.status in (502, 503) else ()
         self._reply(
             refused.status, refused.code, str(refused), (("x-should-retry", "true" if retry else "false"), *retry)
         )

@@ -12,7 +12,7 @@ cdef class Route:
 
 cdef class Target:
     cdef readonly str name, prefix, prices_as
-    cdef readonly object view, provider, region, signing
+    cdef readonly object view, provider, region, signing, tokens
     cdef readonly Pool pool
     cdef readonly bytes host
     cdef readonly bint takes_query_key
@@ -23,5 +23,5 @@ cdef class Target:
 
 cdef class Targets:
     cdef object _limits
-    cdef dict _proxies, _pools, _targets
+    cdef dict _proxies, _pools, _targets, _tokens
     cpdef Target get(self, str name)

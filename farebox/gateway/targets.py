@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 from farebox import providers
 from farebox.directory.snapshot import ProviderView, Snapshot
 from farebox.gateway.pool import Origin, Pool, PoolLimits
+from farebox.gateway.tokens import TokenSource, minter
+from farebox.providers import google_accounts
 from farebox.providers.protocol import Endpoint, Provider, Signing, Unsigned
 from farebox.providers.routing import joined
 
@@ -19,16 +21,26 @@ class Target:
 
     __slots__ = (
         "_routes", "host", "name", "pool", "prefix", "prices_as", "provider", "region", "signing",
-        "takes_query_key", "view",
+        "takes_query_key", "tokens", "view",
     )  # fmt: skip
 
-    def __init__(self, view: ProviderView, provider: Provider, pool: Pool, host: bytes, prefix: str) -> None:
+    def __init__(
+        self,
+        view: ProviderView,
+        provider: Provider,
+        pool: Pool,
+        host: bytes,
+        prefix: str,
+        tokens: TokenSource | None = None,
+    ) -> None:
         self.name = view.name
         self.view = view
         self.provider = provider
         self.pool = pool
         self.host = host
         self.prefix = prefix
+        self.tokens = tokens
+        """Where the stored credential is a service account: what its calls carry in place of it."""
         self.region = provider.region(urlsplit(view.base_url).hostname or "")
         self.prices_as = provider.prices_as
         self.takes_query_key = "x-goog-api-key" in provider.credential_headers
@@ -72,7 +84,7 @@ class Target:
 
     def _authorization(self, endpoint: Endpoint) -> bytes:
         credential = self.view.credential
-        lines = self.provider.authorize(credential, endpoint) if credential else ()
+        lines = self.provider.authorize(credential, endpoint) if credential and self.tokens is None else ()
         return b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in (*lines, *self.view.headers))
 
 
@@ -101,12 +113,13 @@ def has_dot_segment(path: str) -> bool:
 class Targets:
     """All providers of one snapshot. Pools outlive snapshots, so that a changed key costs no connection."""
 
-    __slots__ = ("_limits", "_pools", "_proxies", "_targets")
+    __slots__ = ("_limits", "_pools", "_proxies", "_targets", "_tokens")
 
     def __init__(self, limits: PoolLimits, proxies: dict[str, str]) -> None:
         self._limits = limits
         self._proxies = proxies
         self._pools: dict[Origin, Pool] = {}
+        self._tokens: dict[tuple[str, str | None], TokenSource] = {}
         self._targets: dict[str, Target] = {}
 
     def use(self, snapshot: Snapshot) -> None:
@@ -115,6 +128,9 @@ class Targets:
         used = {target.pool.origin for target in targets.values()}
         for origin in [origin for origin in self._pools if origin not in used]:
             self._pools.pop(origin).close()
+        warm = [target.tokens for target in targets.values()]
+        for account in [account for account, tokens in self._tokens.items() if tokens not in warm]:
+            self._tokens.pop(account).close()
         self._targets = targets
 
     def get(self, name: str) -> Target | None:
@@ -138,6 +154,8 @@ class Targets:
     def close(self) -> None:
         for pool in self._pools.values():
             pool.close()
+        for tokens in self._tokens.values():
+            tokens.close()
 
     def _target(self, view: ProviderView) -> Target:
         parts = urlsplit(view.base_url)
@@ -151,4 +169,14 @@ class Targets:
         bracketed = f"[{hostname}]" if ":" in hostname else hostname
         host = bracketed if port == default else f"{bracketed}:{port}"
         provider = providers.installed(view.name, view.wire, view.base_url, view.options)
-        return Target(view, provider, pool, host.encode("latin-1"), parts.path.rstrip("/"))
+        return Target(view, provider, pool, host.encode("latin-1"), parts.path.rstrip("/"), self._tokens_of(view))
+
+    def _tokens_of(self, view: ProviderView) -> TokenSource | None:
+        """Like pools, tokens outlive snapshots."""
+        if view.credential is None or not google_accounts.looks_like_key_file(view.credential):
+            return None
+        account = (view.credential, view.ca_file)
+        tokens = self._tokens.get(account)
+        if tokens is None:
+            tokens = self._tokens[account] = TokenSource(view.credential, minter(view.ca_file))
+        return tokens

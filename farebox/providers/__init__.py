@@ -18,6 +18,7 @@ from farebox.providers.openrouter import OPENROUTER
 from farebox.providers.perplexity import PERPLEXITY
 from farebox.providers.protocol import Configurable, Options, Provider
 from farebox.providers.together import TOGETHER
+from farebox.providers.vertex import VERTEX
 from farebox.providers.voyage import VOYAGE
 from farebox.providers.xai import XAI
 
@@ -25,6 +26,7 @@ PROVIDERS: tuple[Provider, ...] = (
     OPENAI,
     ANTHROPIC,
     GEMINI,
+    VERTEX,
     GROQ,
     AZURE,
     BEDROCK,

@@ -35,6 +35,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Where the path says whether the answer streams; None where the body says it."""
     object_id: str | None = None
     """The stored object that is read, where the path names it."""
+    region: str | None = None
+    """Where the call is served, in the price book's word, where the path names it."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -62,6 +64,8 @@ class SubUsage(msgspec.Struct, frozen=True):
     model: str
     usage: Usage
     kind: str = ""
+    prompt_tokens: int | None = None
+    """Where this is the sum of several answers: their longest prompt, which decides what long prompts cost."""
 
 
 class Metered(msgspec.Struct, frozen=True):
@@ -80,6 +84,8 @@ class Metered(msgspec.Struct, frozen=True):
     region: str | None = None
     variant: str | None = None
     parts: tuple[SubUsage, ...] = ()
+    prompt_tokens: int | None = None
+    """Of `usage`, as SubUsage has it."""
     reported_cost: int | None = None
     """Pico-dollars, where the answer carries a price."""
     object_id: str | None = None

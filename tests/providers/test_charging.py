@@ -4,11 +4,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from farebox.core.events import Head, Tail
 from farebox.core.matching import Match
 from farebox.core.price_rows import day_us
-from farebox.core.pricing import Multiplier, PriceBook, PriceRow, Sheet
+from farebox.core.pricing import Band, Multiplier, PriceBook, PriceRow, Sheet
 from farebox.providers.charging import Charged, charge, estimate, qualifiers, recharge, tier
 from farebox.providers.protocol import Endpoint, Metered, SubUsage
 
@@ -227,3 +228,22 @@ def test_a_call_that_had_no_price_gets_it_from_a_later_book() -> None:
     later = BOOK.replace((PriceRow("a", "openai", "newcomer", {"input": 3 * 10**6, "output": 5 * 10**6}),))
     again = recharge(later, "openai", HEAD, as_tail(first))
     assert (again.cost, again.price_id, again.cost_source) == (55, "a", "computed")
+
+
+def test_a_sum_of_prompts_is_priced_by_the_longest_of_them_also_later() -> None:
+    band = (Band(1000, {"input": 40 * 10**6}),)
+    book = PriceBook(Sheet(rows=(row("big", {"input": 4, "output": 16}, bands=band),)))
+    parts = (SubUsage("big", {"input": 5000}, "batch", 1500), SubUsage("big", {"input": 3000}, "batch"))
+    said = metered({"input": 1800}, parts=parts, prompt_tokens=900)
+    found = charge(book, "openai", CHAT, "big", NOW, 200, said)
+    assert found.cost == 1800 * 4 + 5000 * 40 + 3000 * 40
+    assert found.qualifiers["prompts"] == "900,1500,"
+    assert recharge(book, "openai", HEAD, as_tail(found)) == found
+    alone = charge(book, "openai", CHAT, "big", NOW, 200, replace(said, parts=()))
+    assert (alone.cost, alone.qualifiers["prompts"]) == (1800 * 4, "900")
+    assert recharge(book, "openai", HEAD, as_tail(alone)) == alone
+
+
+def test_a_batch_that_still_runs_costs_nothing_and_is_not_unpriced() -> None:
+    found = charged(Metered(quality="exact", object_id="batches/b"), requested=None)
+    assert (found.cost, found.cost_source) == (0, "computed")

@@ -13,6 +13,7 @@ OWN_READING = {
     "google-0feef2fd48": "an interaction with an image in it: the expectation leaves modalities of that API out",
     "google-3dcfc2a312": "an embedded image, spelt promptTokenDetails: the expectation leaves its modality out",
     "google-d2b3b9b06b": "answered from the caller's own files: no search was run, so no search is billed",
+    "google-460df283e5": "an interaction that searched, as its steps tell: the expectation counts no fee for it",
     "google-732461cf1d": "answered from a page that the caller named: no search was run, so no search is billed",
     "openrouter-d29ce8b4af": "a reranker's tokens: the expectation has a count of their own, here they are input",
     "openrouter-19ec71a1c5": "reasoning 11 of 10 output tokens: disjoint meters cannot hold more than there is",
@@ -23,7 +24,6 @@ OWN_READING = {
     "bedrock-cbcd9e3b52": "a guardrail rewrote the body without its output count; the header and the trace have it",
 }
 """Records that we read otherwise than the expectation, and why."""
-
 OWN_READING_OF_LESS_CERTAIN = {
     "openai-011756ac90": "speech by a model that bills tokens: they are estimated, its characters are not the bill",
 }
