@@ -62,6 +62,14 @@ class Part(msgspec.Struct, array_like=True, frozen=True):
     price_id: str | None = None
 
 
+class Stored(msgspec.Struct, array_like=True, frozen=True):
+    """A stored object that an attempt made, read or deleted ('gone'), or learnt to belong to whoever made `of`."""
+
+    id: str
+    role: Literal["made", "of", "read", "gone"] = "made"
+    of: str = ""
+
+
 class Limits(msgspec.Struct, array_like=True, frozen=True):
     admitted: tuple[str, ...] = ()
     warned: tuple[str, ...] = ()
@@ -106,6 +114,8 @@ class Tail(msgspec.Struct, array_like=True, frozen=True):
     """What a reader should know: 'clamped', 'split_guessed', 'unreadable' …"""
     qualifiers: dict[str, str | bool] = {}
     """What the price depended on beside the model: batch, speed, region, variant."""
+    objects: tuple[Stored, ...] = ()
+    """Stored objects that the answer named, beside `object_id`."""
 
 
 class Event(msgspec.Struct, frozen=True):

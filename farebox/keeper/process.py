@@ -105,7 +105,7 @@ async def _upkeep(ledger: Ledger, threads: ThreadPoolExecutor, stopping: asyncio
             if turn % RETAIN_EVERY == COMPACT_EVERY:
                 dropped = await loop.run_in_executor(threads, ledger.retain)
                 if any(dropped.values()):
-                    say("ledger.retained", dropped_events=dropped["events"], dropped_usage_raw=dropped["usage_raw"])
+                    say("ledger.retained", **{f"dropped_{name}": count for name, count in dropped.items()})
         except Exception as error:  # noqa: BLE001 - outermost loop: answers stay right without upkeep, only slower
             say("ledger.upkeep", level=logging.ERROR, error=repr(error))
 

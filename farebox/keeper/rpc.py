@@ -29,6 +29,9 @@ class Server:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="answer")
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="slow")
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
+        self._makers = ThreadPoolExecutor(2, thread_name_prefix="makers")
+        # A call waits for `makers`: no page may keep it waiting.
+        self._own = {"flush": self._flusher, "makers": self._makers}
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -49,7 +52,7 @@ class Server:
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
-        for pool in (self._readers, self._slow, self._flusher):
+        for pool in (self._readers, self._slow, self._flusher, self._makers):
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -82,7 +85,7 @@ class Server:
         except msgspec.DecodeError:
             return frame([0, False, {"code": "invalid_query", "message": "a frame is [number, method, params]"}])
         loop = asyncio.get_running_loop()
-        pool = self._slow if method in SLOW else self._flusher if method == "flush" else self._readers
+        pool = self._slow if method in SLOW else self._own.get(method, self._readers)
         try:
             return await loop.run_in_executor(pool, self._framed, number, method, params)
         except Exception as error:  # noqa: BLE001 - outermost loop: one asker's defect must not end the keeper

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from farebox.ledger.columns import build
+from farebox.ledger.objects import Sighting
 from farebox.ledger.reader import Position
 
 _no_events, _no_usage_raw = build([])
@@ -25,6 +26,8 @@ class Batch:
     """Incarnations whose journals are gone from the disk: their positions are needed no more."""
     rejects: list[tuple[str, str, str, bytes | None]] = field(default_factory=list)
     """(incarnation, kind, detail, record): what could not become an event."""
+    noted: list[Sighting] = field(default_factory=list)
+    """What calls that are still open have made."""
     records: int = 0
     more: bool = False
     """The journals held more than one batch takes."""

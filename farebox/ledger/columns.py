@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import compute
 
-from farebox.core.events import Part
+from farebox.core.events import Part, Stored
 from farebox.core.meters import BY_NAME
 from farebox.errors import LedgerError
 
@@ -81,6 +81,7 @@ class RowTail(msgspec.Struct, array_like=True, gc=False):
     outcome: str | None = None
     marks: tuple[str, ...] = ()
     qualifiers: dict[str, str | bool] = {}
+    objects: tuple[Stored, ...] = ()
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):
@@ -115,7 +116,7 @@ HEAD_TEXTS: Final = (
 TAIL_TEXTS: Final = (
     "state", "error", "model_billed", "service_tier", "cost_source", "price_id", "price_from", "object_id", "outcome",
 )  # fmt: skip
-RARE: Final = ("parts", "marks", "qualifiers")
+RARE: Final = ("parts", "marks", "qualifiers", "objects")
 """Fields of a tail that are empty in nearly every record."""
 
 

@@ -1,10 +1,11 @@
-"""Corrections: entries that put a price on what had none, without touching what was booked."""
+"""Corrections: entries that amend what was booked without touching it, as by a price for what had none."""
 
 import os
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
+import pyarrow as pa
 
 from farebox.core.events import Event, Head, Tail
 from farebox.ledger.batches import Batch
@@ -47,15 +48,27 @@ def correction(event: Event, charged: Charged, now_us: int) -> bytes:
         marks=("repriced", *charged.marks),
         qualifiers=charged.qualifiers,
     )
-    return msgspec.msgpack.encode((_CORRECTION, _kept(head), tail, 1, "correction", event.head.id))
+    return row_of(_kept(head), tail, event.head.id)
+
+
+def corrected(head: Head, entry_id: str, moment_us: int) -> Head:
+    """The head of an entry that amends the event with this head."""
+    return _kept(msgspec.structs.replace(head, id=entry_id, started_at_us=moment_us))
+
+
+def row_of(head: Head, tail: Tail, corrects: str) -> bytes:
+    return msgspec.msgpack.encode((_CORRECTION, head, tail, 1, "correction", corrects))
 
 
 def batch_of(corrections: list[bytes]) -> Batch:
     """The corrections as a batch that moves no journal. Raises LedgerError where one cannot be kept."""
+    return Batch(events=rows_of(corrections))
+
+
+def rows_of(corrections: list[bytes]) -> pa.Table:
     rows, rejects = decode(corrections)
     assert not rejects
-    events, usage_raw = build(rows)
-    return Batch(events=events, usage_raw=usage_raw)
+    return build(rows)[0]
 
 
 def new_id(now_us: int) -> str:

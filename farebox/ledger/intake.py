@@ -13,11 +13,12 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-from farebox.core.events import Head, Tail
+from farebox.core.events import Head, Stored, Tail
 from farebox.ledger import records as shapes
 from farebox.ledger.batches import Batch
 from farebox.ledger.columns import build_bounded, decode, encode_row, gc_paused
 from farebox.ledger.journal import is_alive
+from farebox.ledger.objects import noted_by
 from farebox.ledger.reader import Fault, JournalReader, Position
 from farebox.ledger.segments import SLOTS_NAME, segment_numbers, segment_path
 from farebox.ledger.slots import read_slot
@@ -30,6 +31,7 @@ CHUNK: Final = 512
 """Records decoded and turned into columns at once: small enough to stay in the processor's cache."""
 _UUID_TEXT: Final = b"\xd9\x24"
 _HEAD = msgspec.msgpack.Decoder(tuple[int, Head])
+_NOTED = msgspec.msgpack.Decoder(tuple[int, Head, tuple[Stored, ...]])
 _VOIDED = msgspec.msgpack.Decoder(tuple[int, str])
 
 
@@ -172,7 +174,7 @@ class Intake:
             if key in journal.kept:
                 batch.closed.append((journal.name, key))
             try:
-                _, head = _HEAD.decode(record)
+                head, objects = _opened(record)
             except msgspec.DecodeError as error:
                 batch.rejects.append((journal.name, "unreadable", str(error), record))
                 continue
@@ -181,7 +183,9 @@ class Intake:
                 continue  # nothing had left for the provider: there is nothing to book
             tokens = (slot.input_tokens, slot.output_tokens) if slot else (0, 0)
             tail = self._estimate(head, tokens[0] or head.input_estimate, tokens[1])
-            tail = msgspec.structs.replace(tail, finished_at_us=max(self._now_us(), head.started_at_us))
+            made = next((stored.id for stored in objects if stored.role == "made"), None)
+            ended_us = max(self._now_us(), head.started_at_us)
+            tail = msgspec.structs.replace(tail, finished_at_us=ended_us, object_id=made, objects=objects)
             ends.append(shapes.finished(shapes.encode_head(head), tail))
         journal.open.clear()
         journal.kept.clear()
@@ -207,9 +211,35 @@ def _pair(journal: _Journal, records: list[bytes], batch: Batch) -> list[bytes]:
             if opened.pop(key, None) is not None and key in kept:
                 batch.closed.append((journal.name, key))
                 kept.discard(key)
+        elif kind == shapes.NOTED:
+            _note(journal, record, batch)
         else:
             ends.append(record)
     return ends
+
+
+def _note(journal: _Journal, record: bytes, batch: Batch) -> None:
+    """An open call has made something: it is known at once, and should its process be killed, so is what it made."""
+    try:
+        _, head, objects = _NOTED.decode(record)
+    except msgspec.DecodeError as error:
+        batch.rejects.append((journal.name, "unreadable", str(error), record))
+        return
+    batch.noted.append(noted_by(head, objects))
+    key = head.id.encode()
+    if key in journal.open:
+        journal.open[key] = record
+        if key in journal.kept:
+            batch.closed.append((journal.name, key))
+            journal.kept.discard(key)
+
+
+def _opened(record: bytes) -> tuple[Head, tuple[Stored, ...]]:
+    """What is known of an open call. Raises msgspec.DecodeError."""
+    if record[1] == shapes.NOTED:
+        _, head, objects = _NOTED.decode(record)
+        return head, objects
+    return _HEAD.decode(record)[1], ()
 
 
 def _key(record: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
@@ -11,8 +12,11 @@ from farebox.errors import LedgerError
 from farebox.ledger.batches import Batch
 from farebox.ledger.intake import Intake
 from farebox.ledger.lock import LedgerLock
+from farebox.ledger.object_bills import settle as settle_objects
+from farebox.ledger.objects import FILE_NAME, ObjectIndex
 from farebox.ledger.pricer import Pricer
 from farebox.ledger.stores.duckdb import Store, keeping, open_store, rollups
+from farebox.ledger.stores.duckdb.events import booked_event, objects_of
 from farebox.ledger.stores.duckdb.schema import ROLLUPS
 from farebox.ledger.stores.duckdb.writing import apply, journal_state, stamp
 from farebox.settings import Settings
@@ -41,8 +45,13 @@ class Ledger:
         self._ingesting = threading.Lock()
         self._applier = ThreadPoolExecutor(1, thread_name_prefix="ledger-write")
         self._rolled_at = time.monotonic()
+        self._ingest_began = 0.0
         try:
             self.store = _open(settings)
+            self.objects = ObjectIndex(settings.data / FILE_NAME)
+            if self.objects.is_new:
+                for sightings in objects_of(self.store):
+                    self.objects.take(sightings)
             self.intake = Intake(
                 settings.data / "journal",
                 lambda head, tokens_in, tokens_out: self.pricer.interrupted(head, tokens_in, tokens_out),
@@ -58,13 +67,18 @@ class Ledger:
         """Finish what is being written and let go of the directory. Idempotent."""
         with self._ingesting:
             self._applier.shutdown(wait=True)
+            self.objects.close()
             self.store.close()
         self._lock.release()
 
-    def ingest(self) -> int:
+    def ingest(self, since: float | None = None) -> int:
         """Take in all that the journals hold by now. -> events. Raises LedgerError where the store cannot be written;
-        nothing is lost then, and the next call tries again."""
+        nothing is lost then, and the next call tries again. Where a whole one has begun after `since` (of the monotonic
+        clock), that one will do."""
         with self._ingesting:
+            if since is not None and self._ingest_began > since:
+                return 0
+            began = time.monotonic()
             try:
                 self._repair()
                 written = self._ingest()
@@ -74,7 +88,18 @@ class Ledger:
                 self._reload()
                 raise
             self.last_error = None
+            self._ingest_began = began
             return written
+
+    def tenants(self, space: str, ids: Sequence[str]) -> dict[str, str | None]:
+        """The tenants of those who made these objects; unknown ones are left out. What any process of this node had
+        recorded before it was asked is known."""
+        asked = time.monotonic()
+        found = self.objects.tenants(space, ids)
+        if len(found) < len(ids):
+            self.ingest(since=asked)
+            found = self.objects.tenants(space, ids)
+        return found
 
     def roll_up(self, *, at_once: bool = False) -> int:
         """Bring the roll-ups up to date where enough events wait, or they have waited long enough. -> events."""
@@ -97,12 +122,14 @@ class Ledger:
         return spared
 
     def retain(self) -> dict[str, int]:
-        """Apply the retention settings. -> what was dropped."""
+        """Apply the retention settings. -> what was dropped, and how many stored objects were forgotten."""
         kept, now = self.settings.ledger, stamp(now_us())
-        dropped = {"events": 0, "usage_raw": 0}
+        dropped = {"events": 0, "usage_raw": 0, "objects": 0}
         if kept.events_keep_days:
             self.roll_up(at_once=True)
             dropped["events"] = keeping.drop_events(self.store, now, kept.events_keep_days)
+        before_us = now_us() - kept.objects_keep_days * 86_400_000_000
+        dropped["objects"] = self.objects.prune(before_us if kept.objects_keep_days else 0, kept.objects_max)
         if kept.usage_raw_keep_days:
             dropped["usage_raw"] = keeping.drop_usage_raw(self.store, now, kept.usage_raw_keep_days)
         return dropped
@@ -123,12 +150,16 @@ class Ledger:
                 written += self._settle(*before)
                 before = None
             if not batch.empty:
-                before = batch, self._applier.submit(apply, self.store, batch, now_us())
+                before = batch, self._applier.submit(self._apply, batch)
             if not batch.more:
                 break
         if before is not None:
             written += self._settle(*before)
         return written
+
+    def _apply(self, batch: Batch) -> int:
+        settle_objects(batch, self.objects, lambda event_id: booked_event(self.store, event_id), now_us())
+        return apply(self.store, batch, now_us())
 
     def _settle(self, batch: Batch, writing: "Future[int]") -> int:
         written = writing.result()

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from farebox.core.events import Head, Tail
+from farebox.core.events import Head, Stored, Tail
 
 STARTED: Final = 1
 FINISHED: Final = 2
@@ -12,6 +12,8 @@ VOIDED: Final = 3
 """A started attempt that was never sent: it leaves no event."""
 REFUSED: Final = 4
 """Head, Tail and a count: refusals that stand for `count` calls."""
+NOTED: Final = 6
+"""Head and the stored objects that an open attempt has made already: others may ask for them before it ends."""
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -31,6 +33,10 @@ def voided(event_id: str) -> bytes:
 
 def refused(head: bytes, tail: Tail, count: int) -> bytes:
     return b"\x94\x04" + head + _encoder.encode(tail) + _encoder.encode(count)
+
+
+def noted(head: bytes, objects: tuple[Stored, ...]) -> bytes:
+    return b"\x93\x06" + head + _encoder.encode(objects)
 
 
 def encode_head(head: Head) -> bytes:

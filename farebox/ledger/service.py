@@ -27,6 +27,7 @@ from farebox.ledger.stores.duckdb.writing import apply, stamp
 LONG_S: Final = 3600.0
 """Time limit of checks and exports, which read everything."""
 PAGE: Final = 5000
+MAKERS_IDS_MAX: Final = 10_000
 
 
 class EventId(msgspec.Struct, frozen=True):
@@ -48,6 +49,13 @@ class Export(msgspec.Struct, frozen=True):
     format: Literal["jsonl", "csv", "parquet"]
     path: str
     filters: dict[str, Any] = {}
+
+
+class Makers(msgspec.Struct, frozen=True):
+    """Whose these stored objects are, in one space (see objects.py)."""
+
+    space: str
+    ids: list[str]
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -192,6 +200,13 @@ def export(ledger: Ledger, asked: Export) -> dict[str, object]:
     return {"rows": len(rows), "path": str(path)}
 
 
+def makers(ledger: Ledger, asked: Makers) -> dict[str, str | None]:
+    """The tenant of whoever made each object; what nobody made through Farebox, or what is deleted, is left out."""
+    if len(asked.ids) > MAKERS_IDS_MAX:
+        raise QueryError(f"makers: at most {MAKERS_IDS_MAX} ids at once")
+    return ledger.tenants(asked.space, asked.ids)
+
+
 def retain(ledger: Ledger, _asked: Nothing) -> dict[str, int]:
     return ledger.retain()
 
@@ -208,6 +223,7 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "stats": (Nothing, stats),
     "export": (Export, export),
     "retain": (Nothing, retain),
+    "makers": (Makers, makers),
 }
 
 

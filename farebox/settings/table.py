@@ -89,6 +89,12 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     query_timeout_s: Annotated[float, _note("longest answer to a question", 0.1, 3600)] = 30
     events_keep_days: Annotated[int, _note("keep single events so long; 0 = for ever; sums always stay", 0, 36500)] = 0
     usage_raw_keep_days: Annotated[int, _note("keep the providers' usage objects so long; 0 = for ever", 0, 36500)] = 90
+    objects_keep_days: Annotated[
+        int, _note("remember who made a stored object so long after it was last heard of; 0 = for ever", 0, 36500)
+    ] = 400
+    objects_max: Annotated[
+        int, _note("stored objects that are remembered, about 300 bytes each; the oldest go first", 1000, 10**9)
+    ] = 10000000
     ingest_ms: Annotated[int, _note("time between two readings of the journals", 10, 60_000)] = 200
     batch_max: Annotated[int, _note("events in one transaction", 1, 1_000_000)] = 125000
     promoted_tags: Annotated[

@@ -25,14 +25,15 @@ def sources(cursor: Cursor) -> Finding:
 
 
 def corrections(cursor: Cursor) -> Finding:
-    """Corrections may outlive the event they correct where retention has dropped that one's month."""
+    """Corrections may outlive the event they correct where retention has dropped that one's month. One takes an event's
+    bill back, another may book it to someone else; each says why."""
     lost, twice = one(
         cursor,
         "SELECT count(*) FILTER (o.id IS NULL AND (SELECT dropped_before FROM rolled) IS NULL), "
-        "count(*) - count(DISTINCT c.corrects) FROM events c LEFT JOIN events o ON o.id = c.corrects AND "
-        "o.kind = 'charge' WHERE c.kind = 'correction'",
+        "count(*) - count(DISTINCT (c.corrects, c.marks, c.cost < 0)) FROM events c "
+        "LEFT JOIN events o ON o.id = c.corrects AND o.kind = 'charge' WHERE c.kind = 'correction'",
     )
-    return "corrections name an event, each a different one", lost == 0 and twice == 0, f"{lost} lost, {twice} repeated"
+    return "corrections name an event, each once", lost == 0 and twice == 0, f"{lost} lost, {twice} repeated"
 
 
 def rollup_sums(cursor: Cursor, rollup: Rollup) -> Finding:

@@ -9,6 +9,8 @@ import msgspec
 from farebox.core.events import DIMENSIONS, Event, Head, Limits, Part, Tail
 from farebox.core.queries import PERIODS, EventsQuery, group
 from farebox.errors import QueryError
+from farebox.ledger.objects import COLUMNS as COLUMNS_OF_OBJECTS
+from farebox.ledger.objects import Sighting, sighted
 from farebox.ledger.stores.duckdb.rollups import pointer
 from farebox.ledger.stores.duckdb.schema import FLAGS, METER_NAMES
 from farebox.ledger.stores.duckdb.store import Cursor, Store
@@ -34,6 +36,7 @@ JSON_COLUMNS: Final[dict[str, Any]] = {
     "qualifiers": dict[str, str | bool],
     "usage_other": dict[str, int],
 }
+REBUILD_S_MAX: Final = 3600.0
 OTHER_COLUMNS: Final = ("kind", "corrects", "refused_count", "started_at", "finished_at")
 _DECODERS: Final = {name: msgspec.json.Decoder(kind) for name, kind in JSON_COLUMNS.items()}
 COLUMNS: Final = (*HEAD_COLUMNS, *TAIL_COLUMNS, *JSON_COLUMNS, *OTHER_COLUMNS, *METER_NAMES)
@@ -67,6 +70,33 @@ def get_event(store: Store, event_id: str) -> tuple[Event, list[Event], list[Eve
         attempts = [other for other in _by(cursor, "call_id", event.head.call_id) if other.kind == "charge"]
         corrections = _by(cursor, "corrects", event_id)
     return event, sorted(attempts, key=lambda other: other.head.attempt), corrections
+
+
+def booked_event(store: Store, event_id: str) -> Event | None:
+    """An event at the cost that stands: its own, or what a correction has given it; None where there is none."""
+    found = get_event(store, event_id)
+    if found is None:
+        return None
+    event, _, corrections = found
+    priced = [other.tail for other in corrections if "repriced" in other.tail.marks and other.tail.cost is not None]
+    if event.tail.cost is not None or not priced:
+        return event
+    tail = priced[-1]
+    own = {name: getattr(tail, name) for name in ("cost", "cost_by_meter", "rates", "cost_source", "price_id")}
+    return msgspec.structs.replace(event, tail=msgspec.structs.replace(event.tail, **own))
+
+
+def objects_of(store: Store, rows_at_once: int = 20_000) -> Iterator[list[Sighting]]:
+    """What all events say of stored objects, oldest first: what the index of them is made from."""
+    names = ", ".join(f'"{name}"' if name != "started_at" else "epoch_us(started_at)" for name in COLUMNS_OF_OBJECTS)
+    sql = (
+        f"SELECT {names} FROM events WHERE (object_id IS NOT NULL OR objects IS NOT NULL) AND kind = 'charge' "
+        "ORDER BY events.started_at, events.id"
+    )
+    with store.reading(REBUILD_S_MAX) as cursor:
+        cursor.execute(sql)
+        while rows := cursor.fetchmany(rows_at_once):
+            yield sighted(dict(zip(COLUMNS_OF_OBJECTS, zip(*rows, strict=True), strict=True)))
 
 
 def stream_events(cursor: Cursor, query: EventsQuery, rows_at_once: int = 2000) -> Iterator[list[Event]]:

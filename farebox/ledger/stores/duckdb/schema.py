@@ -83,7 +83,10 @@ def _dim_type(name: str) -> str:
     return "BOOLEAN" if name in FLAGS else "INTEGER" if name == "status" else "VARCHAR"
 
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = ((_EVENTS, *_REST, *(_rollup_ddl(rollup) for rollup in ROLLUPS)),)
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (_EVENTS, *_REST, *(_rollup_ddl(rollup) for rollup in ROLLUPS)),
+    ("ALTER TABLE events ADD COLUMN objects VARCHAR",),
+)
 """What brings a ledger from version N to N + 1 stands at index N. Entries are never changed once released."""
 
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 from farebox.core.meters import INPUT_METERS, OUTPUT_METERS
 from farebox.ledger.batches import Batch
 from farebox.ledger.reader import Position
-from farebox.ledger.stores.duckdb.repeats import forgive_repeats
 from farebox.ledger.stores.duckdb.schema import METER_NAMES
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 
@@ -53,15 +52,13 @@ def _insert_events(cursor: Cursor, events: pa.Table, number: int, now_us: int) -
             $batch AS batch, $now AS ingested_at, coalesce(model_billed, model_requested) AS model,
             CASE WHEN kind = 'charge' AND state <> 'refused'
                 THEN floor(ln({latency}) / ln({BUCKET_GROWTH}))::SMALLINT END AS latency_bucket,
-            (CASE WHEN kind = 'correction' THEN -1 WHEN cost_source = 'unpriced' AND state <> 'refused' THEN 1
-                ELSE 0 END)::TINYINT AS unpriced,
+            (CASE WHEN kind = 'correction' THEN -contains(coalesce(marks, ''), '"repriced"')::INTEGER
+                WHEN cost_source = 'unpriced' AND state <> 'refused' THEN 1 ELSE 0 END)::TINYINT AS unpriced,
             {_total(INPUT_METERS & present)} AS input_tokens, {_total(OUTPUT_METERS & present)} AS output_tokens
             FROM incoming""",
         {"batch": number, "now": stamp(now_us)},
     )
     cursor.unregister("incoming")
-    if "object_id" in present:
-        forgive_repeats(cursor, number)
 
 
 def _total(names: frozenset[str] | set[str]) -> str:
