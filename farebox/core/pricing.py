@@ -98,13 +98,20 @@ def apply(quote: Quote, usage: Usage, prompt_tokens: int | None = None) -> Charg
             by_meter[meter] = amount(meter, count, rate, factor)
         elif count:
             missing = (*missing, meter)
-    cost = None if missing else sum(by_meter.values())
+    cost: int | None = None
+    if not missing:
+        cost = 0
+        for part in by_meter.values():
+            cost += part
     return Charge(cost, by_meter, used, row.id, row.valid_from or row.appeared or None, missing, factor, quote.marks)
 
 
 def _rates_for(quote: Quote, usage: Usage, prompt_tokens: int | None) -> dict[str, int]:
     prompt = input_tokens(usage) if prompt_tokens is None else prompt_tokens
-    return next((rates for least, rates in quote.bands if prompt >= least), quote.rates)
+    for least, rates in quote.bands:
+        if prompt >= least:
+            return rates
+    return quote.rates
 
 
 class PriceBook:

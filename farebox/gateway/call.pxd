@@ -2,6 +2,8 @@ cimport cython
 
 from farebox.gateway.counters cimport Counters
 from farebox.ledger.journal cimport JournalWriter
+from farebox.ledger.records cimport encode_head, finished, started
+from farebox.providers.charging cimport charge
 
 
 cdef class Meters:

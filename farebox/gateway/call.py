@@ -16,8 +16,7 @@ from farebox.gateway.counters import Counters
 from farebox.gateway.decoding import Decoder, decoder_for
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.records import encode_head, finished, started, voided
-from farebox.providers import charging
-from farebox.providers.charging import Charged
+from farebox.providers.charging import Charged, charge, estimate
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Quality, Reader
 
 BYTES_PER_TOKEN: Final = 4
@@ -184,11 +183,11 @@ class Call:
         if reader is None:
             if not self.sent or not self.endpoint.billed:
                 return _NOTHING, None
-            return charging.estimate(self._book, prices_as, head, head.input_estimate, 0), None
+            return estimate(self._book, prices_as, head, head.input_estimate, 0), None
         metered = reader.metered()
         if self._decoder is not None and self._decoder.failed:
             metered = _unreadable(metered)
-        charged = charging.charge(
+        charged = charge(
             self._book,
             prices_as,
             self.endpoint,

@@ -21,6 +21,7 @@ OWN_READING = {
     "azure-f850becee3": "the answer repeats the deployment's name; x-ms-served-model names the dated model",
     "bedrock-260b4eadf2": "a foundation model's ARN: the model inside it is named",
     "bedrock-8d63b778df": "an inference profile's ARN: the model inside it is named",
+    "bedrock-9d44cff045": "a rerank costs one search unit; the expectation names none, the answer tells none",
     "bedrock-cbcd9e3b52": "a guardrail rewrote the body without its output count; the header and the trace have it",
 }
 """Records that we read otherwise than the expectation, and why."""
