@@ -10,6 +10,7 @@ cdef dict _rates_for(quote, dict usage, prompt_tokens)
 cdef class PriceBook:
     cdef object _sheet
     cdef tuple _overrides
-    cdef dict _shelves, _added, _young, _old
+    cdef dict _shelves, _added
+    cdef public dict _young, _old
     @cython.locals(key=tuple)
     cpdef quote(self, str provider, str model, long long when_us, qualifiers=*)

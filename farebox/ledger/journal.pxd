@@ -11,7 +11,8 @@ cdef class JournalWriter:
     cdef long long _segment_bytes, _bytes_before, _position, _limit
     cdef bint _fsync_each, _closed
     cdef double _retry_at
-    cdef object _lock_fd, _segment, _map, _ahead, _syncer
+    cdef public object _ahead, _syncer, _segment, _lock_fd
+    cdef object _map
     @cython.locals(size=cython.longlong, start=cython.longlong, end=cython.longlong)
     cpdef append(self, bytes record)
     cdef _use(self, segment)
