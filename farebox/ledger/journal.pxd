@@ -9,7 +9,8 @@ cdef class JournalWriter:
     cdef public object last_error
     cdef readonly long long records_written
     cdef long long _segment_bytes, _bytes_before, _position, _limit
-    cdef bint _fsync_each, _closed
+    cdef public bint _closed
+    cdef bint _fsync_each
     cdef double _retry_at
     cdef public object _ahead, _syncer, _segment, _lock_fd
     cdef object _map
