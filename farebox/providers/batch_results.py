@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Document, Tree
 from farebox.providers.protocol import Metered, SubUsage
@@ -20,6 +21,8 @@ class Answered(msgspec.Struct, frozen=True):
 
 ReadLine = Callable[[bytes], tuple[Answered, ...]]
 """What one line holds: empty where it failed or is no result at all. Never raises."""
+ReadLinks = Callable[[bytes], tuple[Stored, ...]]
+"""What a document says of other stored objects. Never raises."""
 
 
 class Lines:
@@ -47,10 +50,14 @@ class Lines:
 class BatchFold:
     """The sum of a batch's answers: the first model's on top, those of further models as parts."""
 
-    def __init__(self, object_id: str | None, tree: Tree, read_line: ReadLine) -> None:
+    def __init__(
+        self, object_id: str | None, tree: Tree, read_line: ReadLine, read_links: ReadLinks | None = None
+    ) -> None:
         self._object_id = object_id
         self._tree = tree
         self._read_line = read_line
+        self._read_links = read_links
+        self._objects: tuple[Stored, ...] = ()
         self._by_model: dict[str, Usage] = {}
         self._marks: tuple[str, ...] = ()
 
@@ -61,6 +68,8 @@ class BatchFold:
     def take(self, document: bytes, whole: bool) -> None:
         if not document:
             return
+        if self._read_links is not None:
+            self._objects = self._read_links(document)
         for answered in self._read_line(document):
             self._by_model[answered.model] = sum_usage(self._by_model.get(answered.model, {}), answered.usage)
             self._marks += tuple(mark for mark in answered.marks if mark not in self._marks)
@@ -80,6 +89,7 @@ class BatchFold:
             batch=bool(models),
             parts=tuple(SubUsage(model, self._by_model[model], "batch") for model in models[1:]),
             object_id=self._object_id,
+            objects=self._objects,
             complete=ended,
             marks=self._marks,
         )

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.openai_chat import NOTHING, NULL, error_name, is_given, judge
@@ -17,6 +18,7 @@ from farebox.providers.readers import tokens_of
 
 IMAGE_TOOL_MODEL: Final = "gpt-image-1"
 """What the hosted image tool runs where the answer does not name a model."""
+ITEMS_MAX: Final = 500
 FINISHED: Final = ("completed", "incomplete", "failed", "cancelled")
 
 
@@ -64,6 +66,7 @@ class Response(msgspec.Struct, frozen=True):
     model: str | None = None
     status: str | None = None
     service_tier: str | None = None
+    store: bool | None = None
     usage: msgspec.Raw = NULL
     tool_usage: ToolUsage | None = None
     output: list[Item] | None = None
@@ -167,9 +170,10 @@ class ResponsesFold:
         complete = ended and self._is_complete(response)
         pending = response.status in ("queued", "in_progress") and not is_given(response.usage) and complete
         counted = self._counted()
-        nothing = pending or (response.status == "cancelled" and counted is None)
         believed = judge(counted, self._characters, self._intent, complete, error)
-        usage, quality, marks = NOTHING if nothing else believed
+        usage, quality, marks = NOTHING if pending else believed
+        if response.status == "cancelled" and counted is None and not self._characters:
+            usage, quality, marks = {}, "exact", ("cancelled_unmetered",)
         fees, parts, more = self._beside(response)
         return Metered(
             usage={**usage, **fees},
@@ -178,7 +182,8 @@ class ResponsesFold:
             model=response.model or None,
             service_tier=response.service_tier,
             parts=parts,
-            object_id=response.id or self._endpoint.object_id,
+            object_id=None if response.store is False else response.id or self._endpoint.object_id,
+            objects=self._objects(response),
             pending=pending,
             error=error,
             complete=complete,
@@ -186,6 +191,17 @@ class ResponsesFold:
             or response.status,
             marks=self._marks + marks + more,
         )
+
+    def _objects(self, response: Response) -> tuple[Stored, ...]:
+        """What can be named in later requests: the items of a stored response, the containers that its code ran in."""
+        if not response.output or response.id is None:
+            return ()
+        items = response.output[:ITEMS_MAX]
+        containers = dict.fromkeys(item.container_id for item in items if item.container_id)
+        made = tuple(Stored(container) for container in containers)
+        if response.store is False:
+            return made
+        return made + tuple(Stored(item.id, "of", response.id) for item in items if item.id)
 
     def _is_complete(self, response: Response) -> bool:
         if "cut" in self._marks or response.id is None:

@@ -16,6 +16,7 @@ from farebox.providers.openai_routes import classify
 from farebox.providers.protocol import Endpoint, Intent, Reader
 from farebox.providers.readers import NOTHING_USED, BodyReader, FixedReader, Fold, SniffingReader, StreamReader
 from farebox.providers.routing import with_prefix
+from farebox.providers.stored_answers import stored_reader
 
 KNOWN_FIELDS: Final = frozenset({"user", "metadata", "safety_identifier", "service_tier"})
 
@@ -94,7 +95,11 @@ def openai_reader(
     """The reader of an answer in OpenAI's format."""
     if status >= 400:
         return BodyReader(lambda: ErrorFold(status))
-    if not endpoint.billed or status < 200 or status == 204:
+    if status < 200:
+        return FixedReader()
+    if not endpoint.billed:
+        return stored_reader(endpoint, headers)
+    if status == 204:
         return FixedReader()
     family = endpoint.family
     if family == "files.content":
@@ -121,7 +126,7 @@ def _fold(endpoint: Endpoint, intent: Intent, *, is_stream: bool) -> Fold:
         return ResponsesFold(endpoint, intent, is_stream=is_stream)
     if family.startswith(("images.", "audio.")):
         return MediaFold(family, intent, is_stream=is_stream)
-    return ChatFold(intent, is_stream=is_stream, stored=family == "threads.runs")
+    return ChatFold(intent, is_stream=is_stream, stored=intent.stored or family == "threads.runs")
 
 
 def openai_error(status: int, code: str, message: str, extra: Mapping[str, object] | None) -> bytes:
