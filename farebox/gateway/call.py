@@ -5,15 +5,17 @@ as *settled* or, where nothing was sent, as *voided*.
 """
 
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from farebox.core.events import Head, Tail
+from farebox.core.events import Head, Stored, Tail
 from farebox.core.pricing import PriceBook
 from farebox.errors import JournalFull
 from farebox.gateway.counters import Counters
 from farebox.gateway.decoding import Decoder, decoder_for
+from farebox.gateway.objects import NOTHING, told
 from farebox.ledger import records
 from farebox.ledger.journal import JournalWriter
 from farebox.providers import charging
@@ -27,6 +29,8 @@ BYTES_PER_TOKEN: Final = 4
 UNSETTLED_MAX: Final = 100_000
 """Finished records, of about half a KiB, that wait for the disk. Only where calls pass unrecorded can there be more."""
 
+NOTING_MAX: Final = 8
+"""Reads of a stream in which its id is looked for: it stands in the first event."""
 _NOTHING: Final = Charged(cost=0, cost_source="computed")
 
 
@@ -38,6 +42,8 @@ class Meters(NamedTuple):
     pass_when_full: bool
     unsettled: list[bytes]
     """Finished records that found the disk full; the worker writes them as soon as there is room."""
+    made: Callable[[Head, str | None, tuple[Stored, ...]], None]
+    """To be told of stored objects, once they are recorded."""
 
 
 def now_us() -> int:
@@ -48,8 +54,8 @@ class Call:
     """One attempt, from admitted to settled."""
 
     __slots__ = (
-        "_book", "_decoder", "_encoded", "_first_byte_us", "_marks", "_meters", "_reader", "_region", "_sent_us",
-        "_slot", "_started", "endpoint", "head", "intent", "provider", "sent", "status", "strip",
+        "_book", "_decoder", "_encoded", "_first_byte_us", "_marks", "_meters", "_noting", "_reader", "_region",
+        "_sent_us", "_slot", "_started", "endpoint", "head", "intent", "provider", "sent", "status", "strip",
     )  # fmt: skip
 
     def __init__(
@@ -82,11 +88,13 @@ class Call:
         self._sent_us = head.started_at_us
         self._slot = head.slot
         self._started = False
+        # What a stream has made can be asked for before the stream ends.
+        self._noting = NOTING_MAX if intent.streaming and endpoint.operation == "responses" else 0
 
     def start(self) -> None:
         """Record that the attempt begins; after this it may be sent. Raises JournalFull where calls must not pass
         unrecorded."""
-        journal, counters, pass_when_full, _ = self._meters
+        journal, counters, pass_when_full, *_ = self._meters
         try:
             journal.append(records.started(self._encoded))
             self._started = True
@@ -123,6 +131,17 @@ class Call:
         if reader is not None and self._slot >= 0:
             read, written = reader.running
             self._meters.journal.update_slot(self._slot, read or self.head.input_estimate, written, True)
+        if self._noting and reader is not None:
+            self._note(reader)
+
+    def _note(self, reader: Reader) -> None:
+        self._noting -= 1
+        object_id = reader.metered().object_id
+        if object_id is None or object_id == self.endpoint.object_id or self.status != 200:
+            return
+        self._noting = 0
+        self._record(records.noted(self._encoded, (Stored(object_id),)))
+        self._meters.made(self.head, object_id, ())
 
     @property
     def is_whole(self) -> bool:
@@ -145,15 +164,18 @@ class Call:
             if state == "done" and (metered.error is not None or (self.status or 0) >= 400):
                 state = "upstream_error"
             error = error or metered.error
+        objects = NOTHING if metered is None else told(self.endpoint, self.status, self.head, metered)
         # A message of a provider could carry what must not be kept: only its code or type is, and bounded.
         tail = Tail(
             finished_us, self._first_byte_us, self.status, state, error[:200] if error else None,
             charged.model_billed, charged.service_tier, charged.usage, charged.usage_raw, charged.cost,
             charged.cost_by_meter, charged.rates, charged.cost_source, charged.price_id, charged.price_from,
             charged.parts, charged.reported_cost, charged.object_id,
-            marks=charged.marks + self._marks, qualifiers=charged.qualifiers,
+            marks=charged.marks + self._marks, qualifiers=charged.qualifiers, objects=objects,
         )  # fmt: skip
         self._record(records.finished(self._encoded, tail))
+        if objects or charged.object_id is not None:
+            self._meters.made(self.head, charged.object_id, objects)
         self._close_slot()
 
     def settle_unmetered(self, state: str, error: str) -> None:

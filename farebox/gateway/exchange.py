@@ -8,6 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from farebox.errors import CallRefused
+from farebox.gateway.drains import FULL, TOO_MUCH
 from farebox.gateway.pool import ConnectFailed, Pool
 from farebox.gateway.request import Request
 from farebox.gateway.upstream import UpstreamConnection
@@ -117,6 +118,9 @@ class Exchange:
         elif self.has_whole_answer():
             # It left between the answer's own end mark and the last empty chunk, as some SDKs do.
             self._end("done", None)
+        elif self.keeps_reading() and self._request_done and not self.worker.drains.begin(self):
+            self.worker.counters.add("drains_refused")
+            self._end("client_closed", FULL)
         elif self.keeps_reading() and self._request_done:
             self._detached = True
             self.deadline = self.worker.now + self.worker.settings.upstream.drain_s_max
@@ -263,7 +267,11 @@ class Exchange:
 
     def on_body(self, data: bytes) -> None:
         out = self.meter(data)
-        if out:
+        if self._detached:
+            if not self.worker.drains.read(self, len(data)):
+                self.worker.counters.add("drains_refused")
+                self._end("client_closed", TOO_MUCH)
+        elif out:
             self._answer_pending.append(chunk(out) if self._answer_chunked else out)
 
     def on_read(self) -> None:

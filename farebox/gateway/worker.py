@@ -26,8 +26,10 @@ from farebox.errors import CallRefused, FareboxError, JournalFull
 from farebox.gateway.admission import Caller, Door
 from farebox.gateway.call import Meters
 from farebox.gateway.counters import Counters
+from farebox.gateway.drains import Drains
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.ids import id_maker
+from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Origin, Pool, PoolLimits
 from farebox.gateway.refusals import record_refusal
 from farebox.gateway.request import Request
@@ -58,7 +60,9 @@ class Worker:
         self.book: PriceBook = load_book(snapshot.price_overrides)
         run = run_dir(settings)
         self.counters = Counters(run / f"worker-{index}.stats")
-        self.meters = Meters(journal, self.counters, settings.journal.full == "pass", [])
+        self.makers = Makers(run, lambda: settings.server.objects_wait_s)
+        self.drains = Drains(settings.upstream)
+        self.meters = Meters(journal, self.counters, settings.journal.full == "pass", [], self.makers.made)
         self.make_id = id_maker(os.urandom(32))
         hosts = frozenset({b"localhost", settings.server.host.lower().encode("latin-1")})
         self.door = Door(vault.key_hash, settings.server.auth == "open", hosts, {})
@@ -93,6 +97,7 @@ class Worker:
 
     def ended(self, exchange: Exchange) -> None:
         self._exchanges.discard(exchange)
+        self.drains.end(exchange)
 
     def refused(
         self,
@@ -163,6 +168,7 @@ class Worker:
         self._sweeper.cancel()
         self.targets.close()
         self.web.close()
+        await self.makers.close()
         await asyncio.sleep(0.01)  # closed transports let go of their sockets in the loop's next round
         self.counters.publish()
         self.log("worker.drained", cut=cut)
