@@ -92,8 +92,9 @@ class ObjectIndex:
         self._reading = threading.Lock()
 
     def close(self) -> None:
-        self._writer.close()
-        self._reader.close()
+        with self._writing, self._reading:
+            self._writer.close()
+            self._reader.close()
 
     def tenants(self, space: str, ids: Iterable[str]) -> dict[str, str | None]:
         """The tenant of whoever made each of these objects; what is unknown, or deleted, is left out."""
