@@ -5,13 +5,21 @@ the keeper, which first takes in whatever any worker has recorded. So an object 
 next call at another; and where the keeper does not answer in time, such a call is refused, never let through.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from farebox.core.events import Head, Stored
 from farebox.directory.snapshot import KeyView
-from farebox.errors import FareboxError, InvalidRequest, ObjectNotFound, ObjectsUnavailable, RouteNotAllowed
+from farebox.errors import (
+    FareboxError,
+    InvalidRequest,
+    KeeperUnavailable,
+    ObjectNotFound,
+    ObjectsUnavailable,
+    RouteNotAllowed,
+)
 from farebox.gateway.request import Request
 from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 from farebox.ledger.objects import space_of
@@ -20,6 +28,7 @@ from farebox.providers.references import Unreadable, references
 
 KNOWN_MAX: Final = 65_536
 """Objects of which a worker remembers the tenant: about 20 MB."""
+_RETRY_S: Final = 0.1
 NOTHING: Final[tuple[Stored, ...]] = ()
 
 
@@ -87,7 +96,7 @@ class Makers:
     async def check(self, space: str, tenant: str, ids: list[str]) -> None:
         """Raises ObjectNotFound unless the tenant made all of them, ObjectsUnavailable where nobody can say."""
         try:
-            found = await self._keeper.call("makers", {"space": space, "ids": ids}, self._wait_s())
+            found = await self._asked({"space": space, "ids": ids})
         except FareboxError as error:
             raise ObjectsUnavailable(f"whose the stored object is cannot be told now: {error}") from error
         for object_id in ids:
@@ -97,6 +106,20 @@ class Makers:
 
     async def close(self) -> None:
         await self._keeper.close()
+
+    async def _asked(self, question: dict[str, object]) -> dict[str, str | None]:
+        """The keeper's answer; one that is being restarted is waited for, within bounds."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._wait_s()
+        while True:
+            left = until - loop.time()
+            try:
+                found: dict[str, str | None] = await self._keeper.call("makers", question, max(left, 0.01))
+                return found
+            except KeeperUnavailable:
+                if left <= _RETRY_S:
+                    raise
+            await asyncio.sleep(_RETRY_S)
 
     def _keep(self, space: str, object_id: str, tenant: str) -> None:
         if len(self._tenants) >= KNOWN_MAX:
