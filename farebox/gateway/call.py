@@ -89,7 +89,8 @@ class Call:
         self._slot = head.slot
         self._started = False
         # What a stream has made can be asked for before the stream ends.
-        self._noting = NOTING_MAX if intent.streaming and endpoint.operation == "responses" else 0
+        asked_for = endpoint.operation == "responses" and (intent.background or head.tenant is not None)
+        self._noting = NOTING_MAX if asked_for and intent.streaming else 0
 
     def start(self) -> None:
         """Record that the attempt begins; after this it may be sent. Raises JournalFull where calls must not pass
