@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.core.jsonsplice import top_level
+from farebox.providers.audio_length import duration_ms
 from farebox.providers.documents import decoder, read
 from farebox.providers.protocol import Endpoint, Intent
 
@@ -75,7 +77,8 @@ def read_intent(endpoint: Endpoint, body: bytes) -> Intent:
     family = endpoint.family
     try:
         if body[:2] == b"--":
-            return _image_or_audio(family, read_form(body))
+            asked = _image_or_audio(family, read_form(body))
+            return replace(asked, audio_ms=_audio_ms(body)) if family.startswith("audio.") else asked
         if family.startswith("images."):
             return _image(read(body, ImageRequest), len(body))
         if family == "audio.speech":
@@ -134,6 +137,14 @@ def _image_or_audio(family: str, form: dict[str, str]) -> Intent:
     if family.startswith("images."):
         return _image(asked, len(form.get("prompt", "")))
     return Intent(model=asked.model, streaming=asked.stream is True, variant=form.get("response_format"))
+
+
+def _audio_ms(body: bytes) -> int | None:
+    """The length of the first file of a form, as far as it is there."""
+    for part in form_parts(body):
+        if part.is_file:
+            return duration_ms(body[part.start : part.stop], whole=part.is_whole)
+    return None
 
 
 _PART: Final = re.compile(rb'content-disposition:[^\r\n]*?[; ]name="?([^";\r\n]+)"?([^\r\n]*)', re.IGNORECASE)

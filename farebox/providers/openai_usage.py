@@ -42,6 +42,12 @@ class OutputDetails(msgspec.Struct, frozen=True, gc=False):
     image_tokens: int | None = None
 
 
+class CachedDetails(msgspec.Struct, frozen=True, gc=False):
+    """As the hosted image tool splits `cached_tokens`."""
+
+    cached_image_tokens: int | None = None
+
+
 class OpenAIUsage(msgspec.Struct, frozen=True, gc=False):
     """Chat says prompt/completion, responses say input/output; some endpoints say `_token_` without the s."""
 
@@ -57,6 +63,8 @@ class OpenAIUsage(msgspec.Struct, frozen=True, gc=False):
     input_token_details: InputDetails | None = None
     output_token_details: OutputDetails | None = None
     cached_tokens: int | None = None
+    cached_tokens_details: CachedDetails | None = None
+    reasoning_tokens: int | None = None
     seconds: float | None = None
 
 
@@ -145,6 +153,8 @@ def _put_input(meters: Meters, prompt: int, reported: OpenAIUsage) -> None:
         return
     of_cache = details.cached_tokens_details or _NO_MODALITIES
     cached_audio, cached_image = of_cache.audio_tokens or 0, of_cache.image_tokens or 0
+    if reported.cached_tokens_details is not None:
+        cached_image = cached_image or reported.cached_tokens_details.cached_image_tokens or 0
     # The life of a written cache is thirty minutes unless the answer says otherwise.
     long_lived = (details.cache_write_tokens_details or _NO_WRITES).ttl_12h_tokens or 0
     left = prompt

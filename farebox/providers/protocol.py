@@ -57,6 +57,8 @@ class Intent(msgspec.Struct, frozen=True):
     """What a per-piece price depends on, such as '1024x1024/hd' for an image."""
     characters: int = 0
     """Characters of the text to be spoken, where speech is billed by them."""
+    audio_ms: int | None = None
+    """How long the audio is that is to be transcribed, by its own headers."""
     input_bytes: int = 0
     pieces: int = 1
     """Pieces asked for, where the provider bills pieces (images)."""
