@@ -130,10 +130,11 @@ def first_steps(settings: Settings, directory: "Directory") -> str:
 
 def configured_providers(settings: Settings, directory: "Directory") -> "dict[str, Configured]":
     """Every provider with an address, as it is in force; stored credentials stay sealed."""
+    from farebox.directory.environment import with_files
     from farebox.directory.views import configured
     from farebox.providers import PROVIDERS
 
-    return configured(settings, PROVIDERS, directory.providers.list(), os.environ)
+    return configured(settings, PROVIDERS, directory.providers.list(), with_files(os.environ))
 
 
 def opened_providers(settings: Settings, directory: "Directory") -> "dict[str, ProviderView]":

@@ -17,6 +17,7 @@ FareboxError
 │   ├── ObjectNotFound          404 object_not_found
 │   ├── BodyTooLarge            413 body_too_large
 │   ├── NoCredential            424 no_credential
+│   ├── TokenUnavailable        502 token_unavailable
 │   ├── Draining                503 draining
 │   ├── ObjectsUnavailable      503 objects_unavailable
 │   └── JournalFull             503 journal_full
@@ -103,6 +104,13 @@ class BodyTooLarge(CallRefused):
 class NoCredential(CallRefused):
     status = 424
     code = "no_credential"
+
+
+class TokenUnavailable(CallRefused):
+    """The stored credential is one that tokens are minted for, and at the moment there is none to be had."""
+
+    status = 502
+    code = "token_unavailable"
 
 
 class Draining(CallRefused):

@@ -1,14 +1,18 @@
 """Compiled copies of modules, used only where they were made from exactly the source that stands here.
 
 `make setup` compiles the modules on the path of a call with Cython where there is a C compiler; the Python beside them
-stays the only source. A module whose text has changed since is imported as plain Python until it is compiled again,
-so a stale copy is never run. FAREBOX_NATIVE=0 turns all of it off.
+stays the only source. A `.pxd` beside a module says which of its attributes and methods the compiled copy keeps as C
+fields and calls them directly; plain Python does not read it. Copies know each other's layout, so they are used all or
+not at all: once a source has changed, everything runs as plain Python until it is compiled again. FAREBOX_NATIVE=0
+turns all of it off.
 """
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
@@ -17,6 +21,7 @@ from typing import Final
 
 DIRECTORY: Final = Path(__file__).parent / "_native"
 MANIFEST: Final = DIRECTORY / "manifest.json"
+_CIMPORT: Final = re.compile(rb"^from (farebox[\w.]*) cimport", re.MULTILINE)
 
 
 class NativeLoader(ExtensionFileLoader):
@@ -29,19 +34,16 @@ class NativeLoader(ExtensionFileLoader):
 
 
 class NativeFinder:
-    """Finds compiled copies. `copies` maps a module to (SHA-256 of its source, file name of its copy)."""
+    """Finds compiled copies. `copies` maps a module to the file name of its copy."""
 
-    def __init__(self, copies: dict[str, tuple[str, str]]) -> None:
+    def __init__(self, copies: dict[str, str]) -> None:
         self._copies = copies
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        copy = self._copies.get(name)
-        if copy is None:
-            return None
-        digest, file = copy
-        if source_digest(source_of(name)) != digest:
+        file = self._copies.get(name)
+        if file is None:
             return None
         spec = ModuleSpec(name, NativeLoader(name, str(DIRECTORY / file)), origin=str(source_of(name)))
         spec.has_location = True
@@ -53,8 +55,27 @@ def source_of(name: str) -> Path:
     return Path(__file__).parent.joinpath(*name.split(".")[1:]).with_suffix(".py")
 
 
-def source_digest(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()
+def source_digest(name: str) -> str:
+    """Of a module's source and of every layout that its copy knows: its own `.pxd` and those it reaches."""
+    digest = sha256(source_of(name).read_bytes())
+    for layout in sorted(_layouts(name, set())):
+        digest.update(_layout(layout))
+    return digest.hexdigest()
+
+
+def _layouts(name: str, found: set[str]) -> set[str]:
+    """The modules whose layout a module's copy knows."""
+    if name not in found and (text := _layout(name)):
+        found.add(name)
+        for other in _CIMPORT.findall(text):
+            _layouts(other.decode(), found)
+    return found
+
+
+@cache
+def _layout(name: str) -> bytes:
+    path = source_of(name).with_suffix(".pxd")
+    return path.read_bytes() if path.exists() else b""
 
 
 def compiled() -> tuple[str, ...]:
@@ -78,5 +99,13 @@ def install() -> None:
         return
     if manifest.get("tag") != sys.implementation.cache_tag:
         return
-    copies = {name: (digest, file) for name, (digest, file) in manifest["modules"].items()}
-    sys.meta_path.insert(0, NativeFinder(copies))
+    modules = manifest["modules"]
+    if all(_is_current(name, digest) for name, (digest, _) in modules.items()):
+        sys.meta_path.insert(0, NativeFinder({name: file for name, (_, file) in modules.items()}))
+
+
+def _is_current(name: str, digest: str) -> bool:
+    try:
+        return source_digest(name) == digest
+    except OSError:
+        return False

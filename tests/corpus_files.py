@@ -9,12 +9,44 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from farebox.providers import by_name
+from farebox.providers import by_name, compatible
+from farebox.providers.bedrock_usage import GUARDRAIL_METERS
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
 
 CORPUS = Path(__file__).resolve().parents[1].parent / "shared" / "corpus"
-PROVIDER_OF = {"openai": "openai", "anthropic": "anthropic", "google": "gemini", "groq": "groq"}
+PROVIDER_OF = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google": "gemini",
+    "groq": "groq",
+    "deepseek": "deepseek",
+    "xai": "xai",
+    "openrouter": "openrouter",
+    "together": "together",
+    "perplexity": "perplexity",
+    "mistral": "mistral",
+    "cohere": "cohere",
+    "voyage": "voyage",
+    "azure": "azure",
+    "bedrock": "bedrock",
+    "vertex": "vertex",
+}
+COMPATIBLE = {
+    "cerebras": ("https://api.cerebras.ai/v1",),
+    "huggingface": (
+        "https://router.huggingface.co/nebius/v1",
+        "https://router.huggingface.co/novita/v3/openai",
+        "https://router.huggingface.co/together/v1",
+    ),
+    "moonshot": ("https://api.moonshot.ai/v1",),
+    "ollama": ("http://localhost:11434/v1",),
+    "writer": ("https://api.writer.com/v1",),
+    "zai": ("https://api.z.ai/api/paas/v4",),
+}
+"""Services without a file of their own that speak OpenAI's format, by the base URLs that were recorded. Ollama's own
+`/api/…` and what Replicate has (predictions: no usage, billed by seconds of hardware) are other formats."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +87,26 @@ def records(name: str) -> Iterator[Recorded]:
     with (CORPUS / f"{name}.jsonl").open() as lines:
         for line in lines:
             raw = json.loads(line)
-            if raw["transport"] == "http" and raw["provider"] in PROVIDER_OF:
-                yield _recorded(raw)
+            found = _serving(raw) if raw["transport"] == "http" else None
+            if found is not None:
+                yield _recorded(raw, *found)
 
 
-def _recorded(raw: dict[str, Any]) -> Recorded:
-    provider = by_name(PROVIDER_OF[raw["provider"]])
-    assert provider is not None
+def _serving(raw: dict[str, Any]) -> tuple[Provider, str] | None:
+    """The provider that is meant, and the path below its base URL; None where it is none of ours."""
     path = (raw["endpoint_path"] or "").partition("?")[0]
+    if raw["provider"] in PROVIDER_OF:
+        provider = by_name(PROVIDER_OF[raw["provider"]])
+        assert provider is not None
+        return provider, path
+    for base_url in COMPATIBLE.get(raw["provider"], ()):
+        root = urlsplit(base_url).path
+        if path.startswith(root + "/"):
+            return compatible(raw["provider"], base_url), path.removeprefix(root)
+    return None
+
+
+def _recorded(raw: dict[str, Any], provider: Provider, path: str) -> Recorded:
     endpoint = provider.endpoint(raw["method"], provider.upstream_path(path))
     return Recorded(
         id=raw["id"],
@@ -128,6 +172,9 @@ def _is_billable(recorded: Recorded, metered: Metered) -> bool:
 def _fees(recorded: Recorded, usage: dict[str, int]) -> dict[str, int]:
     fees = {name: usage.get(name, 0) for name in ("web_search", "web_fetch", "file_search", "code_session", "image")}
     fees |= {name: usage.get(name, 0) for name in ("grounded_prompt", "grounding_query", "characters", "seconds")}
+    fees |= {name: usage.get(name, 0) for name in ("search_unit", "page", "classification")}
+    if any(name.startswith("guardrail_") for name in (recorded.expected or {}).get("other_billable", ())):
+        fees |= {name: usage.get(name, 0) for name in GUARDRAIL_METERS.values()}  # told for Converse only
     return {name: count for name, count in fees.items() if count}
 
 
@@ -139,7 +186,13 @@ _SAME = {
     "code_interpreter_containers": "code_session",
     "images": "image",
     "input_characters": "characters",
+    "search_units": "search_unit",
+    "pages": "page",
+    "classifications": "classification",
+    **{f"guardrail_{name}": meter for name, meter in GUARDRAIL_METERS.items()},
 }
+_BY_TOKEN = "gemini-embedding"
+"""Embeddings whose characters are told, but not billed."""
 
 
 def wanted(recorded: Recorded) -> dict[str, Any]:
@@ -160,17 +213,23 @@ def wanted(recorded: Recorded) -> dict[str, Any]:
     )
     for optional in ("service_tier", "inference_geo", "model"):
         found[optional] = expected.get(optional)
+    if found["service_tier"] == 1:
+        found["service_tier"] = "ON_DEMAND"  # of a client that asked for integer enums
     found["other_billable"] = _wanted_fees(recorded, expected["other_billable"])
     return found
 
 
 def _wanted_fees(recorded: Recorded, other: dict[str, int]) -> dict[str, int]:
     fees = {_SAME[name]: count for name, count in other.items() if name in _SAME}
+    if recorded.provider.name == "xai" and "code_interpreter_calls" in other:
+        fees["code_session"] = other["code_interpreter_calls"]  # each is billed there, not the container
     if recorded.expected and recorded.expected.get("output_tokens"):
         fees.pop("image", None)  # images billed by tokens are not billed by the piece
     for name in ("audio_input_seconds", "transcription_seconds"):
         if name in other:
             fees["seconds"] = other[name] * 1000
+    if "billable_characters" in other and _BY_TOKEN not in (recorded.endpoint.model or ""):
+        fees["characters"] = other["billable_characters"]
     generation = re.search(r"gemini-(\d+)", recorded.endpoint.model or "")
     if generation and int(generation[1]) >= 3:
         if "grounding_search_queries" in other:

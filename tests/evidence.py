@@ -1,12 +1,14 @@
 """What a call must have left behind: one event, whose usage is the provider's truth and whose cost follows from it."""
 
 import uuid
+from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from harness import Farebox
 
-from farebox.core.meters import shown
+from farebox.core.meters import BY_NAME, shown
 from farebox.core.money import format_usd
 from farebox.core.pricing import PriceBook, Qualifiers
 from farebox.demo.simulated import Served, SimulatedProviders
@@ -56,5 +58,31 @@ def expect_metered(server: Farebox, simulated: SimulatedProviders, mark: str, **
         "model_billed": served.model,
         "streaming": served.streaming,
     }
+    assert {name: event[name] for name in fields} == fields
+    return event
+
+
+def expect_priced(
+    server: Farebox, mark: str, provider: str, model: str, usage: Mapping[str, int | float], **fields: object
+) -> dict[str, Any]:
+    """Assert that the ledger holds this call of tenant acme once: served by `model`, with these counts as a person
+    reads them, at the shipped price. `fields` are further columns of the event. Returns the event."""
+    event = server.the_event(task=mark)
+    seen = {name: event[name] for name in ("provider", "model_billed", "usage", "state", "tenant", "cost_source")}
+    assert seen == {
+        "provider": provider,
+        "model_billed": model,
+        "usage": usage,
+        "state": "done",
+        "tenant": "acme",
+        "cost_source": "computed",
+    }
+    prices = by_name(provider)
+    assert prices is not None
+    counts = {meter: round(count * BY_NAME[meter].scale) for meter, count in usage.items()}
+    when_us = int(datetime.fromisoformat(event["started_at"]).timestamp()) * 1_000_000
+    charge = book().charge(prices.prices_as, model, when_us, counts, Qualifiers())
+    assert charge.cost is not None, f"no price for {provider}/{model}: {charge.missing}"
+    assert event["cost_usd"] == format_usd(charge.cost)
     assert {name: event[name] for name in fields} == fields
     return event

@@ -228,7 +228,19 @@ class Farebox:
 
 def clean_env(home: Path, simulated: SimulatedProviders | None) -> dict[str, str]:
     """An environment without anyone's credentials or settings, pointed at the simulated providers."""
-    unwanted = ("FAREBOX_", "OPENAI", "ANTHROPIC", "GEMINI", "GOOGLE", "GROQ")
+    unwanted = (
+        "FAREBOX_",
+        "OPENAI",
+        "ANTHROPIC",
+        "GEMINI",
+        "GOOGLE",
+        "GROQ",
+        "MISTRAL",
+        "COHERE",
+        "CO_API",
+        "VOYAGE",
+        "VERTEX",
+    )
     kept = {k: v for k, v in os.environ.items() if not k.startswith(unwanted) and not k.lower().endswith("_proxy")}
     env = kept | CREDENTIALS | {"HOME": str(home), "FAREBOX_SECRETS_MASTER_KEY_FILE": str(home / "master.key")}
     if simulated is not None:

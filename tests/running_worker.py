@@ -249,7 +249,7 @@ class Running:
             time.sleep(0.02)
 
 
-_PROVIDERS = ("openai", "anthropic", "gemini", "groq")
+_PROVIDERS = ("openai", "anthropic", "gemini", "groq", "deepseek", "xai", "openrouter", "fireworks", "perplexity")
 
 
 def read_records(directory: Path) -> Iterator[tuple[int, Head | str, Tail | None]]:

@@ -29,7 +29,7 @@ WRONG_OR_SILENT = {
     "tiers it lacks": "Gemini flex and priority and OpenAI ultrafast cost the standard price there",
     "search-preview models": "gpt-4o-mini-search-preview is priced as gpt-4o-mini, without its search fee",
     "ten seconds of Whisper": "Groq's minimum is applied before pricing here, so that the event shows it",
-    "no unit of ours": "video output, citations and text messages are not counted by any meter",
+    "no unit of ours": "video output and text messages are not counted by any meter; citations are no output here",
 }
 NO_METER = {"output_video_mtok", "output_citation_mtok", "input_text_messages_kcount"}
 

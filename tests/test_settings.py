@@ -54,12 +54,21 @@ def test_each_value_says_where_it_came_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
 def test_every_setting_can_be_given_by_its_variable(row: Setting, tmp_path: Path) -> None:
     name, variable = row.name, row.variable.replace("<NAME>", "OPENAI")
-    samples = {"str": "x", "path": str(tmp_path), "int": "5000", "float": "1.5", "bool": "off", "list": "a,b"}
+    samples = {
+        "str": "x",
+        "path": str(tmp_path),
+        "int": "5000",
+        "float": "1.5",
+        "bool": "off",
+        "list": "a,b",
+        "map": "a=b",
+    }
     value = row.choices[-1] if row.choices else samples[row.kind]
     if row.kind == "int" and row.high is not None:
         value = str(int(row.high))
     others = {"server.tls_cert": "FAREBOX_SERVER_TLS_KEY", "server.tls_key": "FAREBOX_SERVER_TLS_CERT"}
-    value = {"server.control_listen": "h:1", "providers.*.base_url": "http://x"}.get(name, value)
+    formed = {"server.control_listen": "h:1", "providers.*.base_url": "http://x", "providers.*.region": "eu-west-1"}
+    value = formed.get(name, value)
     env = {variable: value, **({others[name]: "y"} if name in others else {})}
     _, effective = explain(None, env)
     assert [item.source for item in effective if item.source == variable] == [variable]

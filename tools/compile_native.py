@@ -51,6 +51,7 @@ def compile_all(sources: dict[str, Path]) -> None:
             [Extension(name, [str(path)]) for name, path in sources.items()],
             build_dir=scratch,
             nthreads=2,
+            include_path=[str(ROOT)],
             language_level=3,
             quiet=True,
             compiler_directives={"annotation_typing": False, "binding": True, "embedsignature": False},
@@ -79,7 +80,7 @@ def write_manifest(sources: dict[str, str]) -> None:
 
 def main() -> int:
     sources = modules()
-    digests = {name: native.source_digest(path) for name, path in sources.items()}  # before compiling: it may change
+    digests = {name: native.source_digest(name) for name in sources}  # before compiling: it may change meanwhile
     done = {} if "--force" in sys.argv else known()
     stale = {
         name: path

@@ -20,11 +20,12 @@ Price = Decimal | types.TieredPrices
 Prices = dict[str, Price]
 When = tuple[tuple[str, str], ...]
 
-IDS = {"google": "gemini", "vertex": "gemini", "x-ai": "xai", "aws": "bedrock", "together-ai": "together"}
+IDS = {"google": "gemini", "x-ai": "xai", "aws": "bedrock", "together-ai": "together"}
 """Names in the library, and further names of ours, where the price book says it otherwise."""
 FALLBACKS = {
     "azure": ("openai", "anthropic", "deepseek", "xai", "moonshotai"),
     "gemini": ("anthropic",),
+    "vertex": ("anthropic", "gemini"),
 }
 
 # Each meter with the library's keys that price it: its own, then its ancestors, nearest first.
@@ -44,7 +45,7 @@ TOKENS: dict[str, tuple[str, ...]] = {
     "image_output": ("output_image_mtok", "output_mtok"),
     "video_input": ("input_video_mtok", "input_mtok"),
 }
-# Units that are not tokens: meter, and how many of the meter's `per` are in one of the library's.
+# Units that have no parent: meter, and how many of the meter's `per` are in one of the library's.
 FEES: dict[str, tuple[str, int]] = {
     "web_searches_kcount": ("web_search", 1000),
     "storage_searches_kcount": ("file_search", 1000),
@@ -55,8 +56,9 @@ FEES: dict[str, tuple[str, int]] = {
     "input_mchars": ("characters", 1),
     "input_audio_hours": ("seconds", 1),
     "audio_hours": ("seconds", 1),
+    "output_citation_mtok": ("citation", 1),
 }
-NOT_CARRIED = frozenset({"output_video_mtok", "output_citation_mtok", "input_text_messages_kcount"})
+NOT_CARRIED = frozenset({"output_video_mtok", "input_text_messages_kcount"})
 """Units of a handful of models that no meter counts; such counts stay unpriced."""
 ANNOTATED = "input_annotated_document_kpages"
 CONTEXT = {"service_tier": "service_tier", "speed": "speed", "route": "variant", "search_type": "variant"}

@@ -3,12 +3,15 @@
 [[price]]       a row of its own, asked before the base's
 [[add]]         rates for meters that the base's rows of these models lack
 [[scale]]       a meter's rate as a multiple of another's, in each row and band of these models
+[[calendar]]    dates that a window is shut on, by name
+[[tier]]        rates of a tier, of batches or of a speed that the base does not know, by a factor
 [[window]]      weekdays and dates on which the base's hours of the day hold
 [[multiplier]]  a regional factor
 """
 
 import hashlib
 import tomllib
+from datetime import date, timedelta
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -67,6 +70,7 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     source: str
     service_tier: str = ""
     batch: bool = False
+    speed: str = ""
     others: dict[str, str] = {}
     """Meters with a factor of their own."""
 
@@ -87,12 +91,26 @@ class Least(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     source: str
 
 
+class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    name: str
+    spans: tuple[tuple[date, date], ...]
+    """First and last day of each, ISO."""
+    source: str
+
+    def dates(self) -> tuple[str, ...]:
+        days = [first + timedelta(n) for first, last in self.spans for n in range((last - first).days + 1)]
+        return tuple(day.isoformat() for day in days)
+
+
 class WindowDays(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     provider: str
     models: tuple[str, ...]
     weekdays: tuple[int, ...]
     source: str
-    except_dates: tuple[str, ...] = ()
+    calendars: tuple[str, ...] = ()
+    """Names of calendars on whose dates the windows are shut."""
+    since: str = ""
+    """The day from which that is so; before it the windows hold on every day."""
 
 
 class Factor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -110,6 +128,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     tier: tuple[Tier, ...] = ()
     scale: tuple[Scale, ...] = ()
     least: tuple[Least, ...] = ()
+    calendar: tuple[Calendar, ...] = ()
     window: tuple[WindowDays, ...] = ()
     multiplier: tuple[Factor, ...] = ()
 
@@ -125,6 +144,7 @@ class Overlay:
         self._scales = [item for file in files for item in file.scale]
         self._least = [item for file in files for item in file.least]
         self._windows = [item for file in files for item in file.window]
+        self._dates = {item.name: item.dates() for file in files for item in file.calendar}
         self._factors = [item for file in files for item in file.multiplier]
 
     @classmethod
@@ -148,15 +168,26 @@ class Overlay:
         """The base's rows with what the overlay adds to them; those that it replaces whole are left out."""
         replaced = {(item.provider, item.model) for item in self._prices}
         kept = [row for row in rows if (row.provider, row.model) not in replaced]
-        return [self._amended(row) for row in self._with_tiers(kept)]
+        return [self._amended(row) for row in self._split(self._with_tiers(kept))]
+
+    def _split(self, rows: list[PriceRow]) -> list[PriceRow]:
+        """Rows whose hours got weekdays after they began, in two."""
+        done = []
+        for row in rows:
+            since = next((item.since for item in self._windows if _shuts(item, row) and item.since), "")
+            if row.valid_from < since < (row.valid_to or "9999"):
+                done.append(identified(msgspec.structs.replace(row, valid_to=since)))
+                row = msgspec.structs.replace(row, valid_from=since)
+            done.append(row)
+        return done
 
     def _with_tiers(self, rows: list[PriceRow]) -> list[PriceRow]:
         """Each entry's rows behind those of the tiers that the base does not know for it."""
-        known = {(row.provider, row.model, row.service_tier, row.batch) for row in rows}
+        known = {(row.provider, row.model, row.service_tier, row.batch, row.speed) for row in rows}
         done = []
         for row in rows:
             for item in self._tiers:
-                told = (row.provider, row.model, item.service_tier, item.batch) in known
+                told = (row.provider, row.model, item.service_tier, item.batch, item.speed) in known
                 if not told and not row.conditions and _means(item.provider, item.models, row):
                     done.append(_at_tier(row, item))
             done.append(row)
@@ -174,11 +205,16 @@ class Overlay:
             if _means(least.provider, least.models, row):
                 changed = msgspec.structs.replace(changed, least=least.counts)
         for days in self._windows:
-            if row.windows and _means(days.provider, days.models, row):
-                changed = _on_days(changed, days)
+            if _shuts(days, row) and days.since <= row.valid_from:
+                dates = [day for name in days.calendars for day in self._dates[name]]
+                changed = _on_days(changed, days.weekdays, tuple(sorted(dates)))
         if changed == row:
             return row
         return identified(msgspec.structs.replace(changed, source=_amended_source(row)))
+
+
+def _shuts(days: WindowDays, row: PriceRow) -> bool:
+    return bool(row.windows) and _means(days.provider, days.models, row)
 
 
 def _means(provider: str, models: tuple[str, ...], row: PriceRow) -> bool:
@@ -220,6 +256,7 @@ def _at_tier(row: PriceRow, item: Tier) -> PriceRow:
             bands=tuple(msgspec.structs.replace(band, rates=times(band.rates)) for band in row.bands),
             service_tier=item.service_tier,
             batch=item.batch,
+            speed=item.speed,
             source=f"overlay: {item.source}",
         )
     )
@@ -240,11 +277,8 @@ def _scaled(row: PriceRow, scale: Scale) -> PriceRow:
     return msgspec.structs.replace(row, rates=times(row.rates), bands=bands)
 
 
-def _on_days(row: PriceRow, days: WindowDays) -> PriceRow:
-    windows = tuple(
-        msgspec.structs.replace(window, weekdays=days.weekdays, except_dates=days.except_dates)
-        for window in row.windows
-    )
+def _on_days(row: PriceRow, weekdays: tuple[int, ...], dates: tuple[str, ...]) -> PriceRow:
+    windows = tuple(msgspec.structs.replace(window, weekdays=weekdays, except_dates=dates) for window in row.windows)
     return msgspec.structs.replace(row, windows=windows)
 
 

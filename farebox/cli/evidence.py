@@ -56,6 +56,7 @@ def evidence_view(evidence: Row) -> RenderableType:
         plain(_timing(evidence), "dim"),
         Text(),
         _sum_table(evidence),
+        *_said_and_computed(evidence),
         Text(),
         _facts(_attribution(evidence)),
     ]
@@ -139,8 +140,28 @@ def _quoted(rate: Decimal, meter: Meter | None) -> str:
 
 
 def _total(evidence: Row) -> str:
-    cost = _cost(evidence)
+    """What the lines above it add up to: where the provider's own price was booked, that is the computed one."""
+    if _latest(evidence).get("cost_source") == "provider":
+        cost = _usd(evidence.get("computed_cost_usd"))
+    else:
+        cost = _cost(evidence)
     return figures.NONE if cost is None else figures.exact(cost)
+
+
+def _said_and_computed(evidence: Row) -> list[RenderableType]:
+    """Where the provider says what the call costs: that, what its counts come to, and the difference."""
+    reported = _usd(evidence.get("reported_cost_usd"))
+    if reported is None:
+        return []
+    computed, difference = _usd(evidence.get("computed_cost_usd")), _usd(evidence.get("cost_difference_usd"))
+    booked = " (booked)" if _latest(evidence).get("cost_source") == "provider" else ""
+    share = f" ({difference / computed:+.2%})".replace("-", "−") if difference is not None and computed else ""
+    lines = [
+        ("provider says", f"{figures.exact(reported)}{booked}"),
+        ("computed", "not all of it has a price" if computed is None else figures.exact(computed)),
+        *([("difference", f"{figures.exact(difference)}{share}")] if difference is not None else []),
+    ]
+    return [Text(), _facts(lines)]
 
 
 def _latest(evidence: Row) -> Row:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 app = command_group("Providers: credentials, addresses, a live test.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The provider, such as openai.")]
+CREDENTIAL_CHARS_MAX: Final = 65_536
 COLUMNS: Final = ("name", "format", "address", "credential")
 STEP_COLUMNS: Final = ("provider", "step", "result", "status", "first byte", "took", "tokens", "cost")
 
@@ -64,7 +65,7 @@ def set_(
         str | None, typer.Option(metavar="KEY", help="The provider's API key; others may see a command line.")
     ] = None,
     credential_stdin: Annotated[
-        bool, typer.Option("--credential-stdin", help="Read the API key from standard input.")
+        bool, typer.Option("--credential-stdin", help="Read the API key or key file (JSON) from standard input.")
     ] = False,
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Origin with optional path prefix; clears a stored credential.")
@@ -77,6 +78,13 @@ def set_(
     ] = None,
     ca_file: Annotated[str | None, typer.Option(metavar="FILE", help="Certificates to trust for it (PEM).")] = None,
     tls_verify: Annotated[bool | None, typer.Option(help="Check its certificate.", show_default=False)] = None,
+    deployment: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=MODEL", help="The model behind a deployment's name. Repeatable.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(metavar="REGION", help="Region to call and sign for (Bedrock).")] = None,
+    region_class: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="global, data_zone or regional: what prices depend on (Azure).")
+    ] = None,
     data: Data = None,
     config: Config = None,
     url: Url = None,
@@ -91,11 +99,15 @@ def set_(
         "headers": pairs(header, "--header") if header else None,
         "ca_file": ca_file,
         "tls_verify": tls_verify,
+        "deployments": pairs(deployment, "--deployment") if deployment else None,
+        "region": region,
+        "region_class": region_class,
     }
     given = {key: value for key, value in given.items() if value is not None}
     if not given:
         raise UsageError(
-            "nothing to set: give --credential-stdin, --base-url, --wire, --header, --ca-file or --tls-verify"
+            "nothing to set: give --credential-stdin, --base-url, --wire, --header, --ca-file, --tls-verify, "
+            "--deployment, --region or --region-class"
         )
     if remote := remote_of(url, token):
         row = remote.call("PUT", f"/providers/{name}", body={key: value or None for key, value in given.items()})
@@ -208,6 +220,8 @@ def _credential(given: str | None, from_stdin: bool) -> str | None:
     if given is not None:
         raise UsageError("give --credential or --credential-stdin, not both")
     text = getpass.getpass("credential: ") if sys.stdin.isatty() else sys.stdin.readline()
+    if text.lstrip().startswith("{") and not sys.stdin.isatty():
+        text += sys.stdin.read(CREDENTIAL_CHARS_MAX)  # a service account's key file has many lines
     if not text.strip():
         raise UsageError(
             "standard input held no credential: pipe it in, such as `pass show openai | farebox providers set …`"

@@ -14,9 +14,13 @@ from farebox.core.meters import Usage
 from farebox.core.money import format_usd
 from farebox.core.pricing import PriceBook
 from farebox.directory.snapshot import ProviderView
+from farebox.errors import CallRefused, DirectoryError
+from farebox.gateway import tokens
+from farebox.providers import google_accounts
 from farebox.providers.charging import charge
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider
 from farebox.providers.routing import joined
+from farebox.providers.vertex import location_of
 
 TIMEOUT_S: Final = 60.0
 BYTES_MAX: Final = 1_000_000
@@ -26,7 +30,14 @@ MODELS: Final[Mapping[str, str]] = {
     "openai": "gpt-4.1-nano",
     "anthropic": "claude-haiku-4-5",
     "gemini": "gemini-2.5-flash-lite",
+    "vertex": "gemini-2.5-flash-lite",
     "groq": "llama-3.1-8b-instant",
+    "deepseek": "deepseek-flash",
+    "xai": "grok-4.3",
+    "openrouter": "openai/gpt-4o-mini",
+    "together": "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+    "fireworks": "accounts/fireworks/models/gpt-oss-20b",
+    "perplexity": "sonar",
 }
 """A cheap model that answers a smoke prompt; elsewhere the first that the provider lists."""
 
@@ -79,28 +90,36 @@ def smoke(
     view: ProviderView, book: PriceBook, model: str | None, transport: httpx.BaseTransport | None = None
 ) -> Result:
     """Send the three requests. Never raises for what a provider does."""
-    provider = providers.by_name(view.wire) or providers.compatible(view.name, view.base_url)
+    provider = providers.installed(view.name, view.wire, view.base_url, view.options)
     verify = True if transport else httpx.create_ssl_context(verify=view.ca_file or view.verify)
     with httpx.Client(verify=verify, timeout=TIMEOUT_S, transport=transport) as http:
-        caller = Caller(view, provider, http)
+        try:
+            caller = Caller(view, provider, http)
+        except (CallRefused, DirectoryError) as refused:
+            return Result(view.name, view.base_url, model, False, (Step("token", False, detail=str(refused)),))
         try:
             model = model or MODELS.get(view.wire) or caller.first_model()
         except (httpx.HTTPError, msgspec.MsgspecError) as error:
             step = Step("models", False, detail=f"no list of models ({error}): name one with --model")
             return Result(view.name, view.base_url, None, False, (step,))
-        steps = tuple(_step(caller, book, ask) for ask in asks(view.wire, model))
+        steps = tuple(_step(caller, book, ask) for ask in asks(view.wire, model, caller.parent))
     return Result(view.name, view.base_url, model, all(step.ok for step in steps), steps)
 
 
-def asks(wire: str, model: str) -> tuple[Ask, ...]:
-    """The three requests in the provider's own format. The wrong one is no JSON, which every API refuses."""
-    if wire == "gemini":
+def asks(wire: str, model: str, parent: str = "") -> tuple[Ask, ...]:
+    """The three requests in the provider's own format, to a model below `parent`. The wrong one is no JSON, which
+    every API refuses."""
+    if wire in ("gemini", "vertex"):
         turn = {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]}
-        path, streamed_path = f"/models/{model}:generateContent", f"/models/{model}:streamGenerateContent?alt=sse"
+        path, streamed_path = (
+            f"{parent}/models/{model}:generateContent",
+            f"{parent}/models/{model}:streamGenerateContent?alt=sse",
+        )
         body: dict[str, object] = {**turn, "generationConfig": {"maxOutputTokens": TOKENS_MAX}}
         streamed = body
     else:
-        path = streamed_path = "/messages" if wire == "anthropic" else "/chat/completions"
+        below = "/openai/v1" if wire in ("azure", "bedrock") else ""  # these have no version that may be left out
+        path = streamed_path = "/messages" if wire == "anthropic" else f"{below}/chat/completions"
         limit = "max_completion_tokens" if wire == "openai" else "max_tokens"
         body = {"model": model, limit: TOKENS_MAX, "messages": [{"role": "user", "content": PROMPT}]}
         options = {} if wire == "anthropic" else {"stream_options": {"include_usage": True}}
@@ -113,12 +132,21 @@ def asks(wire: str, model: str) -> tuple[Ask, ...]:
 
 
 class Caller:
-    """Sends requests to one provider, credential and all, redirects not followed."""
+    """Sends requests to one provider, credential and all, redirects not followed. Raises CallRefused where there is
+    no token for a service account, DirectoryError where its key file is none."""
 
     def __init__(self, view: ProviderView, provider: Provider, http: httpx.Client) -> None:
         self._view = view
         self.provider = provider
         self._http = http
+        self._secret = view.credential
+        self.parent = "/publishers/google" if view.wire == "vertex" else ""
+        """The path of a model's collection, where it is not the root."""
+        if view.credential and google_accounts.looks_like_key_file(view.credential):
+            account = google_accounts.service_account(view.credential)
+            self._secret = tokens.minted(account, view.ca_file, int(time.time())).access_token
+            place = location_of(httpx.URL(view.base_url).host)
+            self.parent = f"/projects/{account.project_id}/locations/{place}{self.parent}"
 
     def first_model(self) -> str:
         """The first model that the provider lists. Raises httpx.HTTPError, or MsgspecError where it lists none."""
@@ -164,7 +192,7 @@ class Caller:
         own = {"content-type": "application/json"}
         if self._view.wire == "anthropic":
             own["anthropic-version"] = "2023-06-01"
-        secret = self._view.credential
+        secret = self._secret
         return {**own, **dict(self.provider.authorize(secret, endpoint) if secret else ()), **dict(self._view.headers)}
 
 

@@ -63,6 +63,14 @@ class ProviderForm(Form):
     headers: dict[str, Text] | None = Field(default=None, description="further headers to send")
     ca_file: Text | None = Field(default=None, description="certificates to trust for it (PEM)")
     tls_verify: bool | None = Field(default=None, description="check its certificate")
+    deployments: dict[str, Text] | None = Field(
+        default=None,
+        description="models behind names that calls use; those given are changed, '' takes one back, null all",
+    )
+    region: Text | None = Field(default=None, description="region to call and to sign for (Bedrock)")
+    region_class: Literal["global", "data_zone", "regional"] | None = Field(
+        default=None, description="how far data may travel, where prices depend on it (Azure)"
+    )
 
 
 class PricesForm(Form):

@@ -52,6 +52,9 @@ def _set(request: Request, name: str, form: ProviderForm) -> Response:
         headers={} if "headers" in cleared else form.headers,
         ca_file="" if "ca_file" in cleared else form.ca_file,
         tls_verify=form.tls_verify,
+        deployments={} if "deployments" in cleared else form.deployments,
+        region="" if "region" in cleared else form.region,
+        region_class="" if "region_class" in cleared else form.region_class,
         by=author(request),
     )
     return _one(parts, name)

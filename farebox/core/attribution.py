@@ -169,11 +169,20 @@ def merge(
             tags = _bind_tag(tags, name[4:], bound)
         else:
             found[name] = str(bound)
-    if require and (missing := sorted(name for name in require if name not in found)):
+    if require:
+        _check_required(require, found)
+    get = found.get
+    return Attribution(
+        get("tenant"), get("workspace"), get("user"), get("tier"), get("feature"), get("task"), get("session"),
+        tags or None, ignored,
+    )  # fmt: skip
+
+
+def _check_required(require: frozenset[str], found: Mapping[str, str]) -> None:
+    if missing := sorted(name for name in require if name not in found):
         raise AttributionMissing(
             f"this key requires {' and '.join(missing)}: send it by header (x-{missing[0]}-id or x-{missing[0]}) or tag"
         )
-    return Attribution(tags=tags or None, ignored=ignored, **found)
 
 
 def _claim(found: dict[str, str], bind: Mapping[str, Tag], dimension: str, value: str, where: str) -> None:

@@ -177,7 +177,9 @@ def public(event: Event) -> dict[str, object]:
         "cost_by_meter": {name: format_usd(cost) for name, cost in tail.cost_by_meter.items()},
         "rates": {name: rate_usd(rate) for name, rate in tail.rates.items()},
         "cost_source": tail.cost_source,
-        "reported_cost_usd": None if tail.reported_cost is None else format_usd(tail.reported_cost),
+        "reported_cost_usd": _usd(tail.reported_cost),
+        "computed_cost_usd": _usd(computed_cost(tail)),
+        "cost_difference_usd": _usd(cost_difference(tail)),
         "price_id": tail.price_id,
         "price_from": tail.price_from,
         "qualifiers": tail.qualifiers,
@@ -185,6 +187,28 @@ def public(event: Event) -> dict[str, object]:
         "limits": msgspec.structs.asdict(tail.limits),
         "saved_usd": None if tail.saved is None else format_usd(tail.saved),
     }
+
+
+def computed_cost(tail: Tail) -> int | None:
+    """What the call costs by its counts and rates, whatever was booked; None where a count had no rate."""
+    if tail.parts:
+        costs = [part.cost for part in tail.parts]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
+    if tail.price_id is None or not tail.usage:
+        return None
+    if any(count and meter not in tail.cost_by_meter for meter, count in tail.usage.items()):
+        return None
+    return sum(tail.cost_by_meter.values())
+
+
+def cost_difference(tail: Tail) -> int | None:
+    """How much more the provider says than was computed; None unless both are known."""
+    computed = computed_cost(tail)
+    return None if computed is None or tail.reported_cost is None else tail.reported_cost - computed
+
+
+def _usd(pico: int | None) -> str | None:
+    return None if pico is None else format_usd(pico)
 
 
 def rate_usd(rate: int) -> str:

@@ -81,12 +81,12 @@ def amount(meter: str, count: int, rate: int, multiplier: tuple[int, int] = _ONE
     return divide_half_even(count * rate * multiplier[0], _PER[meter] * multiplier[1])
 
 
-def apply(quote: Quote, usage: Usage) -> Charge:
-    """The charge of a usage at a quote's rates."""
+def apply(quote: Quote, usage: Usage, prompt_tokens: int | None = None) -> Charge:
+    """The charge of a usage at a quote's rates. `prompt_tokens`: the longest prompt, where several were summed."""
     row = quote.row
     if row is None:
         return UNKNOWN_MODEL
-    rates = _rates_for(quote, usage) if quote.bands else quote.rates
+    rates = _rates_for(quote, usage, prompt_tokens) if quote.bands else quote.rates
     factor = quote.multiplier
     by_meter: dict[str, int] = {}
     used: dict[str, int] = {}
@@ -98,13 +98,20 @@ def apply(quote: Quote, usage: Usage) -> Charge:
             by_meter[meter] = amount(meter, count, rate, factor)
         elif count:
             missing = (*missing, meter)
-    cost = None if missing else sum(by_meter.values())
+    cost: int | None = None
+    if not missing:
+        cost = 0
+        for part in by_meter.values():
+            cost += part
     return Charge(cost, by_meter, used, row.id, row.valid_from or row.appeared or None, missing, factor, quote.marks)
 
 
-def _rates_for(quote: Quote, usage: Usage) -> dict[str, int]:
-    prompt = input_tokens(usage)
-    return next((rates for least, rates in quote.bands if prompt >= least), quote.rates)
+def _rates_for(quote: Quote, usage: Usage, prompt_tokens: int | None) -> dict[str, int]:
+    prompt = input_tokens(usage) if prompt_tokens is None else prompt_tokens
+    for least, rates in quote.bands:
+        if prompt >= least:
+            return rates
+    return quote.rates
 
 
 class PriceBook:

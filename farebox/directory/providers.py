@@ -9,15 +9,17 @@ from sqlalchemy import Connection, Row, delete, insert, select
 
 from farebox.core.origins import checked_base_url
 from farebox.directory import schema
-from farebox.directory.rows import ProviderRow
+from farebox.directory.rows import NAME_CHARS_MAX, ProviderRow
 from farebox.directory.vault import Vault
 from farebox.directory.views import OTHER_WIRE, credential_context, json_texts
 from farebox.directory.writing import Change, Database, json
 from farebox.errors import DirectoryError, NotFound
-from farebox.providers import PROVIDERS
-from farebox.settings import check_provider_name
+from farebox.providers import PROVIDERS, google_accounts
+from farebox.settings import check_provider_name, check_region
 
 CREDENTIAL_CHARS_MAX: Final = 8192
+DEPLOYMENTS_MAX: Final = 1024
+REGION_CLASSES: Final = ("global", "data_zone", "regional")
 FRAMING_HEADERS: Final = (
     "host",
     "content-length",
@@ -57,10 +59,14 @@ class Providers:
         headers: dict[str, str] | None = None,
         ca_file: str | None = None,
         tls_verify: bool | None = None,
+        deployments: dict[str, str] | None = None,
+        region: str | None = None,
+        region_class: str | None = None,
         by: str = "shell",
     ) -> ProviderRow:
         """Change what is given, keep the rest. A new `base_url` or `wire` clears the stored credential unless one is
-        given with it, so that a credential is only ever sent where it was meant for. '' takes a value back.
+        given with it, so that a credential is only ever sent where it was meant for. '' takes a value back; of
+        `deployments` those given are changed, and those given as '' taken back; an empty mapping takes all back.
 
         Raises SettingsError for an address that is none or not allowed, DirectoryError for a credential that cannot
         be one.
@@ -68,10 +74,15 @@ class Providers:
         check_provider_name(name)
         _check_wire(wire)
         _check_headers(headers or {})
+        _check_options(deployments or {}, region, region_class)
         base_url = checked_base_url(base_url) if base_url else base_url
         with self._database.changing(by) as change:
             old = _find(change.connection, name) or ProviderRow(name=name)
-            new = _changed(old, base_url=base_url, wire=wire, headers=headers, ca_file=ca_file, tls_verify=tls_verify)
+            known = None if deployments is None else _merged(old.deployments, deployments)
+            new = _changed(
+                old, base_url=base_url, wire=wire, headers=headers, ca_file=ca_file, tls_verify=tls_verify,
+                deployments=known, region=region, region_class=region_class,
+            )  # fmt: skip
             moved = (new.base_url, new.wire) != (old.base_url, old.wire)
             if moved:
                 new = msgspec.structs.replace(new, credential=None, credential_hint="")
@@ -98,7 +109,7 @@ class Providers:
         return None if row.credential is None else self._vault.open(row.credential, credential_context(row.name))
 
     def _with_credential(self, row: ProviderRow, credential: str) -> ProviderRow:
-        credential = credential.strip()
+        credential = google_accounts.one_line(credential.strip())
         if not credential:
             return msgspec.structs.replace(row, credential=None, credential_hint="")
         if len(credential) > CREDENTIAL_CHARS_MAX or not credential.isascii() or not credential.isprintable():
@@ -126,8 +137,29 @@ def _check_headers(headers: Mapping[str, str]) -> None:
             )
 
 
+def _check_options(deployments: Mapping[str, str], region: str | None, region_class: str | None) -> None:
+    check_region(region or "")
+    if region_class and region_class not in REGION_CLASSES:
+        raise DirectoryError(f"region class {region_class!r} is unknown: give {', '.join(REGION_CLASSES)}")
+    for name, model in deployments.items():
+        if not 1 <= len(name) <= NAME_CHARS_MAX or len(model) > NAME_CHARS_MAX or not (name + model).isprintable():
+            raise DirectoryError(f"a deployment and its model have 1 to {NAME_CHARS_MAX} printable characters")
+
+
+def _merged(old: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    if not given:
+        return {}
+    merged = {name: model for name, model in {**old, **given}.items() if model}
+    if len(merged) > DEPLOYMENTS_MAX:
+        raise DirectoryError(f"a provider has at most {DEPLOYMENTS_MAX} deployments")
+    return merged
+
+
 def hint(credential: str) -> str:
-    """Enough to tell one credential from another, too little to use: its last four characters, of a long one."""
+    """Enough to tell one credential from another, too little to use: its last four characters, of a long one; whose
+    it is, of a service account."""
+    if google_accounts.looks_like_key_file(credential):
+        return google_accounts.service_account(credential).client_email[:254]
     return f"…{credential[-4:]}" if len(credential) >= 16 else "…"
 
 
@@ -137,7 +169,7 @@ def _changed(row: ProviderRow, **given: object) -> ProviderRow:
 
 def _replace(change: Change, row: ProviderRow) -> None:
     table = schema.providers
-    columns = {**msgspec.structs.asdict(row), "headers": json(row.headers)}
+    columns = {**msgspec.structs.asdict(row), "headers": json(row.headers), "deployments": json(row.deployments)}
     change.connection.execute(delete(table).where(table.c.name == row.name))
     change.connection.execute(insert(table).values(**columns))
 
@@ -148,4 +180,5 @@ def _find(connection: Connection, name: str) -> ProviderRow | None:
 
 
 def _provider(row: Row[Any]) -> ProviderRow:  # Any: SQLAlchemy's rows of whole tables are untyped
-    return ProviderRow(**{**row._mapping, "headers": json_texts(row.headers)})
+    texts = {"headers": json_texts(row.headers), "deployments": json_texts(row.deployments)}
+    return ProviderRow(**{**row._mapping, **texts})

@@ -68,6 +68,9 @@ class ProviderRow(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}
     ca_file: str = ""
     tls_verify: bool | None = None
+    deployments: dict[str, str] = {}
+    region: str = ""
+    region_class: str = ""
     changed_at_us: int = 0
 
 

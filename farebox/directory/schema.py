@@ -90,6 +90,9 @@ providers: Final = Table(
     Column("headers", Text, nullable=False),
     Column("ca_file", Text, nullable=False),
     Column("tls_verify", Boolean),
+    Column("deployments", Text, nullable=False, server_default="{}"),
+    Column("region", Text, nullable=False, server_default=""),
+    Column("region_class", Text, nullable=False, server_default=""),
     Column("changed_at_us", BigInteger, nullable=False),
 )
 

@@ -50,6 +50,9 @@ def provider_shown(entry: Configured, stored: ProviderRow | None) -> dict[str, o
         "headers": [name for name, _value in view.headers],
         "ca_file": view.ca_file,
         "tls_verify": view.verify,
+        "deployments": view.options.deployments,
+        "region": view.options.region or None,
+        "region_class": view.options.region_class or None,
     }
 
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from farebox.core.events import Tag
+from farebox.providers.protocol import NO_OPTIONS, Options
 
 
 class KeyView(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +38,7 @@ class ProviderView(msgspec.Struct, frozen=True):
     """Further headers to send (an organisation, a project)."""
     ca_file: str | None = None
     verify: bool = True
+    options: Options = NO_OPTIONS
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from farebox.directory.rows import KeySpec, ProviderRow
 from farebox.directory.views import KeyRecord, json_names, json_tags, json_texts
@@ -82,19 +82,11 @@ class SqliteReader:
             yield KeyRecord(row[0], _spec(row), () if row[11] is not None else tuple(hashes.get(row[0], ())))
 
     def providers(self) -> list[ProviderRow]:
-        query = "SELECT name, base_url, wire, credential, headers, ca_file, tls_verify FROM providers ORDER BY name"
-        return [
-            ProviderRow(
-                name=name,
-                base_url=base_url,
-                wire=wire,
-                credential=credential,
-                headers=json_texts(headers),
-                ca_file=ca_file,
-                tls_verify=None if verify is None else bool(verify),
-            )
-            for name, base_url, wire, credential, headers, ca_file, verify in self._connection.execute(query)
-        ]
+        query = (
+            "SELECT name, base_url, wire, credential, headers, ca_file, tls_verify, deployments, region, region_class "
+            "FROM providers ORDER BY name"
+        )
+        return [_provider(row) for row in self._connection.execute(query)]
 
     def price_rows_count(self) -> int:
         (count,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM price_rows").fetchone()
@@ -155,4 +147,20 @@ def _spec(row: Sequence[object]) -> KeySpec:
         audience=str(audience),
         allow_objects=bool(allow_objects),
         expires_at_us=expires_at_us if isinstance(expires_at_us, int) else None,
+    )
+
+
+def _provider(row: tuple[Any, ...]) -> ProviderRow:  # Any: sqlite3 does not type its rows
+    name, base_url, wire, credential, headers, ca_file, verify, deployments, region, region_class = row
+    return ProviderRow(
+        name=name,
+        base_url=base_url,
+        wire=wire,
+        credential=credential,
+        headers=json_texts(headers),
+        ca_file=ca_file,
+        tls_verify=None if verify is None else bool(verify),
+        deployments=json_texts(deployments),
+        region=region,
+        region_class=region_class,
     )

@@ -9,7 +9,7 @@ from farebox.core.events import Tag
 from farebox.core.origins import checked_base_url
 from farebox.directory.rows import KeySpec, ProviderRow
 from farebox.directory.snapshot import KeyView, ProviderView
-from farebox.providers.protocol import Provider
+from farebox.providers.protocol import Configurable, Options, Provider
 from farebox.settings import ProviderSettings, Settings
 
 OTHER_WIRE = "openai-compatible"
@@ -100,7 +100,11 @@ def credential_context(name: str) -> str:
 
 def _configured(settings: Settings, wire: Provider | None, row: ProviderRow, env: Mapping[str, str]) -> Configured:
     own = settings.providers.get(row.name, ProviderSettings())
-    settled_url = checked_base_url(own.base_url) if own.base_url else wire.base_url if wire else ""
+    options, said_url = _options(own, row, wire, env)
+    if isinstance(wire, Configurable):
+        wire = wire.configured(options)
+    settled_url = checked_base_url(own.base_url or said_url) if own.base_url or said_url else ""
+    settled_url = settled_url or (wire.base_url if wire else "")
     base_url = row.base_url or settled_url
     credential, credential_from = _settings_credential(own, wire, env)
     if row.credential is not None:
@@ -115,9 +119,27 @@ def _configured(settings: Settings, wire: Provider | None, row: ProviderRow, env
         headers=tuple(row.headers.items()),
         ca_file=row.ca_file or own.ca_file or settings.upstream.ca_file or None,
         verify=own.tls_verify and settings.upstream.tls_verify if row.tls_verify is None else row.tls_verify,
+        options=options,
     )
-    base_url_from = "directory" if row.base_url else "settings" if own.base_url else "built in"
+    base_url_from = "directory" if row.base_url else "settings" if own.base_url or said_url else "built in"
     return Configured(view, row.credential, credential_from, base_url_from)
+
+
+def _options(
+    own: ProviderSettings, row: ProviderRow, wire: Provider | None, env: Mapping[str, str]
+) -> tuple[Options, str]:
+    """What is said of a provider, stored before settings before environment; and an address that only the latter
+    gives. Deployments add up."""
+    said: dict[str, str] = {}
+    for option, variable in wire.options_env if isinstance(wire, Configurable) else ():
+        if env.get(variable):
+            said.setdefault(option, env[variable])
+    options = Options(
+        deployments={**own.deployments, **row.deployments},
+        region=row.region or own.region or said.get("region", ""),
+        region_class=row.region_class or own.region_class,
+    )
+    return options, said.get("base_url", "")
 
 
 def _settings_credential(
@@ -125,9 +147,10 @@ def _settings_credential(
 ) -> tuple[str | None, str]:
     if own.credential:
         return own.credential, "settings"
-    for variable in wire.credential_env if wire else ():
-        if env.get(variable):
-            return env[variable], variable
+    for variables in wire.credential_env if wire else ():
+        values = [env.get(variable, "") for variable in variables.split("+")]
+        if all(values):
+            return ":".join(values), variables
     return None, ""
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from farebox.directory.environment import with_files
 from farebox.directory.rows import ProviderRow
 from farebox.directory.snapshot import KeyView, ProviderView, Snapshot
 from farebox.directory.sqlite import SqliteReader
@@ -40,7 +41,7 @@ class SnapshotWatcher:
         self._settings = settings
         self._on_change = on_change
         self._vault = vault or Vault.load(settings, env)
-        self._env = os.environ if env is None else env
+        self._env = with_files(os.environ if env is None else env)
         self._loader = Loader(SqliteReader(directory_path(settings)), self._vault, settings, self._env)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="directory-watch", daemon=True)

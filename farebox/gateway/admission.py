@@ -4,7 +4,7 @@ import ipaddress
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote
 
 import msgspec
@@ -15,6 +15,7 @@ from farebox.core.events import Tag
 from farebox.directory.snapshot import KeyView, Snapshot
 from farebox.errors import (
     InvalidKey,
+    InvalidRequest,
     InvalidTags,
     ModelNotAllowed,
     NoCredential,
@@ -25,6 +26,7 @@ from farebox.gateway.request import Request
 from farebox.gateway.targets import Target
 from farebox.providers.documents import read
 from farebox.providers.protocol import Endpoint, Intent
+from farebox.providers.sigv4 import signer_of
 
 NO_KEY: Final = KeyView(id="", name="open access")
 _PREFIX: Final = b"fbx_"
@@ -32,34 +34,57 @@ _KNOWN_MAX: Final = 16_384
 _fields = msgspec.json.Decoder(BodyFields)
 
 
-class Caller(NamedTuple):
+class Caller:
     """Who calls, and with whose provider credential. `lines` are the caller's own credential lines, sent unchanged."""
 
-    key: KeyView
-    byok: bool
-    lines: tuple[tuple[bytes, bytes], ...]
-    query: bytes
+    __slots__ = ("byok", "key", "lines", "query", "signed")
+
+    def __init__(
+        self, key: KeyView, byok: bool, lines: list[tuple[bytes, bytes]], query: bytes, signed: bool = False
+    ) -> None:
+        self.key = key
+        self.byok = byok
+        self.lines = lines
+        self.query = query
+        self.signed = signed
+        """The caller signed with a credential of its own. That signature is for our host and can not be passed on."""
 
 
-class Door(NamedTuple):
-    """What identification rests on: how keys are hashed, and whether one is needed."""
+class Door:
+    """What identification rests on: how keys are hashed, and whether one is needed.
 
-    key_hash: Callable[[str], bytes]
-    open: bool
-    hosts: frozenset[bytes]
-    known: dict[bytes, KeyView]
-    """Keys that called under the snapshot in force, by the whole secret; emptied with each new snapshot, bounded."""
+    `known` holds the keys that called under the snapshot in force, by the whole secret; it is emptied with each new
+    snapshot, and bounded."""
+
+    __slots__ = ("hosts", "key_hash", "known", "open")
+
+    def __init__(self, key_hash: Callable[[str], bytes], is_open: bool, hosts: frozenset[bytes]) -> None:
+        self.key_hash = key_hash
+        self.open = is_open
+        self.hosts = hosts
+        self.known: dict[bytes, KeyView] = {}
 
 
 def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: bool) -> Caller:
     """Find the key and the credential of a call. Raises InvalidKey, RouteNotAllowed."""
     query = request.query
-    own, rest, foreign = _split_query(query, takes_query_key) if query else (None, b"", False)
+    own: bytes | None = None
+    rest, foreign = b"", False
+    if query:
+        own, rest, foreign = _split_query(query, takes_query_key)
     named = request.farebox_key
     secret = named
     lines: list[tuple[bytes, bytes]] = []
+    signed = False
     for line in request.credentials:
         value = line[1]
+        signer = signer_of(value) if value[:5] == b"AWS4-" else None
+        if signer is not None:
+            if signer.startswith(_PREFIX):
+                secret = secret or signer
+            else:
+                signed = True
+            continue
         token = value[7:] if value[:7].lower() == b"bearer " else value
         if token.lstrip().startswith(_PREFIX):
             secret = secret or token.strip()
@@ -68,8 +93,8 @@ def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: 
     secret = secret or own
     key = _open_caller(door, request) if secret is None else _known(door, snapshot, secret)
     if (lines or foreign) and (named is not None or secret is None):
-        return Caller(key, True, tuple(lines), rest if own else query)
-    return Caller(key, False, (), rest if own or foreign else query)
+        return Caller(key, True, lines, rest if own else query)
+    return Caller(key, False, [], rest if own or foreign else query, signed)
 
 
 def _known(door: Door, snapshot: Snapshot, secret: bytes) -> KeyView:
@@ -146,6 +171,11 @@ def check_route(caller: Caller, target: Target, method: bytes, path: str, endpoi
         raise RouteNotAllowed(f"{path} is an organisation or admin route: it is never called with a stored credential")
     if endpoint.stored and objects.is_bound(key):
         objects.check_action(key, method.decode(), path, endpoint)
+    if caller.signed and not target.view.credential:
+        raise InvalidRequest(
+            "a call that is signed with the caller's own AWS credential can not be passed on, since the signature is "
+            f"for this host: send a Bedrock API key as a bearer token, or store a credential for {target.name}"
+        )
     if not caller.byok and not target.view.credential and not _is_local(target):
         raise NoCredential(
             f"no credential for {target.name}: set {' or '.join(target.provider.credential_env) or 'one'} "
@@ -172,13 +202,17 @@ def attribute(caller: Caller, request: Request, fields: BodyFields) -> Attributi
     tags: dict[str, Tag] | None = None
     for raw in request.tags:
         more = attribution.parse_tags(raw)
-        if tags is not None and any(tags.get(name, value) != value for name, value in more.items()):
+        if tags is not None and _contradict(tags, more):
             raise InvalidTags("x-metering-tags and x-farebox-tags contradict each other: send one")
         tags = more if tags is None else {**tags, **more}
     headers: dict[str, str] = {}
     for dimension, raw in request.dimensions:
         attribution.claim_header(headers, dimension, raw)
     return attribution.merge(key.bind, headers, tags, fields, key.require)
+
+
+def _contradict(tags: dict[str, Tag], more: dict[str, Tag]) -> bool:
+    return any(tags.get(name, value) != value for name, value in more.items())
 
 
 def body_fields(body: bytes) -> BodyFields:

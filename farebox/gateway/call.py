@@ -5,8 +5,7 @@ as *settled* or, where nothing was sent, as *voided*.
 """
 
 import time
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -15,11 +14,10 @@ from farebox.core.pricing import PriceBook
 from farebox.errors import JournalFull
 from farebox.gateway.counters import Counters
 from farebox.gateway.decoding import Decoder, decoder_for
-from farebox.gateway.objects import NOTHING, told
-from farebox.ledger import records
+from farebox.gateway.objects import NOTHING, Makers, told
 from farebox.ledger.journal import JournalWriter
-from farebox.providers import charging
-from farebox.providers.charging import Charged
+from farebox.ledger.records import encode_head, finished, noted, started, voided
+from farebox.providers.charging import Charged, charge, estimate
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Quality, Reader
 
 BYTES_PER_TOKEN: Final = 4
@@ -34,16 +32,18 @@ NOTING_MAX: Final = 8
 _NOTHING: Final = Charged(cost=0, cost_source="computed")
 
 
-class Meters(NamedTuple):
-    """What calls of one worker share."""
+class Meters:
+    """What calls of one worker share. `unsettled` are finished records that found the disk full; the worker writes
+    them as soon as there is room."""
 
-    journal: JournalWriter
-    counters: Counters
-    pass_when_full: bool
-    unsettled: list[bytes]
-    """Finished records that found the disk full; the worker writes them as soon as there is room."""
-    made: Callable[[Head, str | None, tuple[Stored, ...]], None]
-    """To be told of stored objects, once they are recorded."""
+    __slots__ = ("counters", "journal", "makers", "pass_when_full", "unsettled")
+
+    def __init__(self, journal: JournalWriter, counters: Counters, pass_when_full: bool, makers: Makers) -> None:
+        self.journal = journal
+        self.counters = counters
+        self.pass_when_full = pass_when_full
+        self.makers = makers
+        self.unsettled: list[bytes] = []
 
 
 def now_us() -> int:
@@ -54,8 +54,9 @@ class Call:
     """One attempt, from admitted to settled."""
 
     __slots__ = (
-        "_book", "_decoder", "_encoded", "_first_byte_us", "_marks", "_meters", "_noting", "_reader", "_region",
-        "_sent_us", "_slot", "_started", "endpoint", "head", "intent", "provider", "sent", "status", "strip",
+        "_book", "_decoder", "_encoded", "_first_byte_us", "_input_estimate", "_marks", "_meters", "_noting",
+        "_reader", "_region", "_sent_us", "_slot", "_started", "endpoint", "event_id", "head", "intent", "provider",
+        "sent", "status", "strip",
     )  # fmt: skip
 
     def __init__(
@@ -81,12 +82,14 @@ class Call:
         self._book = book
         self._marks = marks
         self._region = region
-        self._encoded = records.encode_head(head)
+        self._encoded = encode_head(head)
         self._reader: Reader | None = None
         self._decoder: Decoder | None = None
         self._first_byte_us: int | None = None
         self._sent_us = head.started_at_us
         self._slot = head.slot
+        self._input_estimate = head.input_estimate
+        self.event_id = head.id.encode()
         self._started = False
         # What a stream has made can be asked for before the stream ends.
         asked_for = endpoint.operation == "responses" and (intent.background or head.tenant is not None)
@@ -95,16 +98,16 @@ class Call:
     def start(self) -> None:
         """Record that the attempt begins; after this it may be sent. Raises JournalFull where calls must not pass
         unrecorded."""
-        journal, counters, pass_when_full, *_ = self._meters
+        meters = self._meters
         try:
-            journal.append(records.started(self._encoded))
+            meters.journal.append(started(self._encoded))
             self._started = True
         except JournalFull:
-            if not pass_when_full:
+            if not meters.pass_when_full:
                 raise
-            counters.add("unjournaled")
+            meters.counters.add("unjournaled")
         if self._slot >= 0:
-            journal.update_slot(self._slot, self.head.input_estimate, 0, True)
+            meters.journal.slots.update(self._slot, self._input_estimate, 0, True)
 
     def answered(self, status: int, headers: dict[str, str]) -> None:
         """The answer's head is here."""
@@ -131,7 +134,7 @@ class Call:
         reader = self._reader
         if reader is not None and self._slot >= 0:
             read, written = reader.running
-            self._meters.journal.update_slot(self._slot, read or self.head.input_estimate, written, True)
+            self._meters.journal.slots.update(self._slot, read or self._input_estimate, written, True)
         if self._noting and reader is not None:
             self._note(reader)
 
@@ -141,8 +144,8 @@ class Call:
         if object_id is None or object_id == self.endpoint.object_id or self.status != 200:
             return
         self._noting = 0
-        self._record(records.noted(self._encoded, (Stored(object_id),)))
-        self._meters.made(self.head, object_id, ())
+        self._record(noted(self._encoded, (Stored(object_id),)))
+        self._meters.makers.made(self.head, object_id, ())
 
     @property
     def is_whole(self) -> bool:
@@ -174,9 +177,9 @@ class Call:
             charged.parts, charged.reported_cost, charged.object_id,
             marks=charged.marks + self._marks, qualifiers=charged.qualifiers, objects=objects,
         )  # fmt: skip
-        self._record(records.finished(self._encoded, tail))
+        self._record(finished(self._encoded, tail))
         if objects or charged.object_id is not None:
-            self._meters.made(self.head, charged.object_id, objects)
+            self._meters.makers.made(self.head, charged.object_id, objects)
         self._close_slot()
 
     def settle_unmetered(self, state: str, error: str) -> None:
@@ -186,13 +189,13 @@ class Call:
             now_us(), self._first_byte_us, self.status, state, error, charged.model_billed, cost=charged.cost,
             cost_source=charged.cost_source, marks=("metering_failed", *self._marks),
         )  # fmt: skip
-        self._record(records.finished(self._encoded, tail))
+        self._record(finished(self._encoded, tail))
         self._close_slot()
 
     def void(self) -> None:
         """Nothing was sent and nothing will be: the attempt leaves no event."""
         if self._started:
-            self._record(records.voided(self.head.id))
+            self._record(voided(self.head.id))
         self._close_slot()
 
     def _charge(self) -> tuple[Charged, Metered | None]:
@@ -201,11 +204,11 @@ class Call:
         if reader is None:
             if not self.sent or not self.endpoint.billed:
                 return _NOTHING, None
-            return charging.estimate(self._book, prices_as, head, head.input_estimate, 0), None
+            return estimate(self._book, prices_as, head, head.input_estimate, 0), None
         metered = reader.metered()
         if self._decoder is not None and self._decoder.failed:
             metered = _unreadable(metered)
-        charged = charging.charge(
+        charged = charge(
             self._book,
             prices_as,
             self.endpoint,
@@ -229,7 +232,7 @@ class Call:
 
     def _close_slot(self) -> None:
         if self._slot >= 0:
-            self._meters.journal.close_slot(self._slot)
+            self._meters.journal.slots.close(self._slot)
             self._slot = -1
 
 

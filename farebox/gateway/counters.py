@@ -16,6 +16,8 @@ class Counters:
 
     Counting is an addition in memory; `publish`, a few times a second, makes it seen from outside."""
 
+    __slots__ = ("_counts", "_map", "_published")
+
     def __init__(self, path: Path) -> None:
         fresh = path.with_suffix(".new")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -29,7 +31,8 @@ class Counters:
         self._counts = dict.fromkeys(_INDEX, 0)
 
     def add(self, name: str, amount: int = 1) -> None:
-        self._counts[name] += amount
+        counts = self._counts
+        counts[name] = counts[name] + amount
 
     def set(self, name: str, value: int) -> None:
         self._counts[name] = value

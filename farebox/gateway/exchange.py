@@ -11,44 +11,46 @@ from farebox.errors import CallRefused
 from farebox.gateway.drains import FULL, TOO_MUCH
 from farebox.gateway.pool import ConnectFailed, Pool
 from farebox.gateway.request import Request
+from farebox.gateway.sides import Answered, ClientSide
 from farebox.gateway.upstream import UpstreamConnection
-from farebox.gateway.wire import CONTINUE, AnswerHead, answer, chunk, last_chunk, status_line
+from farebox.gateway.wire import CONTINUE, AnswerHead, add_chunk, answer, chunk, last_chunk, status_line
 
 if TYPE_CHECKING:
-    from farebox.gateway.server import ClientConnection
-    from farebox.gateway.worker import Worker
+    from farebox.gateway.shared import Shared
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
-class Exchange:
+class Exchange(Answered):
     """Forwards one request. `pool` says where; subclasses decide when to begin and what to record."""
 
-    # Defaults stand on the class: an exchange pays only for what happens to it.
-    deadline = 0.0
-    _connection: UpstreamConnection | None = None
-    _connecting: asyncio.Task[None] | None = None
-    _pending_bytes = 0
-    _request_done = False
-    _replay: list[bytes] | None = None
-    _retried = False
-    _head_sent = False
-    _answer_framed = True
-    _answer_chunked = False
-    _answer_done = False
-    _close_after = False
-    _detached = False
-    _ended = False
+    __slots__ = (
+        "_answer_chunked", "_answer_done", "_answer_framed", "_answer_pending", "_close_after", "_connecting",
+        "_connection", "_detached", "_ended", "_head_sent", "_pending_bytes", "_replay", "_request_done",
+        "_request_pending", "_retried", "bounds", "client", "deadline", "worker",
+    )  # fmt: skip
 
-    def __init__(self, worker: "Worker", client: "ClientConnection", request: Request) -> None:
+    def __init__(self, worker: "Shared", client: ClientSide, request: Request) -> None:
+        super().__init__(request)
         self.worker = worker
-        self.client: ClientConnection | None = client
-        self.request = request
-        self._request_pending: list[bytes] = []
+        self.bounds = worker.bounds
+        self.client: ClientSide | None = client
+        self.deadline = 0.0
+        self._connection: UpstreamConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._pending_bytes = 0
+        self._request_done = False
+        self._replay: list[bytes] | None = None
+        self._retried = False
+        self._head_sent = False
+        self._answer_framed = True
+        self._answer_chunked = False
+        self._answer_done = False
+        self._close_after = False
+        self._detached = False
+        self._ended = False
+        self._request_pending: list[bytes] | None = None
         self._answer_pending: list[bytes] = []
-
-    keeps_cookies = False
-    """Whether the client gets `Set-Cookie`: only from the control plane, never from a provider."""
 
     # hooks
 
@@ -56,9 +58,8 @@ class Exchange:
         """The request's head is here."""
         raise NotImplementedError
 
-    def answer_lines(self, status: int, head: AnswerHead) -> list[bytes]:
-        """The answer's head lines for the client; `head` may be changed."""
-        return head.lines
+    def edit_answer(self, status: int, head: AnswerHead) -> None:
+        """The answer's head is here; what the client gets of it may be changed."""
 
     def meter(self, data: bytes) -> bytes:
         """Take answer bytes before the client gets them; returns what it gets."""
@@ -81,6 +82,10 @@ class Exchange:
         """The body of an error answer."""
         raise NotImplementedError
 
+    def refusal_headers(self, status: int) -> tuple[tuple[str, str], ...]:
+        """Further header lines of an error answer."""
+        return ()
+
     def has_whole_answer(self) -> bool:
         """Whether all that the answer means has come, if not yet its last byte."""
         return False
@@ -89,7 +94,6 @@ class Exchange:
         """Whether to read the answer to its end after the client has gone."""
         return False
 
-    @property
     def head_sent(self) -> bool:
         return self._head_sent
 
@@ -123,7 +127,7 @@ class Exchange:
             self._end("client_closed", FULL)
         elif self.keeps_reading() and self._request_done:
             self._detached = True
-            self.deadline = self.worker.now + self.worker.settings.upstream.drain_s_max
+            self.deadline = self.worker.now + self.bounds.upstream_drain_s_max
             assert self._connection is not None
             self._connection.resume()
         else:
@@ -143,11 +147,10 @@ class Exchange:
         """Send the request: `body` whole, or None where it follows piece by piece (`head` says how it is framed)."""
         if body is None:
             self._request_pending = [head]
-            self._replay = None if self.request.has_body else [head]
-            self._request_done = not self.request.has_body
+            self._request_done = not self.request.has_body()
+            self._replay = self._request_pending if self._request_done else None
         else:
-            self._request_pending = [head, body] if body else [head]
-            self._replay = list(self._request_pending)
+            self._request_pending = self._replay = [head, body] if body else [head]
             self._request_done = True
         self._connect(pool)
 
@@ -182,30 +185,32 @@ class Exchange:
 
     def _use(self, connection: UpstreamConnection) -> None:
         self._connection = connection
-        connection.lend(self, head_only=self.request.method == b"HEAD")
-        pending, self._request_pending = self._request_pending, []
+        connection.lend(self, self.request.method == b"HEAD")
+        pending, self._request_pending = self._request_pending, None
         if self.client is not None:
             self.client.release("upstream")
-        self.mark_sent()
-        connection.send(pending[0] if len(pending) == 1 else b"".join(pending))
+        self.mark_sent(True)
+        if pending is not None:
+            connection.send(pending[0] if len(pending) == 1 else b"".join(pending))
         self._await_answer()
 
-    def mark_sent(self, sent: bool = True) -> None:
+    def mark_sent(self, sent: bool) -> None:
         """From here on the provider may have seen the request; or it is certain again that it has not."""
 
     def _await_answer(self) -> None:
-        now = self.worker.now
-        limits = self.worker.settings.upstream
-        self.deadline = now + (limits.first_byte_timeout_s if self._request_done else limits.idle_timeout_s)
+        bounds = self.bounds
+        self.deadline = self.worker.now + (bounds.first_byte_timeout_s if self._request_done else bounds.idle_timeout_s)
 
     def _send_body(self, data: bytes) -> None:
         if self.request.chunked:
             data = chunk(data)
         connection = self._connection
         if connection is None:
+            if self._request_pending is None:
+                self._request_pending = []
             self._request_pending.append(data)
             self._pending_bytes += len(data)
-            if self.client is not None and self._pending_bytes > self.worker.settings.server.buffer_bytes_max:
+            if self.client is not None and self._pending_bytes > self.bounds.buffer_bytes_max:
                 self.client.hold("upstream")
             return
         connection.send(data)
@@ -229,37 +234,34 @@ class Exchange:
 
     def on_informational(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         client = self.client
-        if status == 100 or status == 101 or client is None or self.request.version != "1.1" or self._head_sent:
+        if status == 100 or status == 101 or client is None or self.request.is_old or self._head_sent:
             return
-        client.write(
-            status_line(status, reason) + b"".join(AnswerHead(status, headers, keep_cookies=False).lines) + b"\r\n"
-        )
+        client.write(status_line(status, reason) + b"".join(AnswerHead(status, headers, False).lines) + b"\r\n")
 
     def on_head(self, status: int, reason: bytes, head: AnswerHead) -> None:
-        now = self.worker.now
         self._replay = None
         if not self._detached:
-            self.deadline = now + self.worker.settings.upstream.idle_timeout_s
-        lines = self.answer_lines(status, head)
+            self.deadline = self.worker.now + self.bounds.idle_timeout_s
+        self.edit_answer(status, head)
         request = self.request
-        bodiless = request.method == b"HEAD" or status in (204, 304)
-        parts = [status_line(status, reason), *lines]
+        pending = self._answer_pending
+        pending.append(status_line(status, reason))
+        pending.extend(head.lines)
         closing = self.closes()
-        if head.content_length is None and not bodiless:
-            if request.version == "1.1":
+        if not head.has_length and not (request.method == b"HEAD" or status == 204 or status == 304):
+            if not request.is_old:
                 self._answer_chunked = True
-                parts.append(b"Transfer-Encoding: chunked\r\n")
+                pending.append(b"Transfer-Encoding: chunked\r\n")
             else:
                 closing = True
                 self._answer_framed = False
         if closing:
-            parts.append(b"Connection: close\r\n")
-        elif request.version == "1.0":
-            parts.append(b"Connection: keep-alive\r\n")
-        parts.append(b"\r\n")
+            pending.append(b"Connection: close\r\n")
+        elif request.is_old:
+            pending.append(b"Connection: keep-alive\r\n")
+        pending.append(b"\r\n")
         self._close_after = closing
         self._head_sent = True
-        self._answer_pending.append(b"".join(parts))
 
     def closes(self) -> bool:
         """Whether the client's connection ends with this answer."""
@@ -272,24 +274,30 @@ class Exchange:
                 self.worker.counters.add("drains_refused")
                 self._end("client_closed", TOO_MUCH)
         elif out:
-            self._answer_pending.append(chunk(out) if self._answer_chunked else out)
+            self._put(out)
+
+    def _put(self, data: bytes) -> None:
+        if self._answer_chunked:
+            add_chunk(self._answer_pending, data)
+        else:
+            self._answer_pending.append(data)
 
     def on_read(self) -> None:
         if self._ended and not self._answer_done:
             return
         if not self._detached:
-            self.deadline = self.worker.now + self.worker.settings.upstream.idle_timeout_s
+            self.deadline = self.worker.now + self.bounds.idle_timeout_s
         if not self._answer_done:
             self.read_done()
         self._write_answer()
         if self._answer_done:
             self._answered()
 
-    def on_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
+    def on_end(self, trailers: list[tuple[bytes, bytes]] | None) -> None:
         """The answer is complete: settle first, then let the client have its end."""
         held = self.metered_end()
         if held:
-            self._answer_pending.append(chunk(held) if self._answer_chunked else held)
+            self._put(held)
         if self._answer_chunked:
             self._answer_pending.append(last_chunk(trailers))
         self._connection = None
@@ -297,7 +305,7 @@ class Exchange:
         self._ended = True
         self.settle("client_closed" if self._detached else "done", None)
 
-    def on_lost(self, reason: str, *, unread: bool) -> None:
+    def on_lost(self, reason: str, unread: bool) -> None:
         connection, self._connection = self._connection, None
         if self._ended:
             return
@@ -306,7 +314,7 @@ class Exchange:
             if unread:
                 self.mark_sent(False)
             self.worker.counters.add("upstream_retries")
-            self._request_pending = list(self._replay)
+            self._request_pending = self._replay
             self._connect(connection.pool)
             return
         self._fail(502, "upstream_closed", reason, "upstream_error")
@@ -334,7 +342,7 @@ class Exchange:
         client, self.client = self.client, None
         self.worker.ended(self)
         if client is not None:
-            client.exchange_done(close=self._close_after, unread=not self.request.complete)
+            client.exchange_done(self._close_after, not self.request.complete)
 
     def _fail(self, status: int, code: str, message: str, state: str) -> None:
         """The attempt ended without a whole answer: settle, then answer if nothing was answered yet."""
@@ -350,8 +358,9 @@ class Exchange:
             return
         close = self.closes()
         body = self.refusal(status, code, message)
-        client.write(answer(status, body, close=close, head_only=self.request.method == b"HEAD"))
-        client.exchange_done(close=close, unread=not self.request.complete)
+        named = self.refusal_headers(status)
+        client.write(answer(status, body, headers=named, close=close, head_only=self.request.method == b"HEAD"))
+        client.exchange_done(close, not self.request.complete)
 
     def _end(self, state: str, error: str | None) -> None:
         """End without an answer: the client is gone or must go."""
@@ -367,12 +376,12 @@ class Exchange:
         else:
             client.abort()
 
-    def _cut_answer(self, client: "ClientConnection") -> None:
+    def _cut_answer(self, client: ClientSide) -> None:
         """Part of the answer is out: the client gets what came of it, and then an end that is no clean one."""
         if self._answer_pending:
             client.write(b"".join(self._answer_pending))
             self._answer_pending = []
-        client.cut(framed=self._answer_framed)
+        client.cut(self._answer_framed)
 
     def crashed(self, error: BaseException) -> None:
         """A defect of Farebox's own: it is logged, the attempt keeps its record, the client learns of it."""
@@ -380,9 +389,7 @@ class Exchange:
         self._connecting = None
         self._fail(500, "internal_error", "Farebox failed to serve this call", "interrupted")
 
-    @property
-    def whole(self) -> bool:
-        """Whether the whole request was handed over to the connection."""
+    def is_whole(self) -> bool:
         return self._request_done
 
     def _drop_connection(self) -> None:
@@ -406,8 +413,9 @@ class Exchange:
         complete = self.request.complete
         close = not complete or not self.request.keep_alive or self.worker.draining
         body = self.refusal(status, code, message)
+        headers = (*headers, *self.refusal_headers(status))
         client.write(answer(status, body, headers=headers, close=close, head_only=self.request.method == b"HEAD"))
-        client.exchange_done(close=close, unread=not complete)
+        client.exchange_done(close, not complete)
 
     def overdue(self) -> None:
         """The deadline has passed."""
@@ -418,7 +426,7 @@ class Exchange:
         elif not self._request_done and not self._held_by_upstream:
             self._fail(408, "request_timeout", "the request's body stopped arriving", "timeout")
         else:
-            limit = self.worker.settings.upstream.first_byte_timeout_s
+            limit = self.bounds.first_byte_timeout_s
             self._fail(504, "upstream_timeout", f"the provider did not begin to answer within {limit:g} s", "timeout")
 
     @property

@@ -6,7 +6,7 @@ next call at another; and where the keeper does not answer in time, such a call 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +72,7 @@ def told(endpoint: Endpoint, status: int | None, head: Head, metered: Metered) -
 class Makers:
     """What this worker knows of who made what. Used by the event loop's thread only."""
 
-    def __init__(self, run: Path, wait_s: Callable[[], float]) -> None:
+    def __init__(self, run: Path, wait_s: float) -> None:
         self._keeper = AsyncKeeperClient(run / SOCKET_NAME, connections_max=8)
         self._wait_s = wait_s
         self._tenants: dict[tuple[str, str], str] = {}
@@ -110,7 +110,7 @@ class Makers:
     async def _asked(self, question: dict[str, object]) -> dict[str, str | None]:
         """The keeper's answer; one that is being restarted is waited for, within bounds."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._wait_s()
+        until = loop.time() + self._wait_s
         while True:
             left = until - loop.time()
             try:

@@ -10,10 +10,11 @@ from farebox.gateway.exchange import Exchange
 class ControlExchange(Exchange):
     """Passes a request for the API or a page on to the web process, unmetered."""
 
-    keeps_cookies = True
+    __slots__ = ()
 
     def begin(self) -> None:
         request = self.request
+        self.keeps_cookies = True
         self.send_continue()
         lines = [request.method, b" ", request.target, request.query, b" HTTP/1.1\r\n"]
         for name, value in request.headers:

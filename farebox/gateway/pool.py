@@ -3,8 +3,7 @@
 import asyncio
 import ipaddress
 import ssl
-from collections import deque
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
 
@@ -44,13 +43,19 @@ _CONNECT_ANSWER_BYTES_MAX: Final = 16_384
 class Pool:
     """All connections to one origin. `proxies` maps a scheme to a proxy URL, as in the environment."""
 
+    __slots__ = (
+        "_clock_s", "_closed", "_idle", "_idle_max", "_limits", "_proxy", "_tls", "buffer_bytes", "opened", "origin",
+    )  # fmt: skip
+
     def __init__(self, origin: Origin, limits: PoolLimits, proxies: dict[str, str]) -> None:
         self.origin = origin
         self.buffer_bytes = limits.buffer_bytes
         self.opened = 0
         self._closed = False
         self._limits = limits
-        self._idle: deque[UpstreamConnection] = deque()
+        self._idle_max = limits.idle_max
+        self._idle: list[UpstreamConnection] = []
+        """The one that was used last stands last."""
         self._tls: ssl.SSLContext | None = None
         self._proxy = _proxy_for(origin, proxies)
         self._clock_s = asyncio.get_running_loop().time
@@ -60,12 +65,12 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable:
+            if connection.is_usable():
                 return connection
         return None
 
     def give_back(self, connection: UpstreamConnection) -> None:
-        if self._closed or len(self._idle) >= self._limits.idle_max:
+        if self._closed or len(self._idle) >= self._idle_max:
             connection.abort()
             return
         connection.idle_since = self._clock_s()
@@ -77,8 +82,12 @@ class Pool:
     def sweep(self, now: float) -> None:
         """Close what has been idle too long: providers close at 60 s and more, and we want to be first."""
         idle = self._idle
-        while idle and (not idle[0].usable or now - idle[0].idle_since > self._limits.idle_s):
-            idle.popleft().abort()
+        stale = 0
+        while stale < len(idle) and (not idle[stale].is_usable() or now - idle[stale].idle_since > self._limits.idle_s):
+            stale += 1
+        self._idle = idle[stale:]
+        for connection in idle[:stale]:
+            connection.abort()
 
     def close(self) -> None:
         """Close what is idle now, and what is given back later as it comes."""
@@ -109,10 +118,11 @@ class Pool:
             # Not before it is needed: a provider whose ca_file cannot be read must not keep the others from changing.
             self._tls = _tls_context(origin)
         connection = UpstreamConnection(self)
+        protocol = cast(asyncio.Protocol, connection)  # in all but name
         if origin.host.startswith("/"):
-            await loop.create_unix_connection(lambda: connection, origin.host)
+            await loop.create_unix_connection(lambda: protocol, origin.host)
         elif self._proxy is None:
-            await loop.create_connection(lambda: connection, origin.host, origin.port, ssl=self._tls)
+            await loop.create_connection(lambda: protocol, origin.host, origin.port, ssl=self._tls)
             _refuse_metadata(connection)
         else:
             await self._open_through(self._proxy, connection)
@@ -133,10 +143,12 @@ class Pool:
             transport.abort()
             raise
         if self._tls is None:
-            transport.set_protocol(connection)
+            transport.set_protocol(cast(asyncio.Protocol, connection))
             connection.connection_made(transport)
             return
-        secure = await loop.start_tls(transport, connection, self._tls, server_hostname=self.origin.host)
+        secure = await loop.start_tls(
+            transport, cast(asyncio.Protocol, connection), self._tls, server_hostname=self.origin.host
+        )
         if secure is None:
             raise ConnectionResetError("the tunnel closed during the TLS handshake")
         connection.connection_made(secure)

@@ -23,35 +23,40 @@ from farebox.gateway.admission import Caller
 from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.request import Request
+from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Route, Target
 from farebox.gateway.wire import AnswerHead
 from farebox.ledger.objects import space_of
-from farebox.providers.protocol import Intent
+from farebox.providers.protocol import Intent, NamesErrors
 
 if TYPE_CHECKING:
-    from farebox.gateway.server import ClientConnection
-    from farebox.gateway.worker import Worker
+    from farebox.gateway.shared import Shared
 
 MODEL_CHARS_MAX: Final = 256
+_NO_INTENT: Final = Intent()
 _OPAQUE: Final = frozenset({"multipart", "opaque"})
 
 
 class ProxyExchange(Exchange):
     """`/proxy/{provider}/{path}`. `target` None: the model decides (`/v1`), see `routing`."""
 
-    _call: Call | None = None
-    _caller: Caller | None = None
-    _intent = Intent()
-    _streams = False
-    """The body is being passed on as it comes."""
-    _asking: asyncio.Task[None] | None = None
-    _model: str | None = None
-    """The model to put in the body, where the route renamed it."""
+    __slots__ = (
+        "_asking", "_call", "_caller", "_endpoint", "_held_start", "_intent", "_model", "_path", "_route", "_streams",
+        "_target",
+    )  # fmt: skip
 
-    def __init__(
-        self, worker: "Worker", client: "ClientConnection", request: Request, target: Target, path: str
-    ) -> None:
+    def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
         super().__init__(worker, client, request)
+        self._asking: asyncio.Task[None] | None = None
+        self._call: Call | None = None
+        self._caller: Caller | None = None
+        self._intent = _NO_INTENT
+        self._streams = False
+        """The body is being passed on as it comes."""
+        self._held_start: tuple[bytes | None] | None = None
+        """The body with which the call begins once there is an access token."""
+        self._model: str | None = None
+        """The model to put in the body, where the route renamed it."""
         self._target = target
         self._take_route(target.route(request.method, path))
 
@@ -69,7 +74,7 @@ class ProxyExchange(Exchange):
                 raise InvalidRequest("the path must not contain dot segments")
             if self.request.problem is not None:
                 raise self.request.problem
-            if not self._decides_late:
+            if not self._decides_late():
                 self._check_route()
             self._check_length()
         except CallRefused as refused:
@@ -77,17 +82,15 @@ class ProxyExchange(Exchange):
             return
         request = self.request
         self.send_continue()
-        if not request.has_body:
+        if not request.has_body():
             return  # on_request_end follows at once
-        if self._endpoint.body == "opaque" and not self._reads_all:
+        if self._endpoint.body == "opaque" and not self._reads_all():
             self._start(None)
 
-    @property
     def _reads_all(self) -> bool:
         """Whether the whole body is looked at before anything is sent, for what it names."""
         return self._endpoint.stored and self._caller is not None and objects.is_bound(self._caller.key)
 
-    @property
     def _decides_late(self) -> bool:
         """Whether the target is known only once the body is."""
         return False
@@ -99,23 +102,23 @@ class ProxyExchange(Exchange):
         request, worker = self.request, self.worker
         if request.fetch_mode == b"navigate":
             raise RouteNotAllowed("proxy routes are not for a browser's address bar")
-        takes_query_key = "x-goog-api-key" in self._target.provider.credential_headers
-        return admission.identify(worker.door, worker.snapshot, request, takes_query_key)
+        return admission.identify(worker.door, worker.snapshot, request, self._target.takes_query_key)
 
     def _check_route(self) -> None:
         assert self._caller is not None
         admission.check_route(self._caller, self._target, self.request.method, self._path, self._endpoint)
 
     def _check_length(self) -> None:
-        server = self.worker.settings.server
-        length = self.request.content_length or 0
-        streams = self._endpoint.body in _OPAQUE and not self._reads_all
-        most = server.upload_bytes_max if streams else server.body_bytes_max
+        bounds, length = self.bounds, self.request.content_length
+        if length <= bounds.body_bytes_max and length <= bounds.upload_bytes_max:
+            return
+        streams = self._endpoint.body in _OPAQUE and not self._reads_all()
+        most = bounds.upload_bytes_max if streams else bounds.body_bytes_max
         if length > most:
             raise BodyTooLarge(f"the body has {length} bytes; at most {most} are taken here (server.*_bytes_max)")
 
     def on_request_body(self, data: bytes) -> None:
-        request, server = self.request, self.worker.settings.server
+        request, server = self.request, self.bounds
         if self._ended:
             return
         if self._streams:
@@ -125,7 +128,8 @@ class ProxyExchange(Exchange):
             self._send_body(data)
             return
         request.body.append(data)
-        if self._endpoint.body == "multipart" and request.body_bytes > server.buffer_bytes_max and not self._reads_all:
+        is_large = request.body_bytes > server.buffer_bytes_max
+        if is_large and self._endpoint.body == "multipart" and not self._reads_all():
             self._start(None)
         elif request.body_bytes > server.body_bytes_max:
             self.refuse(BodyTooLarge(f"the body is over {server.body_bytes_max} bytes (server.body_bytes_max)"))
@@ -140,6 +144,8 @@ class ProxyExchange(Exchange):
 
     def _start(self, body: bytes | None) -> None:
         """Everything between the request and its first byte upstream. `body` None: it follows piece by piece."""
+        if self._awaits_token(body):
+            return
         self._or_refuse(self._launch, body)
 
     def _or_refuse(self, step: Callable[..., None], *arguments: object) -> None:
@@ -151,13 +157,37 @@ class ProxyExchange(Exchange):
         except CallRefused as refused:
             self._refuse_started(refused)
 
+    def _awaits_token(self, body: bytes | None) -> bool:
+        """Whether the start waits for an access token: only where the stored credential needs one and none is warm."""
+        tokens, caller = self._target.tokens, self._caller
+        if tokens is None or caller is None or caller.byok or tokens.is_warm():
+            return False
+        waits_already, self._held_start = self._held_start is not None, (body,)
+        if not waits_already:
+            tokens.wait(self._token_came)
+        return True
+
+    def _token_came(self, problem: CallRefused | None) -> None:
+        held, self._held_start = self._held_start, None
+        if self._ended or held is None:
+            return
+        try:
+            if problem is not None:
+                self._refuse_started(problem)
+            else:
+                self._start(*held)
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+            self.crashed(error)
+
     def _launch(self, body: bytes | None) -> None:
         request, caller, worker = self.request, self._caller, self.worker
         assert caller is not None
         buffered = body if body is not None else request.take_body()
-        if self._decides_late:
+        if self._decides_late():
             self._choose(buffered)
             self._check_route()
+            if self._awaits_token(buffered):
+                return
         if objects.is_bound(caller.key) and (ids := objects.named(self._endpoint, request, buffered)):
             space, tenant = space_of(self._target.name, byok=caller.byok), str(caller.key.bind["tenant"])
             if unproven := worker.makers.unproven(space, tenant, ids):
@@ -209,10 +239,10 @@ class ProxyExchange(Exchange):
         worker.counters.add("calls")
         if body is not None:
             worker.counters.add("bytes_in", len(body))
-            self.forward(self._target.pool, self._head(caller, len(sent), strip), sent)
+            self.forward(self._target.pool, self._head(caller, len(sent), strip, sent), sent)
         else:
             self._streams = True
-            self.forward(self._target.pool, self._head(caller, None, strip), None)
+            self.forward(self._target.pool, self._head(caller, -1, strip, b""), None)
             if buffered:
                 self._send_body(buffered)
 
@@ -231,56 +261,69 @@ class ProxyExchange(Exchange):
         request, caller, endpoint, worker = self.request, self._caller, self._endpoint, self.worker
         assert caller is not None
         started = now_us()
-        event_id = worker.make_id(started)
+        event_id = worker.ids.make(started)
         streaming = endpoint.streaming if endpoint.streaming is not None else intent.streaming
         units = attribution.parse_units(request.units) if request.units else None
         return Head(
             event_id, event_id, 1, started, self._target.name, endpoint.operation, self._path[:512],
             intent.model or endpoint.model, streaming, caller.key.id or None, caller.byok,
             who.tenant, who.workspace, who.user, who.tier, who.feature, who.task, who.session, who.tags, units,
-            None, None, request.retries, worker.meters.journal.open_slot(event_id),
+            None, None, request.retries, worker.meters.journal.slots.open(event_id),
             body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0,
         )  # fmt: skip
 
-    def _head(self, caller: Caller, length: int | None, strip: bool) -> bytes:
-        request, target = self.request, self._target
+    def _head(self, caller: Caller, length: int, strip: bool, body: bytes) -> bytes:
+        """The head as the provider gets it; `length` of the body, -1 where it follows piece by piece."""
+        request, target, route = self.request, self._target, self._route
+        forward = request.forward
+        if target.signing is not None and not caller.byok:
+            forward = target.signed(request.method, route.wire_path, caller.query, forward, body)
         lines = [
-            request.method, b" ", self._route.wire_path, caller.query,
-            b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
+            request.method, b" ", route.wire_path, caller.query, b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
         ]  # fmt: skip
+        for name, value in forward:
+            if strip and name.lower() == b"accept-encoding":
+                continue
+            lines.append(name)
+            lines.append(b": ")
+            lines.append(value)
+            lines.append(b"\r\n")
         if strip:
-            lines += [line for line in request.forward if line[:16].lower() != b"accept-encoding:"]
             lines.append(b"Accept-Encoding: identity\r\n")
-        else:
-            lines += request.forward
         if caller.byok:
             for name, value in caller.lines:
                 lines += (name, b": ", value, b"\r\n")
         else:
-            lines.append(self._route.authorization)
-        if request.chunked and length is None:
-            lines.append(b"Transfer-Encoding: chunked\r\n\r\n")
-        elif length is None:
-            lines.append(b"Content-Length: %d\r\n\r\n" % (request.content_length or 0))
-        elif length or request.has_body or request.method in _WITH_LENGTH:
+            lines.append(route.authorization)
+            if target.tokens is not None:
+                lines.append(target.tokens.line)
+        if length < 0:
+            if request.chunked:
+                lines.append(b"Transfer-Encoding: chunked\r\n\r\n")
+            else:
+                lines.append(b"Content-Length: %d\r\n\r\n" % max(request.content_length, 0))
+        elif length or request.has_body() or request.method in _WITH_LENGTH:
             lines.append(b"Content-Length: %d\r\n\r\n" % length)
         else:
             lines.append(b"\r\n")
         return b"".join(lines)
 
-    def mark_sent(self, sent: bool = True) -> None:
+    def mark_sent(self, sent: bool) -> None:
         if self._call is not None:
             self._call.sent = sent
 
     # the answer
 
-    def answer_lines(self, status: int, head: AnswerHead) -> list[bytes]:
+    def edit_answer(self, status: int, head: AnswerHead) -> None:
         call = self._call
         assert call is not None
         call.answered(status, head.named)
-        if call.strip and call.status == 200:
+        if call.strip and status == 200:
             head.drop_length()
-        return [*head.lines, b"x-farebox-event-id: " + call.head.id.encode() + b"\r\n"]
+        lines = head.lines
+        lines.append(b"x-farebox-event-id: ")
+        lines.append(call.event_id)
+        lines.append(b"\r\n")
 
     def meter(self, data: bytes) -> bytes:
         assert self._call is not None
@@ -325,6 +368,10 @@ class ProxyExchange(Exchange):
     def refusal(self, status: int, code: str, message: str) -> bytes:
         return self._target.provider.error_body(status, code, message, {"code": code, "message": message})
 
+    def refusal_headers(self, status: int) -> tuple[tuple[str, str], ...]:
+        provider = self._target.provider
+        return provider.error_headers(status) if isinstance(provider, NamesErrors) else ()
+
     def _refuse_started(self, refused: CallRefused) -> None:
         self.abandon()
         self.refuse(refused)
@@ -337,7 +384,7 @@ class ProxyExchange(Exchange):
             return
         counters.add("refusals")
         self.worker.refused(self._caller, self._target.name, self._endpoint, self.request, self._path, refused)
-        retry = (("Retry-After", "1"),) if refused.status == 503 else ()
+        retry = (("Retry-After", "1"),) if refused.status in (502, 503) else ()
         self._reply(
             refused.status, refused.code, str(refused), (("x-should-retry", "true" if retry else "false"), *retry)
         )

@@ -42,20 +42,42 @@ _KINDS: Final[dict[bytes, int]] = {
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
 """A tunnel's end is no request's, and an echo would show the stored credential to the caller."""
 _REPEATABLE: Final = frozenset({_ENCODINGS, _RETRIES, _TYPE, _FETCH})
+LENGTH_MAX: Final = 1 << 62
+"""A greater Content-Length counts as this one, which is refused as well."""
 _NAMES_MAX: Final = 4096
 _NAME_BYTES_MAX: Final = 64
-_kinds: Final[dict[bytes, int]] = {}
-"""Header names as sent -> kind, looked up once. Bounded, since strangers name them."""
 
 
-def _learn(name: bytes) -> int:
+class HeaderName:
+    """What a header's name means here. `bit` is its own among the names that may stand only once, 0 for others;
+    `dimension` is what an attribution header names."""
+
+    __slots__ = ("bit", "dimension", "kind")
+
+    def __init__(self, kind: int, bit: int, dimension: str) -> None:
+        self.kind = kind
+        self.bit = bit
+        self.dimension = dimension
+
+
+_MEANINGS: Final[dict[bytes, HeaderName]] = {
+    name: HeaderName(kind, 0 if kind in _REPEATABLE else 1 << index, HEADER_DIMENSIONS.get(name, ""))
+    for index, (name, kind) in enumerate(_KINDS.items())
+}
+_ANY: Final = HeaderName(_PLAIN, 0, "")
+_OURS: Final = HeaderName(_DROP, 0, "")
+_names: Final[dict[bytes, HeaderName]] = {}
+"""Header names as sent -> meaning, looked up once. Bounded, since strangers name them."""
+
+
+def _learn(name: bytes) -> HeaderName:
     lower = name.lower()
-    kind = _KINDS.get(lower, _DROP if lower.startswith(b"x-farebox-") else _PLAIN)
+    meaning = _MEANINGS.get(lower) or (_OURS if lower.startswith(b"x-farebox-") else _ANY)
     if len(name) <= _NAME_BYTES_MAX:
-        if len(_kinds) >= _NAMES_MAX:
-            _kinds.clear()
-        _kinds[name] = kind
-    return kind
+        if len(_names) >= _NAMES_MAX:
+            _names.clear()
+        _names[name] = meaning
+    return meaning
 
 
 _PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te", b""})
@@ -64,44 +86,48 @@ _PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"
 class Request:
     """A request's head and, as it arrives, its body.
 
-    `forward` holds the header lines that a provider may see, as bytes, in the order and case they came; `headers`
-    all of them, for the control plane.
+    `forward` holds the header lines that a provider may see, as (name, value), in the order and case they came;
+    `headers` all of them, for the control plane. `problem` is what is wrong with the call, though it is clean HTTP:
+    its exchange says so in the provider's shape.
     """
 
-    # Defaults stand on the class: a request pays only for what it brings.
-    method = b""
-    target = b""
-    query = b""
-    version = "1.1"
-    farebox_key: bytes | None = None
-    host: bytes | None = None
-    units: bytes | None = None
-    origin: bytes | None = None
-    content_type = b""
-    fetch_mode = b""
-    content_length: int | None = None
-    chunked = False
-    expects_continue = False
-    keep_alive = True
-    retries = 0
-    body_bytes = 0
-    complete = False
-    problem: CallRefused | None = None
-    """What is wrong with the call, though it is clean HTTP: its exchange says so in the provider's shape."""
+    __slots__ = (
+        "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials", "dimensions",
+        "expects_continue", "farebox_key", "fetch_mode", "forward", "headers", "host", "is_old", "keep_alive", "method",
+        "origin", "problem", "query", "retries", "tags", "target", "units",
+    )  # fmt: skip
 
     def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        self.query = b""
+        self.is_old = False
+        """It speaks HTTP/1.0."""
+        self.farebox_key: bytes | None = None
+        self.host: bytes | None = None
+        self.units: bytes | None = None
+        self.origin: bytes | None = None
+        self.content_type = b""
+        self.fetch_mode = b""
+        self.content_length = -1
+        """-1 where it is not said."""
+        self.chunked = False
+        self.expects_continue = False
+        self.keep_alive = True
+        self.retries = 0
+        self.body_bytes = 0
+        self.complete = False
+        self.problem: CallRefused | None = None
         self.headers: list[tuple[bytes, bytes]] = []
-        self.forward: list[bytes] = []
+        self.forward: list[tuple[bytes, bytes]] = []
         self.credentials: list[tuple[bytes, bytes]] = []
         self.dimensions: list[tuple[str, bytes]] = []
         self.tags: list[bytes] = []
         self.body: list[bytes] = []
 
-    @property
     def has_body(self) -> bool:
-        return self.chunked or bool(self.content_length)
+        return self.chunked or self.content_length > 0
 
-    @property
     def head_bytes(self) -> int:
         return len(self.target) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
@@ -114,38 +140,37 @@ class Request:
         self.body = []
         return data
 
-    def check(self) -> None:
+    def check(self, version: str) -> None:
         """Sort the headers and refuse what is ambiguous. Raises InvalidRequest or InvalidTags; what llhttp already
         refuses (both lengths, bad chunks, bare CR, odd names) never gets here."""
-        self._check_target()
-        seen: set[bytes] = set()
+        self._check_target(version)
+        seen = 0
         named: list[bytes] | None = None
-        forward = self.forward
         for line in self.headers:
             name, value = line
-            kind = _kinds[name] if name in _kinds else _learn(name)
+            meaning = _names[name] if name in _names else _learn(name)
+            kind = meaning.kind
             if kind == _PLAIN:
-                forward.append(b"%b: %b\r\n" % line)
+                self.forward.append(line)
                 continue
             if kind == _DROP:
                 continue
             if kind == _CONNECTION:
-                if value.lower() not in _PLAIN_CONNECTION:
+                if value not in _PLAIN_CONNECTION and value.lower() not in _PLAIN_CONNECTION:
                     named = (named or []) + [token.strip() for token in value.lower().split(b",")]
                 continue
             if kind >= _FORWARDED:
-                forward.append(b"%b: %b\r\n" % line)
-            lower = name.lower()
-            if lower in seen and kind not in _REPEATABLE:
-                self._twice(kind, lower)
-            seen.add(lower)
+                self.forward.append(line)
+            if seen & meaning.bit:
+                self._twice(kind, name.lower())
+            seen |= meaning.bit
             if kind == _DIMENSION:
-                self.dimensions.append((HEADER_DIMENSIONS[lower], value))
+                self.dimensions.append((meaning.dimension, value))
             else:
                 self._take(kind, name, value)
         if named is not None and (hop := frozenset(named) - _PLAIN_CONNECTION):
-            self.forward = [line for line in forward if line.split(b":", 1)[0].lower() not in hop]
-        if self.host is None and self.version == "1.1":
+            self.forward = [line for line in self.forward if line[0].lower() not in hop]
+        if self.host is None and not self.is_old:
             raise InvalidRequest("the Host header is missing")
 
     def _twice(self, kind: int, lower: bytes) -> None:
@@ -154,9 +179,11 @@ class Request:
             raise twice
         self.problem = self.problem or twice
 
-    def _check_target(self) -> None:
-        if self.version not in ("1.1", "1.0"):
-            raise InvalidRequest("only HTTP/1.1 and HTTP/1.0 are spoken here")
+    def _check_target(self, version: str) -> None:
+        if version != "1.1":
+            if version != "1.0":
+                raise InvalidRequest("only HTTP/1.1 and HTTP/1.0 are spoken here")
+            self.is_old = True
         if self.method in _REFUSED_METHODS:
             raise InvalidRequest(f"{self.method.decode()} is not spoken here")
         target = self.target
@@ -168,7 +195,7 @@ class Request:
 
     def _take(self, kind: int, name: bytes, value: bytes) -> None:
         if kind == _LENGTH:
-            self.content_length = int(value)
+            self.content_length = min(int(value), LENGTH_MAX)
         elif kind == _CREDENTIAL:
             self.credentials.append((name, value))
         elif kind == _TAGS:
@@ -186,7 +213,7 @@ class Request:
 
     def _take_rare(self, kind: int, value: bytes) -> None:
         if kind == _TRANSFER:
-            if value.strip().lower() != b"chunked" or self.version == "1.0":
+            if value.strip().lower() != b"chunked" or self.is_old:
                 raise InvalidRequest("the only transfer coding spoken here is 'chunked', over HTTP/1.1")
             self.chunked = True
         elif kind == _EXPECT:

@@ -10,26 +10,24 @@ from farebox.gateway.exchange import Exchange
 from farebox.gateway.passing import ControlExchange
 from farebox.gateway.proxy import ProxyExchange
 from farebox.gateway.request import Request
+from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Target, Targets
+from farebox.providers import by_name
 
 if TYPE_CHECKING:
-    from farebox.gateway.server import ClientConnection
-    from farebox.gateway.worker import Worker
+    from farebox.gateway.shared import Shared
 
 DEFAULT_PROVIDER: Final = "openai"
 
 
-def exchange_for(worker: "Worker", client: "ClientConnection", request: Request) -> Exchange:
+def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exchange:
     """The exchange for a request whose head is complete and checked."""
     path = request.target.decode("latin-1")
     if path.startswith(("/proxy/", "/api/proxy/")):
         name, slash, rest = path.removeprefix("/api").removeprefix("/proxy/").partition("/")
         target = worker.targets.get(name)
         if target is None:
-            known = ", ".join(worker.targets.names())
-            return FixedExchange(
-                worker, client, request, 404, "unknown_provider", f"there is no provider {name!r}; there are {known}"
-            )
+            return FixedExchange(worker, client, request, 404, "unknown_provider", _unknown(worker.targets, name))
         return ProxyExchange(worker, client, request, target, slash + rest)
     if path.startswith("/v1/"):
         default = worker.targets.get(DEFAULT_PROVIDER)
@@ -45,22 +43,32 @@ def exchange_for(worker: "Worker", client: "ClientConnection", request: Request)
     return ControlExchange(worker, client, request)
 
 
+def _unknown(targets: Targets, name: str) -> str:
+    if by_name(name) is not None:
+        return (
+            f"{name} has no address yet: it is your own resource's, `farebox providers set {name} --base-url https://…`"
+        )
+    return f"there is no provider {name!r}; there are {', '.join(targets.names())}"
+
+
 class FixedExchange(Exchange):
     """Answers by itself."""
 
+    __slots__ = ("_answer",)
+
     def __init__(
-        self, worker: "Worker", client: "ClientConnection", request: Request, status: int, code: str, message: str
+        self, worker: "Shared", client: ClientSide, request: Request, status: int, code: str, message: str
     ) -> None:
         super().__init__(worker, client, request)
         self._answer = status, code, message
 
     def begin(self) -> None:
-        if not self.request.has_body:
+        if not self.request.has_body():
             return
         self.send_continue()
 
     def on_request_body(self, data: bytes) -> None:
-        if self.request.body_bytes > self.worker.settings.server.buffer_bytes_max and not self._ended:
+        if self.request.body_bytes > self.bounds.buffer_bytes_max and not self._ended:
             self._reply(*self._answer)
 
     def on_request_end(self) -> None:
@@ -76,9 +84,10 @@ class FixedExchange(Exchange):
 class RoutedExchange(ProxyExchange):
     """`/v1/{path}`: OpenAI's API, at the provider that serves the model named in the body."""
 
-    @property
+    __slots__ = ()
+
     def _decides_late(self) -> bool:
-        return self.request.has_body and self._endpoint.body == "json"
+        return self.request.has_body() and self._endpoint.body == "json"
 
     def _choose(self, body: bytes) -> None:
         model = self._target.provider.intent(self._endpoint, body).model if body else None

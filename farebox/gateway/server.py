@@ -12,31 +12,32 @@ from msgspec.json import encode
 from farebox.errors import CallRefused
 from farebox.gateway.exchange import Exchange, where
 from farebox.gateway.request import Request
+from farebox.gateway.sides import ClientSide
 from farebox.gateway.wire import answer
 
 if TYPE_CHECKING:
     from farebox.gateway.worker import Worker
 
 _LINGER_S: Final = 2.0
-_TRAILERS: Final = deque[tuple[bytes, bytes]](maxlen=0)
-"""Where trailers go: nothing in them may change who calls."""
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing resets the connection."""
 
 
-class ClientConnection(asyncio.Protocol):
-    """Parses requests and serves them one after the other; a pipelined one waits for those before it."""
+class ClientConnection(ClientSide):
+    """Parses requests and serves them one after the other; a pipelined one waits for those before it. It is an
+    asyncio.Protocol in all but name."""
 
     __slots__ = (
-        "_closing", "_head_bytes", "_holds", "_last", "_lines", "_parser", "_read_bytes", "_reading", "_waiting",
-        "_writable", "deadline", "exchange", "peer", "transport", "worker",
+        "_bounds", "_closing", "_head_bytes", "_heading", "_holds", "_last", "_parser", "_read_bytes", "_reading",
+        "_waiting", "_writable", "deadline", "exchange", "transport", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: "Worker") -> None:
+        super().__init__()
         self.worker = worker
+        self._bounds = worker.bounds
         self.transport: asyncio.Transport | None = None
         self.exchange: Exchange | None = None
-        self.peer = ""
         self.deadline = 0.0
         self._parser = httptools.HttpRequestParser(self)
         self._reading: Request | None = None
@@ -44,7 +45,8 @@ class ClientConnection(asyncio.Protocol):
         self._holds: set[str] = set()
         self._writable = True
         self._closing = False
-        self._lines: list[tuple[bytes, bytes]] | deque[tuple[bytes, bytes]] = _TRAILERS
+        self._heading = False
+        """Header lines are the head's; later ones are trailers, of which nothing may change who calls."""
         self._head_bytes = 0
         self._read_bytes = 0
         self._last = False
@@ -61,8 +63,8 @@ class ClientConnection(asyncio.Protocol):
             return
         address = transport.get_extra_info("peername")
         self.peer = str(address[0]) if isinstance(address, tuple) and address else ""
-        transport.set_write_buffer_limits(high=worker.settings.server.buffer_bytes_max)
-        self.deadline = worker.now + worker.settings.server.header_timeout_s
+        transport.set_write_buffer_limits(high=self._bounds.buffer_bytes_max)
+        self.deadline = worker.now + self._bounds.header_timeout_s
 
     def data_received(self, data: bytes) -> None:
         if self._closing or self._last:
@@ -113,42 +115,43 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         request = self._reading = Request()
-        self._lines = request.headers
+        self._heading = True
         self._head_bytes = 0
         if self.exchange is not None or self._waiting or not self._writable:
             # Also one whose turn it is waits while earlier answers are not taken: they would pile up here.
             self._waiting.append(request)
             self.hold("pipeline")
-        self.deadline = self.worker.now + self.worker.settings.server.header_timeout_s
+        self.deadline = self.worker.now + self._bounds.header_timeout_s
 
     def on_url(self, url: bytes) -> None:
         request = self._reading
         assert request is not None
-        request.target += url
+        request.target = request.target + url if request.target else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._lines.append((name, value))
+        if self._heading:
+            request = self._reading
+            assert request is not None
+            request.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         request = self._reading
         assert request is not None
         parser = self._parser
-        self._lines = _TRAILERS
+        self._heading = False
         request.method = parser.get_method()
-        request.version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()
-        request.check()
-        server = self.worker.settings.server
-        if len(request.headers) > server.headers_max:
+        request.check(parser.get_http_version())
+        bounds = self._bounds
+        if len(request.headers) > bounds.headers_max:
             raise _HeadTooLarge
-        if (
-            self._head_bytes + self._read_bytes > server.header_bytes_max
-            and request.head_bytes > server.header_bytes_max
+        if self._head_bytes + self._read_bytes > bounds.header_bytes_max and (
+            request.head_bytes() > bounds.header_bytes_max
         ):
             raise _HeadTooLarge
-        if len(self._waiting) > self.worker.settings.server.pipelined_max:
+        if len(self._waiting) > self._bounds.pipelined_max:
             raise CallRefused("too many pipelined requests")
-        self.deadline = self.worker.now + self.worker.settings.server.body_idle_timeout_s
+        self.deadline = self.worker.now + self._bounds.body_idle_timeout_s
         if self.exchange is None and not self._waiting:
             self._serve(request)
 
@@ -156,7 +159,7 @@ class ClientConnection(asyncio.Protocol):
         request = self._reading
         assert request is not None
         request.body_bytes += len(data)
-        self.deadline = self.worker.now + self.worker.settings.server.body_idle_timeout_s
+        self.deadline = self.worker.now + self._bounds.body_idle_timeout_s
         if self._waiting and self._waiting[-1] is request:
             request.body.append(data)
         else:
@@ -165,7 +168,7 @@ class ClientConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         request = self._reading
         assert request is not None
-        if request.has_body and self._parser.should_upgrade():
+        if request.has_body() and self._parser.should_upgrade():
             return  # the parser takes the body for another protocol; `_ignore_upgrade` reads it
         self._reading = None
         request.complete = True
@@ -182,7 +185,6 @@ class ClientConnection(asyncio.Protocol):
             transport.write(data)
 
     def hold(self, reason: str) -> None:
-        """Stop reading from the client while any reason stands."""
         if not self._holds and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
         self._holds.add(reason)
@@ -193,22 +195,20 @@ class ClientConnection(asyncio.Protocol):
             if not self._holds and self.transport is not None and not self.transport.is_closing():
                 self.transport.resume_reading()
                 if self._reading is not None:
-                    self.deadline = self.worker.now + self.worker.settings.server.body_idle_timeout_s
+                    self.deadline = self.worker.now + self._bounds.body_idle_timeout_s
 
-    def exchange_done(self, *, close: bool, unread: bool = False) -> None:
-        """The exchange is over. `unread`: the request's body was not read to its end."""
+    def exchange_done(self, close: bool, unread: bool) -> None:
         self.exchange = None
-        self.release("upstream")
-        self.deadline = self.worker.now + self.worker.settings.server.keepalive_s
+        if self._holds:
+            self.release("upstream")
+        self.deadline = self.worker.now + self._bounds.keepalive_s
         if close or self._closing or (self._last and not self._waiting):
-            self._close(linger=unread)
+            self._close(unread)
         elif self._waiting and self._writable:
             # Not from within the parser or the other's callback: the stack must not grow with a pipeline's length.
             self.worker.loop.call_soon(self._serve_next)
 
-    def cut(self, *, framed: bool) -> None:
-        """End inside an answer: what was written still leaves, and that there should be more shows. Of an answer
-        that is not `framed`, whose end is the connection's, only a reset shows it."""
+    def cut(self, framed: bool) -> None:
         self._closing = True
         self.exchange = None
         transport = self.transport
@@ -217,7 +217,7 @@ class ClientConnection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if not framed and sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.deadline = self.worker.now + self.worker.settings.server.keepalive_s
+        self.deadline = self.worker.now + self._bounds.keepalive_s
         transport.close()
 
     def abort(self) -> None:
@@ -230,7 +230,6 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def held(self) -> bool:
-        """Whether it is we who do not read."""
         return bool(self._holds)
 
     @property
@@ -246,13 +245,13 @@ class ClientConnection(asyncio.Protocol):
         elif self.exchange is not None and self._reading is self.exchange.request:
             self.exchange.overdue()
         elif self._reading is not None and self.exchange is None:
-            self._bad_request("the request took too long to arrive", status=408)
+            self._bad_request("the request took too long to arrive", 408)
         elif self.exchange is None:
             self.abort()
 
     def close_if_idle(self) -> None:
         if self.idle:
-            self._close(linger=False)
+            self._close(False)
 
     # inside
 
@@ -294,8 +293,8 @@ class ClientConnection(asyncio.Protocol):
     def _head_grows(self, size: int) -> None:
         """The read ended inside a head: count, so that none grows without end (a read brings at most 256 KiB)."""
         self._head_bytes += size
-        if self._head_bytes > self.worker.settings.server.header_bytes_max:
-            self._bad_request("the request's head is too large", status=431)
+        if self._head_bytes > self._bounds.header_bytes_max:
+            self._bad_request("the request's head is too large", 431)
 
     def _ignore_upgrade(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
         """Upgrades are not spoken here: the request is served as plain HTTP/1.1, as RFC 9110 7.8 allows."""
@@ -305,7 +304,7 @@ class ClientConnection(asyncio.Protocol):
             self._parser = httptools.HttpRequestParser(self)
         else:
             length = request.content_length
-            framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+            framing = b"Transfer-Encoding: chunked" if length < 0 else b"Content-Length: %d" % length
             self._parser = httptools.HttpRequestParser(_Resumed(self))
             self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
         rest = data[offset:]
@@ -315,9 +314,9 @@ class ClientConnection(asyncio.Protocol):
     def _callback_failed(self, error: httptools.HttpParserCallbackError) -> None:
         cause = error.__context__
         if isinstance(cause, CallRefused):
-            self._bad_request(str(cause), status=cause.status, code=cause.code)
+            self._bad_request(str(cause), cause.status, cause.code)
         elif isinstance(cause, _HeadTooLarge):
-            self._bad_request("the request's head is too large", status=431)
+            self._bad_request("the request's head is too large", 431)
         else:
             self._crashed(cause or error)
 
@@ -327,7 +326,7 @@ class ClientConnection(asyncio.Protocol):
             exchange.crashed(error)
             return
         self.worker.log("exchange.failed", error=type(error).__name__, at=where(error))
-        self._bad_request("Farebox failed to serve this request", status=500, code="internal_error")
+        self._bad_request("Farebox failed to serve this request", 500, "internal_error")
 
     def _bad_request(self, message: str, status: int = 400, code: str = "invalid_request") -> None:
         """The bytes are no request that can be answered safely: say so after what is under way, and close."""
@@ -345,14 +344,14 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None:
             self.exchange = None
             exchange.client_lost()
-            if exchange.head_sent:
+            if exchange.head_sent():
                 self.abort()
                 return
         body = encode({"error": {"code": code, "message": message, "details": None}})
         self.write(answer(status, body, close=True))
-        self._close(linger=True)
+        self._close(True)
 
-    def _close(self, *, linger: bool) -> None:
+    def _close(self, linger: bool) -> None:
         """Close once all is written; with `linger`, take in what the client still sends for a moment, since closing
         on unread bytes resets the connection and takes our answer with it."""
         transport = self.transport

@@ -1,13 +1,16 @@
 """Providers as this worker reaches them: the snapshot's view, the wire format, the pool, all worked out once."""
 
+import time
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from farebox import providers
 from farebox.directory.snapshot import ProviderView, Snapshot
 from farebox.gateway.pool import Origin, Pool, PoolLimits
-from farebox.providers.protocol import Endpoint, Provider
+from farebox.gateway.tokens import TokenSource, minter
+from farebox.providers import google_accounts
+from farebox.providers.protocol import Endpoint, Provider, Signing, Unsigned
 from farebox.providers.routing import joined
 
 _ROUTES_MAX: Final = 4096
@@ -16,16 +19,32 @@ _ROUTES_MAX: Final = 4096
 class Target:
     """One configured provider. Immutable but for a bounded memory of its routes."""
 
-    __slots__ = ("_routes", "host", "name", "pool", "prefix", "provider", "region", "view")
+    __slots__ = (
+        "_routes", "host", "name", "pool", "prefix", "prices_as", "provider", "region", "signing",
+        "takes_query_key", "tokens", "view",
+    )  # fmt: skip
 
-    def __init__(self, view: ProviderView, provider: Provider, pool: Pool, host: bytes, prefix: str) -> None:
+    def __init__(
+        self,
+        view: ProviderView,
+        provider: Provider,
+        pool: Pool,
+        host: bytes,
+        prefix: str,
+        tokens: TokenSource | None = None,
+    ) -> None:
         self.name = view.name
         self.view = view
         self.provider = provider
         self.pool = pool
         self.host = host
         self.prefix = prefix
+        self.tokens = tokens
+        """Where the stored credential is a service account: what its calls carry in place of it."""
         self.region = provider.region(urlsplit(view.base_url).hostname or "")
+        self.prices_as = provider.prices_as
+        self.takes_query_key = "x-goog-api-key" in provider.credential_headers
+        self.signing = provider if isinstance(provider, Signing) else None
         self._routes: dict[tuple[bytes, str], Route] = {}
 
     def route(self, method: bytes, path: str) -> "Route":
@@ -41,21 +60,46 @@ class Target:
             self._routes[(method, path)] = known
         return known
 
+    def signed(
+        self, method: bytes, path: bytes, query: bytes, forward: list[tuple[bytes, bytes]], body: bytes
+    ) -> list[tuple[bytes, bytes]]:
+        """The header lines of a request to a provider that has each one signed: the caller's without its own
+        signature, and those that sign it for this moment."""
+        signing, credential = self.signing, self.view.credential
+        assert signing is not None
+        lines = [line for line in forward if line[0].lower() not in signing.signature_headers]
+        if not credential:
+            return lines
+        headers = {}
+        for name, value in lines:
+            lower = name.decode("latin-1").lower()
+            if lower.startswith("x-amz-"):  # whatever of theirs is sent must be signed
+                headers[lower] = value.decode("latin-1").strip()
+        request = Unsigned(
+            method.decode(), path.decode("latin-1"), query[1:].decode("latin-1"), self.host.decode("latin-1"),
+            headers, body, time.time_ns() // 1000,
+        )  # fmt: skip
+        signature = signing.sign(credential, request)
+        return lines + [(name.encode("latin-1"), value.encode("latin-1")) for name, value in signature]
+
     def _authorization(self, endpoint: Endpoint) -> bytes:
         credential = self.view.credential
-        lines = self.provider.authorize(credential, endpoint) if credential else ()
+        lines = self.provider.authorize(credential, endpoint) if credential and self.tokens is None else ()
         return b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in (*lines, *self.view.headers))
 
 
-class Route(NamedTuple):
+class Route:
     """A path at a provider: below its base URL, as it stands on the request line, what it is, whether it climbs, and
     the header lines that carry the stored credential there."""
 
-    path: str
-    wire_path: bytes
-    endpoint: Endpoint
-    climbs: bool
-    authorization: bytes
+    __slots__ = ("authorization", "climbs", "endpoint", "path", "wire_path")
+
+    def __init__(self, path: str, wire_path: bytes, endpoint: Endpoint, climbs: bool, authorization: bytes) -> None:
+        self.path = path
+        self.wire_path = wire_path
+        self.endpoint = endpoint
+        self.climbs = climbs
+        self.authorization = authorization
 
 
 def has_dot_segment(path: str) -> bool:
@@ -69,10 +113,13 @@ def has_dot_segment(path: str) -> bool:
 class Targets:
     """All providers of one snapshot. Pools outlive snapshots, so that a changed key costs no connection."""
 
+    __slots__ = ("_limits", "_pools", "_proxies", "_targets", "_tokens")
+
     def __init__(self, limits: PoolLimits, proxies: dict[str, str]) -> None:
         self._limits = limits
         self._proxies = proxies
         self._pools: dict[Origin, Pool] = {}
+        self._tokens: dict[tuple[str, str | None], TokenSource] = {}
         self._targets: dict[str, Target] = {}
 
     def use(self, snapshot: Snapshot) -> None:
@@ -81,6 +128,9 @@ class Targets:
         used = {target.pool.origin for target in targets.values()}
         for origin in [origin for origin in self._pools if origin not in used]:
             self._pools.pop(origin).close()
+        warm = [target.tokens for target in targets.values()]
+        for account in [account for account, tokens in self._tokens.items() if tokens not in warm]:
+            self._tokens.pop(account).close()
         self._targets = targets
 
     def get(self, name: str) -> Target | None:
@@ -104,6 +154,8 @@ class Targets:
     def close(self) -> None:
         for pool in self._pools.values():
             pool.close()
+        for tokens in self._tokens.values():
+            tokens.close()
 
     def _target(self, view: ProviderView) -> Target:
         parts = urlsplit(view.base_url)
@@ -116,5 +168,15 @@ class Targets:
             pool = self._pools[origin] = Pool(origin, self._limits, self._proxies)
         bracketed = f"[{hostname}]" if ":" in hostname else hostname
         host = bracketed if port == default else f"{bracketed}:{port}"
-        provider = providers.by_name(view.wire) or providers.compatible(view.name, view.base_url)
-        return Target(view, provider, pool, host.encode("latin-1"), parts.path.rstrip("/"))
+        provider = providers.installed(view.name, view.wire, view.base_url, view.options)
+        return Target(view, provider, pool, host.encode("latin-1"), parts.path.rstrip("/"), self._tokens_of(view))
+
+    def _tokens_of(self, view: ProviderView) -> TokenSource | None:
+        """Like pools, tokens outlive snapshots."""
+        if view.credential is None or not google_accounts.looks_like_key_file(view.credential):
+            return None
+        account = (view.credential, view.ca_file)
+        tokens = self._tokens.get(account)
+        if tokens is None:
+            tokens = self._tokens[account] = TokenSource(view.credential, minter(view.ca_file))
+        return tokens

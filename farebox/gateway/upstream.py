@@ -4,10 +4,11 @@ import asyncio
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
+from farebox.gateway.sides import Answered
 from farebox.gateway.wire import AnswerHead, BadAnswer
 
 if TYPE_CHECKING:
@@ -27,38 +28,9 @@ HEADER_BYTES_MAX: Final = 262_144
 TRAILERS_MAX: Final = 128
 
 
-class Answered(Protocol):
-    """What a connection tells the exchange that it serves."""
-
-    keeps_cookies: bool
-
-    def on_head(self, status: int, reason: bytes, head: AnswerHead) -> None: ...
-    def on_informational(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None: ...
-    def on_body(self, data: bytes) -> None: ...
-    def on_end(self, trailers: list[tuple[bytes, bytes]]) -> None: ...
-    def on_read(self) -> None:
-        """All events of one read have been told."""
-        ...
-
-    def on_lost(self, reason: str, *, unread: bool) -> None:
-        """The connection ended before the answer did. `unread`: it was a reused one that the provider had closed
-        before it read the request, so the request can be sent again."""
-        ...
-
-    def on_writable(self, writable: bool) -> None: ...
-
-    def crashed(self, error: BaseException) -> None:
-        """Telling it failed by a defect of Farebox's own; the connection is closed."""
-        ...
-
-    @property
-    def whole(self) -> bool:
-        """Whether the whole request was handed over."""
-        ...
-
-
-class UpstreamConnection(asyncio.Protocol):
-    """Speaks HTTP/1.1 to one provider. Given back to its pool only after a clean end of an answer."""
+class UpstreamConnection:
+    """Speaks HTTP/1.1 to one provider (an asyncio.Protocol in all but name). Given back to its pool only after a
+    clean end of an answer."""
 
     __slots__ = (
         "_acked_before", "_answering", "_blocked", "_framed", "_header_bytes", "_headers", "_informational", "_lines",
@@ -95,12 +67,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._framed = False
         self._answering = False
 
-    @property
-    def usable(self) -> bool:
+    def is_usable(self) -> bool:
         transport = self.transport
         return not (self._lost or self._poisoned) and transport is not None and not transport.is_closing()
 
-    def lend(self, exchange: Answered, *, head_only: bool) -> None:
+    def lend(self, exchange: Answered, head_only: bool) -> None:
         self.exchange = exchange
         self.head_only = head_only
         # The handshake counts as one acknowledged byte. How many bytes TLS makes of ours, only the kernel knows.
@@ -116,11 +87,11 @@ class UpstreamConnection(asyncio.Protocol):
             transport.write(data)
 
     def pause(self) -> None:
-        if self.usable and self.transport is not None:
+        if self.is_usable() and self.transport is not None:
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        if self.usable and self.transport is not None:
+        if self.is_usable() and self.transport is not None:
             self.transport.resume_reading()
 
     def abort(self) -> None:
@@ -155,7 +126,7 @@ class UpstreamConnection(asyncio.Protocol):
             return False
         if self._answering and not self._framed and self._trailers is not None:
             self._end_by_closing(exchange)
-        elif self._is_stale and self._sock is None:
+        elif self._is_stale() and self._sock is None:
             self._judge_stale(exchange)
             return True  # a TLS connection closes all the same, and is judged when it is lost
         return False
@@ -167,10 +138,10 @@ class UpstreamConnection(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None:
             self._let_go()
-        elif self._is_stale:
+        elif self._is_stale():
             self._judge_stale(exchange)
         else:
-            self._lose(exchange, "the provider closed the connection", unread=False)
+            self._lose(exchange, "the provider closed the connection", False)
 
     def pause_writing(self) -> None:
         self._blocked = True
@@ -208,12 +179,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._informational = True
             exchange.on_informational(status, self._reason, self._headers)
             return
-        head = AnswerHead(status, self._headers, keep_cookies=exchange.keeps_cookies)
+        head = AnswerHead(status, self._headers, exchange.keeps_cookies)
         self._framed = head.framed
         exchange.on_head(status, self._reason, head)
         if self.head_only and self.exchange is not None:
             # llhttp cannot be told that a HEAD's answer has no body, so this connection is not used again.
-            self._complete(reusable=False)
+            self._complete(False)
 
     def on_body(self, data: bytes) -> None:
         if self.exchange is not None:
@@ -223,7 +194,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._informational:
             self._reset()
         elif self.exchange is not None:
-            self._complete(reusable=self._framed and self._parser.should_keep_alive())
+            self._complete(self._framed and self._parser.should_keep_alive())
 
     # ends
 
@@ -253,23 +224,22 @@ class UpstreamConnection(asyncio.Protocol):
         if self._header_bytes > HEADER_BYTES_MAX or len(self._trailers or ()) > TRAILERS_MAX:
             self._fail(f"the provider's answer has more than {HEADER_BYTES_MAX} bytes of headers")
 
-    def _complete(self, *, reusable: bool) -> None:
-        exchange, trailers = self.exchange, self._trailers or []
-        self.exchange = None
+    def _complete(self, reusable: bool) -> None:
+        exchange, self.exchange = self.exchange, None
         self.served += 1
         self._answering = False
         # A request that was answered before it was all sent leaves bytes that the next one would be read behind.
-        reusable = reusable and not self._blocked and exchange is not None and exchange.whole
+        reusable = reusable and not self._blocked and exchange is not None and exchange.is_whole()
         if exchange is not None:
-            exchange.on_end(trailers)
-        if reusable and self.usable:
+            exchange.on_end(self._trailers)
+        if reusable and self.is_usable():
             self.pool.give_back(self)
         elif self.transport is not None:
             self.transport.abort()
 
     def _end_by_closing(self, exchange: Answered) -> None:
         try:
-            self._complete(reusable=False)
+            self._complete(False)
             exchange.on_read()
         except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
             self._crash(exchange, error)
@@ -278,13 +248,13 @@ class UpstreamConnection(asyncio.Protocol):
         exchange = self.exchange
         self.abort()
         if exchange is not None:
-            exchange.on_lost(reason, unread=False)
+            exchange.on_lost(reason, False)
 
-    def _lose(self, exchange: Answered, reason: str, *, unread: bool) -> None:
+    def _lose(self, exchange: Answered, reason: str, unread: bool) -> None:
         self.abort()
         self._let_go()
         try:
-            exchange.on_lost(reason, unread=unread)
+            exchange.on_lost(reason, unread)
         except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
             self._crash(exchange, error)
 
@@ -297,7 +267,6 @@ class UpstreamConnection(asyncio.Protocol):
         if sock is not None:
             sock.close()
 
-    @property
     def _is_stale(self) -> bool:
         """Whether the end, if it came now, may have crossed our request on its way."""
         return bool(self.served) and not self._answering
@@ -320,7 +289,7 @@ class UpstreamConnection(asyncio.Protocol):
         unread = untouched and settled
         if unread and self._sock is not None:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._lose(exchange, "the provider closed the connection without an answer", unread=unread)
+        self._lose(exchange, "the provider closed the connection without an answer", unread)
 
     def _kernel_view(self) -> tuple[int, int, int]:
         """TCP state, bytes that the provider's machine has acknowledged, bytes sent; zeros where that is unknown."""

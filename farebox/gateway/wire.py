@@ -9,22 +9,34 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 _REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode() for status in HTTPStatus}
 _DROPPED_ANSWER: Final = HOP_BY_HOP - {b"trailer"}
-_BODILESS: Final = frozenset({204, 304})
+_LENGTH_ONLY: Final = frozenset({b"content-length"})
 _NOT_NOMINATED: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"content-length", b""})
 _PLAIN, _LENGTH, _CODING, _CONNECTION, _COOKIE, _DROP = range(6)
 _NAMES_MAX: Final = 4096
 _NAME_BYTES_MAX: Final = 64
-_kinds: Final[dict[bytes, int]] = {}
-"""Header names as providers send them -> kind, looked up once."""
-_lower: Final[dict[bytes, str]] = {}
-"""The same names in lower case."""
+_STATUS_LINES_MAX: Final = 1024
+
+
+class AnswerName:
+    """What a header's name means in an answer, and the name in lower case."""
+
+    __slots__ = ("kind", "lower")
+
+    def __init__(self, kind: int, lower: str) -> None:
+        self.kind = kind
+        self.lower = lower
+
+
+_names: Final[dict[bytes, AnswerName]] = {}
+"""Header names as providers send them, looked up once."""
+_status_lines: Final[dict[tuple[int, bytes], bytes]] = {}
 
 
 class BadAnswer(Exception):
     """What an answer has that cannot be passed on."""
 
 
-def _learn(name: bytes) -> int:
+def _learn(name: bytes) -> AnswerName:
     lower = name.lower()
     kind = {
         b"content-length": _LENGTH,
@@ -32,66 +44,99 @@ def _learn(name: bytes) -> int:
         b"connection": _CONNECTION,
         b"set-cookie": _COOKIE,
     }.get(lower, _DROP if lower in _DROPPED_ANSWER else _PLAIN)
-    if len(_kinds) >= _NAMES_MAX:
-        _kinds.clear()
-        _lower.clear()
+    meaning = AnswerName(kind, lower.decode("latin-1"))
+    if len(_names) >= _NAMES_MAX:
+        _names.clear()
     if len(name) <= _NAME_BYTES_MAX:
-        _kinds[name] = kind
-        _lower[name] = lower.decode("latin-1")
-    return kind
+        _names[name] = meaning
+    return meaning
 
 
 class AnswerHead:
     """A provider's answer head, taken apart in one pass for the client and for the meter.
 
-    `lines` is what the client gets, in order and case; `named` the same by lower-case name but for lengths; `framed`
-    whether the answer says where it ends. Raises BadAnswer for a coding that was not asked for by `TE`."""
+    `lines` is what the client gets, as pieces in order and case; `named` the same by lower-case name but for lengths;
+    `framed` whether the answer says where it ends. Raises BadAnswer for a coding that was not asked for by `TE`."""
 
-    __slots__ = ("content_length", "framed", "lines", "named")
+    __slots__ = ("framed", "has_length", "lines", "named")
 
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], *, keep_cookies: bool) -> None:
-        self.lines = lines = list[bytes]()
-        self.named = named = dict[str, str]()
-        self.content_length: bytes | None = None
-        self.framed = status in _BODILESS
-        nominated: list[bytes] = []
-        for line in headers:
-            name, value = line
-            kind = _kinds[name] if name in _kinds else _learn(name)
-            if kind == _PLAIN or (kind == _COOKIE and keep_cookies):
-                lines.append(b"%b: %b\r\n" % line)
-                named[_lower[name] if name in _lower else name.lower().decode("latin-1")] = value.decode("latin-1")
-            elif kind == _LENGTH:
-                self.content_length = value
-                self.framed = True
-                lines.append(b"%b: %b\r\n" % line)
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], keep_cookies: bool) -> None:
+        self.lines: list[bytes] = []
+        self.named: dict[str, str] = {}
+        self.has_length = False
+        self.framed = status == 204 or status == 304
+        self._sort(headers, keep_cookies)
+
+    def _sort(self, headers: list[tuple[bytes, bytes]], keep_cookies: bool) -> None:
+        nominated: list[bytes] | None = None
+        for name, value in headers:
+            meaning = _names[name] if name in _names else _learn(name)
+            kind = meaning.kind
+            if kind in (_PLAIN, _LENGTH) or (kind == _COOKIE and keep_cookies):
+                lines = self.lines
+                lines.append(name)
+                lines.append(b": ")
+                lines.append(value)
+                lines.append(b"\r\n")
+                if kind == _LENGTH:
+                    self.has_length = True
+                    self.framed = True
+                else:
+                    self.named[meaning.lower] = value.decode("latin-1")
             elif kind == _CODING:
                 if value.strip().lower() != b"chunked":
                     raise BadAnswer("a transfer coding that nobody asked for")
                 self.framed = True
-            elif kind == _CONNECTION:
-                nominated += [token.strip() for token in value.lower().split(b",")]
-        if nominated and (hop := frozenset(nominated) - _NOT_NOMINATED):
-            self.lines = [line for line in lines if line.split(b":", 1)[0].lower() not in hop]
+            elif kind == _CONNECTION and value not in _NOT_NOMINATED:
+                nominated = (nominated or []) + [token.strip() for token in value.lower().split(b",")]
+        if nominated is not None and (hop := frozenset(nominated) - _NOT_NOMINATED):
+            self._drop(hop)
 
     def drop_length(self) -> None:
         """The client gets fewer bytes than the provider sends."""
-        self.content_length = None
-        self.lines = [line for line in self.lines if line[:15].lower() != b"content-length:"]
+        self.has_length = False
+        self._drop(_LENGTH_ONLY)
+
+    def _drop(self, names: frozenset[bytes]) -> None:
+        lines = self.lines
+        kept = [start for start in range(0, len(lines), 4) if lines[start].lower() not in names]
+        self.lines = [piece for start in kept for piece in lines[start : start + 4]]
 
 
 def status_line(status: int, reason: bytes) -> bytes:
-    return b"HTTP/1.1 %d %s\r\n" % (status, reason)
+    """The first line of an answer; the few that occur are remembered."""
+    line = _status_lines.get((status, reason))
+    if line is None:
+        line = b"HTTP/1.1 %d %s\r\n" % (status, reason)
+        if len(reason) <= _NAME_BYTES_MAX and len(_status_lines) < _STATUS_LINES_MAX:
+            _status_lines[(status, reason)] = line
+    return line
+
+
+_CHUNK_HEADS: Final = [b"%x\r\n" % size for size in range(4096)]
+"""What stands before a chunk of so many bytes."""
+
+
+def add_chunk(pieces: list[bytes], data: bytes) -> None:
+    """Put `data` behind `pieces`, framed as one chunk."""
+    size = len(data)
+    pieces.append(_CHUNK_HEADS[size] if size < len(_CHUNK_HEADS) else b"%x\r\n" % size)
+    pieces.append(data)
+    pieces.append(b"\r\n")
 
 
 def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def last_chunk(trailers: list[tuple[bytes, bytes]]) -> bytes:
+def last_chunk(trailers: list[tuple[bytes, bytes]] | None) -> bytes:
     if not trailers:
         return LAST_CHUNK
-    return b"0\r\n" + b"".join(name + b": " + value + b"\r\n" for name, value in trailers) + b"\r\n"
+    pieces = [b"0\r\n"]
+    for name, value in trailers:
+        pieces += (name, b": ", value, b"\r\n")
+    pieces.append(b"\r\n")
+    return b"".join(pieces)
 
 
 def answer(

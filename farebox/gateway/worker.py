@@ -3,131 +3,71 @@
 import asyncio
 import contextlib
 import gc
-import json
 import os
 import resource
 import signal
 import socket
 import ssl
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 from urllib.request import getproxies_environment
 
 import uvloop
 
-from farebox.core.pricing import PriceBook
 from farebox.directory.snapshot import Snapshot
 from farebox.directory.vault import Vault
 from farebox.directory.watch import SnapshotWatcher
-from farebox.errors import CallRefused, FareboxError, JournalFull
-from farebox.gateway.admission import Caller, Door
+from farebox.errors import FareboxError, JournalFull
+from farebox.gateway.admission import Door
 from farebox.gateway.call import Meters
 from farebox.gateway.counters import Counters
-from farebox.gateway.drains import Drains
 from farebox.gateway.exchange import Exchange
-from farebox.gateway.ids import id_maker
 from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Origin, Pool, PoolLimits
-from farebox.gateway.refusals import record_refusal
 from farebox.gateway.request import Request
 from farebox.gateway.routing import exchange_for
 from farebox.gateway.server import ClientConnection
+from farebox.gateway.shared import Shared
 from farebox.gateway.targets import Targets
 from farebox.ledger.journal import JournalWriter
-from farebox.providers.protocol import Endpoint
 from farebox.providers.sheets import load_book
 from farebox.settings import Settings, run_dir
 
 SWEEP_S: Final = 0.25
 _BACKLOG: Final = 4096
-_LOG_REPEAT_S: Final = 5.0
 
 
-class Worker:
-    """All that the exchanges of one process share. Used by the event loop's thread only."""
+class Worker(Shared):
+    """All that the exchanges of one process share, and its life from start to drained."""
+
+    __slots__ = ("_sweeper",)
 
     def __init__(
         self, settings: Settings, index: int, vault: Vault, snapshot: Snapshot, journal: JournalWriter
     ) -> None:
-        self.settings = settings
-        self.loop = asyncio.get_running_loop()
-        self.now = self.loop.time()
-        self.draining = False
-        self.snapshot = snapshot
-        self.book: PriceBook = load_book(snapshot.price_overrides)
         run = run_dir(settings)
-        self.counters = Counters(run / f"worker-{index}.stats")
-        self.makers = Makers(run, lambda: settings.server.objects_wait_s)
-        self.drains = Drains(settings.upstream)
-        self.meters = Meters(journal, self.counters, settings.journal.full == "pass", [], self.makers.made)
-        self.make_id = id_maker(os.urandom(32))
-        hosts = frozenset({b"localhost", settings.server.host.lower().encode("latin-1")})
-        self.door = Door(vault.key_hash, settings.server.auth == "open", hosts, {})
+        counters = Counters(run / f"worker-{index}.stats")
         limits = _pool_limits(settings)
-        self.targets = Targets(limits, getproxies_environment())
+        hosts = frozenset({b"localhost", settings.server.host.lower().encode("latin-1")})
+        super().__init__(
+            settings,
+            snapshot,
+            load_book(snapshot.price_overrides),
+            Meters(journal, counters, settings.journal.full == "pass", Makers(run, settings.server.objects_wait_s)),
+            Door(vault.key_hash, settings.server.auth == "open", hosts),
+            Targets(limits, getproxies_environment()),
+            Pool(Origin("http", str(run / "web.sock"), 0), limits, {}),
+        )
         self.targets.use(snapshot)
-        self.web = Pool(Origin("http", str(run / "web.sock"), 0), limits, {})
-        self._clients: set[ClientConnection] = set()
-        self._exchanges: set[Exchange] = set()
-        self._logged: dict[str, float] = {}
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
-        self.counters.set("snapshot_revision", snapshot.revision)
-
-    # for connections and exchanges
-
-    def connected(self, client: ClientConnection) -> bool:
-        """Take a new connection in; False where there are too many."""
-        if len(self._clients) >= self.settings.server.connections_max or self.draining:
-            self.counters.add("connections_refused")
-            return False
-        self._clients.add(client)
-        self.counters.add("connections")
-        return True
-
-    def disconnected(self, client: ClientConnection) -> None:
-        self._clients.discard(client)
+        counters.set("snapshot_revision", snapshot.revision)
 
     def exchange_for(self, client: ClientConnection, request: Request) -> Exchange:
         exchange = exchange_for(self, client, request)
         self._exchanges.add(exchange)
         return exchange
-
-    def ended(self, exchange: Exchange) -> None:
-        self._exchanges.discard(exchange)
-        self.drains.end(exchange)
-
-    def refused(
-        self,
-        caller: Caller | None,
-        provider: str,
-        endpoint: Endpoint,
-        request: Request,
-        path: str,
-        refused: CallRefused,
-    ) -> None:
-        """Record a refusal of a caller that is known; strangers are only counted."""
-        if caller is not None and caller.key.id:
-            event_id = self.make_id(time.time_ns() // 1000)
-            record_refusal(self.meters, event_id, caller, provider, endpoint, request, path, refused)
-
-    def problem(self) -> str | None:
-        """Why this worker should get no calls; None where all is well."""
-        if self.draining:
-            return "draining"
-        if self.meters.journal.full and not self.meters.pass_when_full:
-            return "the journal has no space on the disk: calls are refused until there is"
-        return None
-
-    def log(self, event: str, **fields: object) -> None:
-        """One JSON line on standard error; the same event at most every few seconds."""
-        last = self._logged.get(event)
-        if last is not None and self.now - last < _LOG_REPEAT_S:
-            return
-        self._logged[event] = self.now
-        print(json.dumps({"event": event, "pid": os.getpid(), **fields}), file=sys.stderr, flush=True)  # noqa: T201
 
     # life
 
@@ -228,7 +168,7 @@ async def _serve(settings: Settings, index: int, listen_fd: int, ready: Callable
     watcher.start()
     tls = _tls(settings)
     server = await loop.create_server(
-        lambda: ClientConnection(worker),
+        lambda: cast(asyncio.Protocol, ClientConnection(worker)),
         sock=socket.socket(fileno=listen_fd),
         backlog=_BACKLOG,
         ssl=tls,

@@ -8,7 +8,6 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
 
@@ -38,6 +37,11 @@ class JournalWriter:
     Raises JournalFull where not even the first segment fits on the disk.
     """
 
+    __slots__ = (
+        "_ahead", "_bytes_before", "_closed", "_fsync_each", "_limit", "_lock_fd", "_map", "_position", "_retry_at",
+        "_segment", "_segment_bytes", "_syncer", "directory", "last_error", "records_written", "slots",
+    )  # fmt: skip
+
     def __init__(
         self,
         directory: Path,
@@ -57,13 +61,10 @@ class JournalWriter:
         self._closed = False
         self._position = len(MAGIC)
         self._limit = 0
-        self._lock_fd, self._slots, first = _create_incarnation(directory, segment_bytes, slots_max)
+        self._lock_fd, self.slots, first = _create_incarnation(directory, segment_bytes, slots_max)
         self._use(first)
         self._ahead = _Preallocator(directory, segment_bytes, first.number + 1)
         self._syncer = _Syncer(self, fsync_ms / 1000)
-        self.open_slot: Callable[[str], int] = self._slots.open
-        self.update_slot: Callable[[int, int, int, bool], None] = self._slots.update
-        self.close_slot: Callable[[int], None] = self._slots.close
 
     def append(self, record: bytes) -> None:
         """Record it for good. Raises JournalFull, with nothing written, where the disk has no room for a segment."""
@@ -81,6 +82,10 @@ class JournalWriter:
         self.records_written += 1
         if self._fsync_each:
             self._segment.sync()
+
+    def place(self) -> tuple[Segment, int]:
+        """The segment in use and how far it is written."""
+        return self._segment, self._position
 
     @property
     def bytes_written(self) -> int:
@@ -115,7 +120,7 @@ class JournalWriter:
         os.ftruncate(segment.fd, self._position + HEADER.size)
         os.fsync(segment.fd)
         os.close(segment.fd)
-        self._slots.release()
+        self.slots.release()
         os.close(self._lock_fd)
 
     def _use(self, segment: Segment) -> None:
@@ -223,7 +228,7 @@ class _Syncer:
                 segment = self._retired[0]
                 segment.sync()
                 self._retired.pop(0).release()
-            segment, position = self._writer._segment, self._writer._position
+            segment, position = self._writer.place()
             if (segment.number, position) != self._synced:
                 segment.sync()
                 self._synced = (segment.number, position)

@@ -16,6 +16,7 @@ NOTED: Final = 6
 """Head and the stored objects that an open attempt has made already: others may ask for them before it ends."""
 
 _encoder = msgspec.msgpack.Encoder()
+_encode: Final = _encoder.encode
 
 
 def started(head: bytes) -> bytes:
@@ -24,20 +25,20 @@ def started(head: bytes) -> bytes:
 
 
 def finished(head: bytes, tail: Tail) -> bytes:
-    return b"\x93\x02" + head + _encoder.encode(tail)
+    return b"\x93\x02" + head + _encode(tail)
 
 
 def voided(event_id: str) -> bytes:
-    return _encoder.encode((VOIDED, event_id))
+    return _encode((VOIDED, event_id))
 
 
 def refused(head: bytes, tail: Tail, count: int) -> bytes:
-    return b"\x94\x04" + head + _encoder.encode(tail) + _encoder.encode(count)
+    return b"\x94\x04" + head + _encode(tail) + _encode(count)
 
 
 def noted(head: bytes, objects: tuple[Stored, ...]) -> bytes:
-    return b"\x93\x06" + head + _encoder.encode(objects)
+    return b"\x93\x06" + head + _encode(objects)
 
 
 def encode_head(head: Head) -> bytes:
-    return _encoder.encode(head)
+    return _encode(head)

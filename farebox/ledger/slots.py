@@ -17,10 +17,9 @@ FLAG_SENT: Final = 2
 SLOTS_MAX: Final = 65536
 
 _WHOLE = struct.Struct("@36s4xqqq")
-_COUNTS = struct.Struct("@qqq")
-_COUNTS_OFFSET = 40
-_FLAGS = struct.Struct("@q")
-_FLAGS_OFFSET = 56
+# In 64-bit words: a slot's length, and where its counts and its flags stand.
+_SLOT_WORDS, _COUNTS_WORD, _FLAGS_WORD = 8, 5, 7
+_OPEN, _SENT = FLAG_OPEN, FLAG_OPEN | FLAG_SENT
 
 
 class SlotView(NamedTuple):
@@ -35,33 +34,47 @@ class SlotView(NamedTuple):
 class Slots:
     """The writer's side: one file, `slots_max` slots, all of it preallocated. Not for several threads."""
 
+    __slots__ = ("_fd", "_free", "_map", "_words")
+
     def __init__(self, path: Path, slots_max: int = SLOTS_MAX) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         os.posix_fallocate(self._fd, 0, slots_max * SLOT_BYTES)
         self._map = mmap.mmap(self._fd, slots_max * SLOT_BYTES)
+        self._words: memoryview | None = memoryview(self._map).cast("q")
         self._free = list(range(slots_max - 1, -1, -1))
 
     def open(self, event_id: str) -> int:
         """Take a slot for an attempt that is about to start; -1 where none is free."""
         if not self._free:
             return -1
-        slot = self._free.pop()
-        _WHOLE.pack_into(self._map, slot * SLOT_BYTES, event_id.encode(), 0, 0, FLAG_OPEN)
+        slot: int = self._free.pop()
+        start = slot * _SLOT_WORDS * 8
+        self._map[start : start + ID_BYTES] = event_id.encode().ljust(ID_BYTES, b"\0")
+        self._store(slot, 0, 0, _OPEN)
         return slot
 
     def update(self, slot: int, input_tokens: int, output_tokens: int, sent: bool) -> None:
         """Note what is known so far. `sent`: bytes of the request may have reached the provider."""
         if slot >= 0:
-            flags = FLAG_OPEN | FLAG_SENT if sent else FLAG_OPEN
-            _COUNTS.pack_into(self._map, slot * SLOT_BYTES + _COUNTS_OFFSET, input_tokens, output_tokens, flags)
+            self._store(slot, input_tokens, output_tokens, _SENT if sent else _OPEN)
 
     def close(self, slot: int) -> None:
         """Give the slot back, once the attempt's finished or voided record is written."""
-        if slot >= 0:
-            _FLAGS.pack_into(self._map, slot * SLOT_BYTES + _FLAGS_OFFSET, 0)
+        words = self._words
+        if slot >= 0 and words is not None:
+            words[slot * _SLOT_WORDS + _FLAGS_WORD] = 0
             self._free.append(slot)
 
+    def _store(self, slot: int, input_tokens: int, output_tokens: int, flags: int) -> None:
+        words, first = self._words, slot * _SLOT_WORDS + _COUNTS_WORD
+        if words is None:
+            return
+        words[first] = input_tokens
+        words[first + 1] = output_tokens
+        words[first + 2] = flags
+
     def release(self) -> None:
+        self._words = None  # lets go of the map, which could not be closed otherwise
         self._map.close()
         os.close(self._fd)
 

@@ -272,8 +272,9 @@ def read_line(line: bytes) -> tuple[Answered, ...]:
         message = found.result.message if found.result else None
         if message is None or not is_given(message.usage):
             return ()
-        billed = bill(read(message.usage, AnthropicUsage), message.model)
+        said = read(message.usage, AnthropicUsage)
+        billed = bill(said, message.model)
     except ValueError:
         return ()
-    own = Answered(billed.model or message.model or "", billed.usage, billed.marks)
-    return (own, *(Answered(part.model, part.usage) for part in billed.parts))
+    own = Answered(billed.model or message.model or "", billed.usage, billed.marks, region=said.inference_geo)
+    return (own, *(Answered(part.model, part.usage, region=said.inference_geo) for part in billed.parts))

@@ -1,6 +1,7 @@
 """Results of batches: many answers in one body, each with its own model and usage, all at batch prices."""
 
 from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +18,25 @@ class Answered(msgspec.Struct, frozen=True):
     model: str
     usage: Usage
     marks: tuple[str, ...] = ()
+    reported_cost: int | None = None
+    """Pico-dollars, where the provider says what this answer cost."""
+    region: str | None = None
+
+
+class Group(NamedTuple):
+    """Answers of one model whose prompts are of one length, as far as any price goes by it."""
+
+    model: str
+    length: int
+
+
+LENGTHS: Final = (100_000, 128_000, 200_000, 256_000, 272_000, 512_000)
+"""Prompt lengths at which prices change, up to or from these."""
+
+
+def length_of(prompt_tokens: int) -> int:
+    """Two prompts are alike to every price if this is the same for both."""
+    return sum((prompt_tokens >= tokens) + (prompt_tokens > tokens) for tokens in LENGTHS)
 
 
 ReadLine = Callable[[bytes], tuple[Answered, ...]]
@@ -48,7 +68,7 @@ class Lines:
 
 
 class BatchFold:
-    """The sum of a batch's answers: the first model's on top, those of further models as parts."""
+    """The sums of a batch's answers: the first group's on top, those of further models and lengths as parts."""
 
     def __init__(
         self, object_id: str | None, tree: Tree, read_line: ReadLine, read_links: ReadLinks | None = None
@@ -58,8 +78,11 @@ class BatchFold:
         self._read_line = read_line
         self._read_links = read_links
         self._objects: tuple[Stored, ...] = ()
-        self._by_model: dict[str, Usage] = {}
+        self._sums: dict[Group, Usage] = {}
+        self._longest: dict[Group, int] = {}
+        self._regions: set[str | None] = set()
         self._marks: tuple[str, ...] = ()
+        self._costs: list[int | None] = []
 
     @property
     def tree(self) -> Tree:
@@ -71,25 +94,47 @@ class BatchFold:
         if self._read_links is not None:
             self._objects = self._read_links(document)
         for answered in self._read_line(document):
-            self._by_model[answered.model] = sum_usage(self._by_model.get(answered.model, {}), answered.usage)
+            prompt = input_tokens(answered.usage)
+            group = Group(answered.model, length_of(prompt))
+            self._sums[group] = sum_usage(self._sums.get(group, {}), answered.usage)
+            self._longest[group] = max(self._longest.get(group, 0), prompt)
+            self._regions.add(answered.region)
             self._marks += tuple(mark for mark in answered.marks if mark not in self._marks)
+            self._costs.append(answered.reported_cost)
 
     @property
     def running(self) -> tuple[int, int]:
-        sums = self._by_model.values()
+        sums = self._sums.values()
         return sum(input_tokens(usage) for usage in sums), sum(output_tokens(usage) for usage in sums)
 
     def metered(self, ended: bool) -> Metered:
-        models = list(self._by_model)
+        own, *others = self._sums or (None,)
+        by_model: dict[str, Usage] = {}
+        for group, usage in self._sums.items():
+            by_model[group.model] = sum_usage(by_model.get(group.model, {}), usage)
+        is_mixed = len(self._regions) > 1
         return Metered(
-            usage=self._by_model[models[0]] if models else {},
+            usage=self._sums[own] if own else {},
             quality="exact",
-            usage_raw=msgspec.json.encode(self._by_model) if models else b"",
-            model=models[0] or None if models else None,
-            batch=bool(models),
-            parts=tuple(SubUsage(model, self._by_model[model], "batch") for model in models[1:]),
+            usage_raw=msgspec.json.encode(by_model) if own else b"",
+            model=own.model or None if own else None,
+            batch=own is not None,
+            region=next(iter(self._regions)) if len(self._regions) == 1 else None,
+            parts=tuple(SubUsage(other.model, self._sums[other], "batch", self._prompt(other)) for other in others),
+            prompt_tokens=self._prompt(own) if own else None,
+            reported_cost=self._reported_cost(),
             object_id=self._object_id,
             objects=self._objects,
             complete=ended,
-            marks=self._marks,
+            marks=(*self._marks, "region_mixed") if is_mixed else self._marks,
         )
+
+    def _reported_cost(self) -> int | None:
+        """The sum, where each answer says what it cost."""
+        stated = [cost for cost in self._costs if cost is not None]
+        return sum(stated) if stated and len(stated) == len(self._costs) else None
+
+    def _prompt(self, group: Group) -> int | None:
+        """The longest prompt, where the sum of them would be taken for a longer one."""
+        is_alike = length_of(input_tokens(self._sums[group])) == group.length
+        return None if is_alike else self._longest[group]

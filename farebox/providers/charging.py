@@ -92,6 +92,7 @@ def recharge(book: PriceBook, prices_as: str, head: Head, tail: Tail) -> Charged
     """What a recorded billed attempt costs by this book: its own usage, date and qualifiers, priced again."""
     said = {key: value for key, value in tail.qualifiers.items() if isinstance(value, str)}
     own = tail.parts[0] if tail.parts and tail.parts[0].model == tail.model_billed else None
+    prompts = _prompts(said.get("prompts", ""))
     metered = Metered(
         usage=own.usage if own else {} if tail.parts else tail.usage,
         quality=_quality(tail),
@@ -102,7 +103,12 @@ def recharge(book: PriceBook, prices_as: str, head: Head, tail: Tail) -> Charged
         speed=said.get("speed"),
         region=said.get("region"),
         variant=said.get("variant"),
-        parts=tuple(SubUsage(part.model, part.usage) for part in tail.parts[1 if own else 0 :]),
+        parts=tuple(
+            SubUsage(part.model, part.usage, prompt_tokens=prompts.get(number))
+            for number, part in enumerate(tail.parts)
+            if number or not own
+        ),
+        prompt_tokens=prompts.get(0) if own or not tail.parts else None,
         reported_cost=tail.reported_cost,
         object_id=tail.object_id,
         marks=tuple(mark for mark in tail.marks if mark not in _OWN_MARKS),
@@ -128,6 +134,11 @@ def qualifiers(prices_as: str, metered: Metered) -> Qualifiers:
     if served == "batch":
         return Qualifiers(None, True, speed, metered.region, metered.variant)
     return Qualifiers(served, metered.batch, speed, metered.region, metered.variant)
+
+
+def _prompts(text: str) -> dict[int, int]:
+    """The longest prompt of each part, as an event keeps it: '1200,,300000'."""
+    return {number: int(tokens) for number, tokens in enumerate(text.split(",")) if tokens.isdecimal()}
 
 
 def _as_estimate(charged: Charged) -> Charged:
@@ -161,11 +172,12 @@ def _unbilled(metered: Metered, requested: str | None, cost: int | None, mark: s
 def _priced(book: PriceBook, prices_as: str, requested: str | None, when_us: int, metered: Metered) -> Charged:
     served = qualifiers(prices_as, metered)
     model = metered.model or requested
-    usage, found = _ask(book, prices_as, model, when_us, metered.usage, served)
+    usage, found = _ask(book, prices_as, model, when_us, metered.usage, served, metered.prompt_tokens)
     marks = metered.marks + found.marks
     if found.price_id is None and requested and requested != model:
-        other_usage, other = _ask(book, prices_as, requested, when_us, metered.usage, served)
-        if other.price_id is not None:
+        other_usage, other = _ask(book, prices_as, requested, when_us, metered.usage, served, metered.prompt_tokens)
+        # What was asked for being free does not make free what was served instead.
+        if other.price_id is not None and (other.cost != 0 or not metered.usage):
             usage, found = other_usage, other
             marks = (*metered.marks, *found.marks, "priced_as_requested")
     charged = Charged(
@@ -192,24 +204,30 @@ def _priced(book: PriceBook, prices_as: str, requested: str | None, when_us: int
 
 
 def _ask(
-    book: PriceBook, prices_as: str, model: str | None, when_us: int, usage: Usage, served: Qualifiers
+    book: PriceBook,
+    prices_as: str,
+    model: str | None,
+    when_us: int,
+    usage: Usage,
+    served: Qualifiers,
+    prompt_tokens: int | None,
 ) -> tuple[Usage, Charge]:
     """The charge, and the usage as billed: the call itself counted where each is, small counts raised to the least."""
-    if model is None:
-        return usage, Charge(cost=None, missing=("model",))
+    if model is None:  # what used nothing (a batch that still runs) needs none
+        return usage, Charge(cost=None, missing=("model",)) if usage else Charge(cost=0)
     quote = book.quote(prices_as, model, when_us, served)
     if "request" in quote.rates and "request" not in usage:
         usage = {**usage, "request": 1}
     if quote.row is not None and quote.row.least:
         least = quote.row.least
         usage = {meter: max(count, least.get(meter, 0)) if count else 0 for meter, count in usage.items()}
-    return usage, apply(quote, usage)
+    return usage, apply(quote, usage, prompt_tokens)
 
 
 def _share(
     book: PriceBook, prices_as: str, when_us: int, part: SubUsage, served: Qualifiers
 ) -> tuple[Part, dict[str, int]]:
-    usage, found = _ask(book, prices_as, part.model, when_us, part.usage, served)
+    usage, found = _ask(book, prices_as, part.model, when_us, part.usage, served, part.prompt_tokens)
     return Part(part.model, usage, found.rates, found.cost, found.price_id), found.by_meter
 
 
@@ -250,6 +268,9 @@ def _shown(metered: Metered, multiplier: tuple[int, int] = (1, 1)) -> dict[str, 
         shown["region"] = metered.region
     if metered.variant is not None:
         shown["variant"] = metered.variant
+    prompts = [*([metered.prompt_tokens] if metered.usage else []), *(part.prompt_tokens for part in metered.parts)]
+    if any(prompts):
+        shown["prompts"] = ",".join(str(tokens or "") for tokens in prompts)
     if multiplier != (1, 1):
         shown["multiplier"] = f"{multiplier[0]}/{multiplier[1]}"
     return shown

@@ -308,21 +308,22 @@ class _Frame:
 class Document:
     """One JSON document that arrives in pieces: whole while small, skimmed once it is large."""
 
-    __slots__ = ("_pieces", "_size", "_skimmer", "_tree")
+    __slots__ = ("_pieces", "_skimmer", "_tree", "size")
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._pieces: list[bytes] = []
-        self._size = 0
+        self.size = 0
+        """Bytes fed so far."""
         self._skimmer: Skimmer | None = None
 
     def add(self, data: bytes) -> None:
-        self._size += len(data)
+        self.size += len(data)
         if self._skimmer is not None:
             self._skimmer.feed(data)
             return
         self._pieces.append(data)
-        if self._size > WHOLE_BYTES_MAX:
+        if self.size > WHOLE_BYTES_MAX:
             self._skimmer = Skimmer(self._tree)
             for piece in self._pieces:
                 self._skimmer.feed(piece)
@@ -341,13 +342,8 @@ class Document:
     def take(self) -> bytes:
         """`peek`, and begin anew."""
         data = self.peek()
-        self._pieces, self._size, self._skimmer = [], 0, None
+        self._pieces, self.size, self._skimmer = [], 0, None
         return data
-
-    @property
-    def size(self) -> int:
-        """Bytes fed so far."""
-        return self._size
 
     @property
     def skimmed(self) -> bool:

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from farebox.providers.batch_results import Lines
 from farebox.providers.documents import decoder, read
-from farebox.providers.gemini_answers import GenerateFold, InteractionFold, batch_file, batch_job
+from farebox.providers.gemini_answers import CacheFold, GenerateFold, batch_file, batch_job
+from farebox.providers.gemini_interactions import InteractionFold
 from farebox.providers.json_array import ArrayFrames
 from farebox.providers.openai_chat import ErrorFold, header
 from farebox.providers.openai_requests import ask_for_usage, read_intent, text_bytes
@@ -38,12 +39,13 @@ _STATUSES: Final = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-_MODELS: Final = Endpoint("other", NATIVE + "models", body="none", billed=False)
-_STORED: Final = Endpoint("other", NATIVE + "stored", body="opaque", billed=False, stored=True)
+FREE: Final = Endpoint("other", NATIVE + "models", body="none", billed=False)
+STORED: Final = Endpoint("other", NATIVE + "stored", body="opaque", billed=False, stored=True)
+BILLED_CACHES: Final = NATIVE + "cachedContents.billed"
 _CACHES: Final = Endpoint("other", NATIVE + "cachedContents", billed=False, stored=True)
 _INTERACTIONS: Final = Endpoint("generate", NATIVE + "interactions")
-_UNKNOWN: Final = Endpoint("other", NATIVE + "unknown", stored=True)
-_FREE_VERBS: Final = frozenset({"countTokens", "countMessageTokens", "countTextTokens"})
+UNKNOWN: Final = Endpoint("other", NATIVE + "unknown", stored=True)
+_FREE_VERBS: Final = frozenset({"countTokens", "countMessageTokens", "countTextTokens", "computeTokens"})
 _GENERATES: Final = frozenset({"generateContent", "streamGenerateContent", "generateAnswer", "generateText"})
 _EMBEDS: Final = frozenset({"embedContent", "batchEmbedContents", "embedText", "batchEmbedText"})
 
@@ -116,6 +118,8 @@ def _free_marks(endpoint: Endpoint) -> tuple[str, ...]:
 
 def _reader(endpoint: Endpoint, intent: Intent, headers: Mapping[str, str]) -> Reader:
     family = endpoint.family
+    if family == BILLED_CACHES:
+        return BodyReader(CacheFold)
     if family == NATIVE + "batches":
         return BodyReader(lambda: batch_job(endpoint.object_id))
     if family == NATIVE + "download":
@@ -218,7 +222,7 @@ def _routed(method: str, rest: tuple[str, ...]) -> Endpoint:
     head, last = rest[0] if rest else "", rest[-1] if rest else ""
     resource, _, verb = last.partition(":")
     if head == "cachedContents":
-        return _CACHES if method == "POST" else _STORED
+        return _CACHES if method == "POST" else STORED
     if head == "interactions":
         return _interaction(method, rest)
     if head == "batches" and method == "GET" and len(rest) == 2 and not verb:
@@ -226,16 +230,17 @@ def _routed(method: str, rest: tuple[str, ...]) -> Endpoint:
     if head == "files" and method == "GET" and verb == "download":
         return Endpoint("batch", NATIVE + "download", body="none", stored=True, object_id=f"files/{resource}")
     if head in ("models", "tunedModels", "dynamic") and method == "POST" and verb and len(rest) == 2:
-        return _verb(resource if head == "models" else f"{head}/{resource}", verb)
+        return native_verb(resource if head == "models" else f"{head}/{resource}", verb)
     if head == "models" and method in ("GET", "HEAD") and len(rest) <= 2:
-        return _MODELS
-    return _STORED if method in ("GET", "HEAD", "OPTIONS", "DELETE", "PATCH") or head in _STORES else _UNKNOWN
+        return FREE
+    return STORED if method in ("GET", "HEAD", "OPTIONS", "DELETE", "PATCH") or head in _STORES else UNKNOWN
 
 
 _STORES: Final = frozenset({"files", "fileSearchStores", "batches", "corpora", "tunedModels", "operations"})
 
 
-def _verb(model: str, verb: str) -> Endpoint:
+def native_verb(model: str, verb: str) -> Endpoint:
+    """What POST to a model means in Google's own format."""
     if verb in _FREE_VERBS:
         return Endpoint("other", NATIVE + verb, billed=False, model=model)
     if verb in _GENERATES:
@@ -246,7 +251,12 @@ def _verb(model: str, verb: str) -> Endpoint:
         # Only takes the job; its results are billed where they are read.
         return Endpoint("batch", NATIVE + verb, billed=False, stored=True, model=model, action="make")
     if verb == "predict":
-        return Endpoint("image", NATIVE + verb, model=model, streaming=False)
+        return Endpoint(
+            "image" if model.startswith("image") else "embeddings" if "embedding" in model else "other",
+            NATIVE + verb,
+            model=model,
+            streaming=False,
+        )
     return Endpoint("other", NATIVE + verb, model=model, stored=True, streaming=False)
 
 
@@ -257,7 +267,7 @@ def _interaction(method: str, rest: tuple[str, ...]) -> Endpoint:
         return Endpoint(
             "generate", NATIVE + "interactions", body="none", stored=True, object_id=rest[1].partition(":")[0]
         )
-    return _STORED
+    return STORED
 
 
 def _transfer(method: str, found: tuple[str, ...]) -> Endpoint:
@@ -267,7 +277,7 @@ def _transfer(method: str, found: tuple[str, ...]) -> Endpoint:
         return Endpoint(
             "batch", NATIVE + "download", body="none", stored=True, object_id=name, root=name, action="read"
         )
-    return _STORED if found[:1] == ("upload",) or method != "POST" else _UNKNOWN
+    return STORED if found[:1] == ("upload",) or method != "POST" else UNKNOWN
 
 
 GEMINI: Final = Gemini()

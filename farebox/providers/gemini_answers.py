@@ -1,4 +1,4 @@
-"""Gemini's answers: generateContent whole or in chunks, embeddings, batches, interactions.
+"""Gemini's answers: generateContent whole or in chunks, embeddings, images, caches, batches.
 
 Usage is cumulative and stands in nearly every chunk: the last one counts. Nothing marks the end of a stream but
 the finish reason of its last chunk.
@@ -14,20 +14,17 @@ from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.batch_results import Answered, BatchFold
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
-from farebox.providers.gemini_usage import (
-    GeminiUsage,
-    InteractionUsage,
-    split_generate,
-    split_interaction,
-)
-from farebox.providers.openai_chat import NULL, PENDING, error_name, is_given, judge
-from farebox.providers.openai_usage import Split
+from farebox.providers.gemini_usage import GeminiUsage, split_generate
+from farebox.providers.openai_chat import NULL, error_name, is_given, judge
+from farebox.providers.openai_usage import COUNT_MAX, Meters, Split
 from farebox.providers.protocol import Endpoint, Intent, Metered
 from farebox.providers.readers import tokens_of
 
 TIER_HEADER: Final = "x-gemini-service-tier"
 
 _GENERATION: Final = re.compile(r"gemini-(\d+)")
+_BY_CHARACTER: Final = re.compile(r"text-embedding|textembedding|text-multilingual-embedding")
+"""Vertex' pricing page: $0.000025 for 1,000 characters; Gemini embeddings are billed by the token."""
 
 
 class Part(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -45,6 +42,8 @@ class GroundingChunk(msgspec.Struct, frozen=True, gc=False):
 
 class Grounding(msgspec.Struct, frozen=True, rename="camel"):
     web_search_queries: list[str] | None = None
+    image_search_queries: list[str] | None = None
+    retrieval_queries: list[str] | None = None
     grounding_chunks: list[GroundingChunk] | None = None
 
 
@@ -58,8 +57,23 @@ class Feedback(msgspec.Struct, frozen=True, rename="camel"):
     block_reason: str | int | None = None
 
 
-class Prediction(msgspec.Struct, frozen=True, gc=False):
-    mime_type: msgspec.Raw = msgspec.field(name="mimeType", default=NULL)
+class Statistics(msgspec.Struct, frozen=True, gc=False):
+    token_count: float | None = None
+
+
+class Embeddings(msgspec.Struct, frozen=True, gc=False):
+    statistics: Statistics | None = None
+
+
+class Prediction(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """Of `predict`: an image, which one that was filtered out is not, or an embedding."""
+
+    mime_type: msgspec.Raw = NULL
+    embeddings: Embeddings | None = None
+
+
+class PredictMetadata(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    billable_character_count: int | None = None
 
 
 class GenerateDocument(msgspec.Struct, frozen=True, rename="camel"):
@@ -69,6 +83,7 @@ class GenerateDocument(msgspec.Struct, frozen=True, rename="camel"):
     response_id: str | None = None
     prompt_feedback: Feedback | None = None
     predictions: list[Prediction] | None = None
+    metadata: PredictMetadata | None = None
     error: msgspec.Raw = NULL
 
 
@@ -87,7 +102,8 @@ class GenerateFold:
         self._split: Split | None = None
         self._queries: set[str] = set()
         self._maps = False
-        self._pieces = 0
+        self._predicted: Usage | None = None
+        self._whole = False
         self._finish: str | None = None
         self._error: str | None = None
         self._characters = 0
@@ -100,6 +116,7 @@ class GenerateFold:
     def take(self, document: bytes, whole: bool) -> None:
         try:
             chunk = self._decode(document)
+            self._whole = True
         except (ValueError, RecursionError):
             found = self._take_odd(document, whole)
             if found is None:
@@ -113,7 +130,7 @@ class GenerateFold:
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason is not None:
             self._finish = str(chunk.prompt_feedback.block_reason)
         if chunk.predictions is not None:
-            self._pieces = len(chunk.predictions)
+            self._predicted = predicted(chunk, self._endpoint)
         if chunk.error is not NULL:
             self._error = error_name(chunk.error) or self._error
 
@@ -136,9 +153,10 @@ class GenerateFold:
             self._finish = str(candidate.finish_reason)
         grounding = candidate.grounding_metadata
         if grounding is not None:
-            self._queries.update(query for query in grounding.web_search_queries or () if query.strip())
-            for chunk in grounding.grounding_chunks or ():
-                self._maps = self._maps or is_given(chunk.maps)
+            self._queries |= searched(grounding)
+            self._maps = self._maps or uses_maps(grounding)
+            if any(query.strip() for query in grounding.retrieval_queries or ()):
+                self._mark("retrieval_unmetered")  # searched by another product, which has its own bill
 
     def _take_usage(self, raw: msgspec.Raw) -> None:
         """Chunks restate the whole; one that counts nothing (of a blocked prompt) takes nothing back."""
@@ -169,19 +187,21 @@ class GenerateFold:
         complete = ended and self._is_complete()
         counted = self._counted()
         usage, quality, marks = judge(counted, self._characters, self._intent, complete, self._error)
-        if quality == "missing" and self._endpoint.operation == "embeddings":
+        if quality == "missing" and self._predicted is not None:
+            usage, quality = self._predicted, "exact"
+        elif quality == "missing" and self._endpoint.operation == "embeddings" and self._intent.input_bytes:
             # Older embedding models report nothing; what they bill is the text of the request.
             usage, quality = {"input": tokens_of(self._intent.input_bytes)}, "estimated"
-        if quality == "missing" and self._pieces:
-            usage, quality = {"image": self._pieces}, "exact"
+        elif quality == "missing" and self._endpoint.operation == "image" and self._whole:
+            quality = "exact"  # of images that were all filtered out nothing is left to say, or to bill
         model = (self._model or self._endpoint.model or "").removeprefix("models/") or None
         reported = self._read or GeminiUsage()
         return Metered(
-            usage={**usage, **grounding_fees(model or "", self._queries, self._maps)},
+            usage={**usage, **grounding_fees(model or "", len(self._queries), int(self._maps))},
             quality=quality,
-            usage_raw=self._usage_raw,
+            usage_raw=self._usage_raw or (b"" if not self._predicted else msgspec.json.encode(self._predicted)),
             model=model,
-            service_tier=self._tier or reported.service_tier or reported.traffic_type,
+            service_tier=self._tier or reported.tier,
             error=self._error,
             complete=complete,
             finish_reason=self._finish,
@@ -194,124 +214,97 @@ class GenerateFold:
         return not self._is_stream or self._finish is not None
 
 
-def grounding_fees(model: str, queries: set[str], maps: bool) -> Usage:
+def predicted(answer: GenerateDocument, endpoint: Endpoint) -> Usage | None:
+    """What `predict` made: images, or tokens of embedded text. Older text models are billed by the character, and
+    count both. None for predictions that say nothing of the kind."""
+    pieces = sum(1 for prediction in answer.predictions or () if is_given(prediction.mime_type))
+    counts = [p.embeddings.statistics for p in answer.predictions or () if p.embeddings and p.embeddings.statistics]
+    meters = Meters()
+    meters.put("image", pieces)
+    meters.put("input", sum(int(min(max(count.token_count or 0, 0), COUNT_MAX)) for count in counts))
+    characters = answer.metadata.billable_character_count if answer.metadata is not None else None
+    if _BY_CHARACTER.match(endpoint.model or ""):
+        meters.put("characters", characters or 0)
+    known = pieces or counts or characters is not None or endpoint.operation == "image"
+    return meters.usage if known else None
+
+
+def searched(grounding: Grounding) -> set[str]:
+    """The distinct queries that were run on the web, empty ones left out."""
+    queries = (*(grounding.web_search_queries or ()), *(grounding.image_search_queries or ()))
+    return {query for query in queries if query.strip()}
+
+
+def uses_maps(grounding: Grounding) -> bool:
+    return any(is_given(chunk.maps) for chunk in grounding.grounding_chunks or ())
+
+
+def grounding_fees(model: str, queries: int, maps: int) -> Usage:
     """What grounding costs: up to Gemini 2.5 each prompt that searched, from 3 each query that was run.
     An answer grounded without a query (the caller's own files, pages it named) was no search."""
     fees: Usage = {}
-    if queries:
+    if queries > 0:
         generation = _GENERATION.search(model)
         if generation is not None and int(generation[1]) < 3:
             fees["grounded_prompt"] = 1
         else:
-            fees["grounding_query"] = len(queries)
-    if maps:
-        fees["maps_query"] = 1
+            fees["grounding_query"] = queries
+    if maps > 0:
+        fees["maps_query"] = maps
     return fees
 
 
-class Delta(msgspec.Struct, frozen=True, gc=False):
-    text: str | None = None
-    arguments: msgspec.Raw = NULL
-
-
-class Interaction(msgspec.Struct, frozen=True):
-    id: str | None = None
+class CacheDocument(msgspec.Struct, frozen=True):
     model: str | None = None
-    agent: str | None = None
-    status: str | None = None
-    service_tier: str | None = None
-    usage: msgspec.Raw = NULL
-    error: msgspec.Raw = NULL
+    usage_metadata: msgspec.Raw = msgspec.field(name="usageMetadata", default=NULL)
 
 
-class InteractionEvent(msgspec.Struct, frozen=True):
-    event_type: str | None = None
-    interaction: Interaction | None = None
-    delta: Delta | None = None
-    error: msgspec.Raw = NULL
+class CacheFold:
+    """A context cache that Vertex made: what is written to it is billed like a prompt.
 
+    Source: Vertex' page on context caching ("input tokens used to create the cache at the standard input token
+    price"). Its storage by the hour shows on no call."""
 
-class InteractionFold:
-    """What answers of the interactions API mean: an interaction, or events that end in one."""
+    tree: Final = tree_of(CacheDocument)
+    running: Final = (0, 0)
 
-    def __init__(self, endpoint: Endpoint, intent: Intent, headers: Mapping[str, str], *, is_stream: bool) -> None:
-        self._endpoint = endpoint
-        self._intent = intent
-        self._tier = headers.get(TIER_HEADER)
-        self._is_stream = is_stream
-        self._found = Interaction()
-        self._usage_raw = b""
-        self._error: str | None = None
-        self._characters = 0
-        self._marks: tuple[str, ...] = ()
-
-    @property
-    def tree(self) -> Tree:
-        return tree_of(InteractionEvent if self._is_stream else Interaction)
+    def __init__(self) -> None:
+        self._found = CacheDocument()
+        self._marks: tuple[str, ...] = ("storage_unmetered",)
 
     def take(self, document: bytes, whole: bool) -> None:
         try:
-            if self._is_stream:
-                self._take_event(read(document, InteractionEvent))
-            else:
-                self._take_interaction(read(document, Interaction))
+            self._found = read(document, CacheDocument)
         except ValueError:
-            if document.strip() == b"[DONE]":
-                return
-            self._marks = ("unreadable",) if whole else ("cut",)
-            if not whole:
-                self._take_interaction(salvage(document, Interaction))
-
-    def _take_event(self, event: InteractionEvent) -> None:
-        if event.delta is not None:
-            self._characters += len(event.delta.text or "")
-        if event.interaction is not None:
-            self._take_interaction(event.interaction)
-        self._error = error_name(event.error) or self._error
-
-    def _take_interaction(self, found: Interaction) -> None:
-        self._found = found
-        if is_given(found.usage):
-            self._usage_raw = bytes(found.usage)
-        self._error = error_name(found.error) or self._error
-
-    def _counted(self) -> Split | None:
-        if not self._usage_raw:
-            return None
-        try:
-            return split_interaction(read(self._usage_raw, InteractionUsage))
-        except ValueError:
-            return None
-
-    @property
-    def running(self) -> tuple[int, int]:
-        if counted := self._counted():
-            return input_tokens(counted.usage), output_tokens(counted.usage)
-        return tokens_of(self._intent.input_bytes), tokens_of(self._characters)
+            self._found = salvage(document, CacheDocument)
+            self._marks += ("unreadable" if whole else "cut",)
 
     def metered(self, ended: bool) -> Metered:
-        found = self._found
-        finished = found.status not in (None, *PENDING)
-        complete = ended and "cut" not in self._marks and (finished or not self._is_stream)
-        pending = complete and found.status in PENDING and not self._usage_raw
-        usage, quality, marks = judge(self._counted(), self._characters, self._intent, complete, self._error)
+        raw = self._found.usage_metadata
+        meters = Meters()
+        if is_given(raw):
+            try:
+                meters.put("input", read(raw, GeminiUsage).total_token_count or 0)
+            except ValueError:
+                meters.mark("unreadable")
         return Metered(
-            usage={} if pending else usage,
-            quality="exact" if pending else quality,
-            usage_raw=self._usage_raw,
-            model=found.model or found.agent,
-            service_tier=self._tier or found.service_tier,
-            object_id=found.id or self._endpoint.object_id,
-            pending=pending,
-            error=self._error,
-            complete=complete,
-            finish_reason=found.status,
-            marks=self._marks + marks,
+            usage=meters.usage,
+            quality="exact" if meters.usage else "missing",
+            usage_raw=bytes(raw) if is_given(raw) else b"",
+            model=(self._found.model or "").rpartition("/")[2] or None,
+            complete=ended,
+            marks=self._marks + meters.marks,
         )
 
 
+class _Result(GenerateDocument, frozen=True, rename="camel"):
+    """An answer of a batch; of an embedding only `tokenCount` is told."""
+
+    token_count: int | None = None
+
+
 class _Inlined(msgspec.Struct, frozen=True):
-    response: GenerateDocument | None = None
+    response: _Result | None = None
 
 
 class _InlinedList(msgspec.Struct, frozen=True, rename="camel"):
@@ -321,6 +314,7 @@ class _InlinedList(msgspec.Struct, frozen=True, rename="camel"):
 class _Output(msgspec.Struct, frozen=True, rename="camel"):
     inlined_responses: _InlinedList | None = None
     responses_file: str | None = None
+    inlined_embed_content_responses: _InlinedList | None = None
 
 
 class _BatchMetadata(msgspec.Struct, frozen=True):
@@ -334,7 +328,7 @@ class _Batch(msgspec.Struct, frozen=True):
 
 
 class _ResultLine(msgspec.Struct, frozen=True):
-    response: GenerateDocument | None = None
+    response: _Result | None = None
 
 
 def batch_job(name: str | None) -> BatchFold:
@@ -354,7 +348,7 @@ def _read_job(document: bytes) -> tuple[Answered, ...]:
         job = salvage(document, _Batch)
     metadata = job.metadata or _BatchMetadata()
     outputs = job.response or metadata.output
-    listed = outputs.inlined_responses if outputs is not None else None
+    listed = (outputs.inlined_responses or outputs.inlined_embed_content_responses) if outputs is not None else None
     model = (metadata.model or "").removeprefix("models/")
     return tuple(
         answered
@@ -382,11 +376,17 @@ def _read_line(line: bytes) -> tuple[Answered, ...]:
     return () if answered is None else (answered,)
 
 
-def _answered(response: GenerateDocument | None, model: str) -> Answered | None:
-    if response is None or not is_given(response.usage_metadata):
+def _answered(response: _Result | None, model: str) -> Answered | None:
+    if response is None:
         return None
+    name = (response.model_version or model).removeprefix("models/")
+    if not is_given(response.usage_metadata):
+        return None if not response.token_count else Answered(name, {"input": response.token_count})
     try:
         counted = split_generate(read(response.usage_metadata, GeminiUsage))
     except ValueError:
         return None
-    return Answered((response.model_version or model).removeprefix("models/"), counted.usage, counted.marks)
+    grounds = [c.grounding_metadata for c in response.candidates or () if c.grounding_metadata is not None]
+    queries = set().union(*map(searched, grounds))
+    fees = grounding_fees(name, len(queries), int(any(map(uses_maps, grounds))))
+    return Answered(name, {**counted.usage, **fees}, counted.marks)

@@ -21,6 +21,11 @@ _MODALITIES: Final[dict[str | int, str]] = {
 }
 
 
+PROVISIONED: Final = "PROVISIONED_THROUGHPUT"
+_TRAFFIC_TYPES: Final = {1: "ON_DEMAND", 2: PROVISIONED, 3: "ON_DEMAND_PRIORITY", 4: "ON_DEMAND_FLEX"}
+"""Numbers of Vertex' UsageMetadata.TrafficType; others are kept as they are, and nobody's price."""
+
+
 class ModalityCount(msgspec.Struct, frozen=True, gc=False):
     """`tokens` is how the interactions API spells it."""
 
@@ -43,12 +48,27 @@ class GeminiUsage(msgspec.Struct, frozen=True, rename="camel"):
     cache_tokens_details: list[ModalityCount] | None = None
     candidates_tokens_details: list[ModalityCount] | None = None
     tool_use_prompt_tokens_details: list[ModalityCount] | None = None
-    service_tier: str | None = None
-    traffic_type: str | None = None
+    service_tier: str | int | None = None
+    traffic_type: str | int | None = None
+
+    @property
+    def tier(self) -> str | None:
+        """How the call was served, in words; 0 is what proto calls unspecified."""
+        if self.service_tier:
+            return str(self.service_tier)
+        kind = self.traffic_type
+        return (_TRAFFIC_TYPES.get(kind, str(kind)) if isinstance(kind, int) else kind) or None if kind else None
 
     @property
     def counts_anything(self) -> bool:
         return (self.prompt_token_count or self.candidates_token_count or self.total_token_count) is not None
+
+
+class ToolCount(msgspec.Struct, frozen=True, gc=False):
+    """How often a grounding tool ran: `google_search`, `google_maps`, `retrieval`."""
+
+    type: str | None = None
+    count: int | None = None
 
 
 class InteractionUsage(msgspec.Struct, frozen=True):
@@ -62,6 +82,7 @@ class InteractionUsage(msgspec.Struct, frozen=True):
     cached_tokens_by_modality: list[ModalityCount] | None = None
     output_tokens_by_modality: list[ModalityCount] | None = None
     tool_use_tokens_by_modality: list[ModalityCount] | None = None
+    grounding_tool_count: list[ToolCount] | None = None
 
 
 def by_modality(details: list[ModalityCount] | None) -> Usage:
@@ -122,8 +143,9 @@ def _split(
     meters = Meters()
     text = prompt + tool_use
     for name in ("audio", "image", "video"):
-        from_cache = cache_details.get(name, 0)
         count = prompt_details.get(name, 0) + tool_details.get(name, 0)
+        # A document of the prompt can be images in the cache: what the prompt does not name stays text.
+        from_cache = min(cache_details.get(name, 0), count)
         if name != "video":  # video from the cache has no meter of its own
             meters.put(f"{name}_cache_read", from_cache)
             cached -= from_cache

@@ -103,14 +103,23 @@ def error_name(raw: msgspec.Raw) -> str | None:
         return "error"
 
 
+_decode_chat: Final = decoder(ChatDocument).decode
+_CHAT_TREE: Final = tree_of(ChatDocument)
+
+
 class ChatFold:
     """What chat-like answers mean. `is_stream`: the documents are chunks, and an end mark is due."""
+
+    __slots__ = (
+        "_breakdown", "_characters", "_cites", "_decode", "_done", "_error", "_finish", "_id", "_intent", "_is_stream",
+        "_marks", "_model", "_split", "_status", "_stored", "_tier", "_usage_raw",
+    )  # fmt: skip
 
     def __init__(self, intent: Intent, *, is_stream: bool, stored: bool = False) -> None:
         self._intent = intent
         self._is_stream = is_stream
         self._stored = stored  # the object can be read again later: its id keeps it from being billed twice
-        self._decode = decoder(ChatDocument).decode
+        self._decode = _decode_chat
         self._id: str | None = None
         self._model: str | None = None
         self._tier: str | None = None
@@ -127,7 +136,7 @@ class ChatFold:
 
     @property
     def tree(self) -> Tree:
-        return tree_of(ChatDocument)
+        return _CHAT_TREE
 
     def take(self, document: bytes, whole: bool) -> None:
         try:
@@ -163,7 +172,9 @@ class ChatFold:
         if piece.reasoning_content is not None or piece.reasoning is not None:
             self._characters += len(piece.reasoning_content or piece.reasoning or "")
         if piece.tool_calls:
-            self._characters += sum(len(call.function.arguments or "") for call in piece.tool_calls if call.function)
+            for call in piece.tool_calls:
+                if call.function is not None:
+                    self._characters += len(call.function.arguments or "")
         if piece.annotations is not NULL and is_given(piece.annotations):
             self._cites = True
         if piece.refusal is not None or piece.function_call is not None:

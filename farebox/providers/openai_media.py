@@ -95,7 +95,8 @@ class MediaFold:
                 return {}, ("unreadable",)
             if counted.usage and self._family.startswith("images."):
                 return as_image_output(counted.usage), counted.marks
-            return counted.usage, counted.marks
+            if counted.usage:  # xAI's says only what it cost
+                return counted.usage, counted.marks
         if self._family.startswith("images.") and self._pieces:
             return {"image": self._pieces}, ()
         if self._duration is not None and self._duration > 0:

@@ -57,6 +57,8 @@ class ImageRequest(msgspec.Struct, frozen=True):
 class SpeechRequest(msgspec.Struct, frozen=True):
     model: str | None = None
     input: str | None = None
+    text: str | None = None
+    """What xAI calls it."""
     stream_format: str | None = None
 
 
@@ -122,7 +124,7 @@ def _image(asked: ImageRequest, size: int) -> Intent:
 
 
 def _speech(asked: SpeechRequest) -> Intent:
-    spoken = len(asked.input or "")
+    spoken = len(asked.input or asked.text or "")
     return Intent(model=asked.model, streaming=asked.stream_format == "sse", characters=spoken, input_bytes=spoken)
 
 

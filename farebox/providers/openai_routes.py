@@ -1,5 +1,6 @@
 """The routes of OpenAI's API, as far as they differ for metering and for who may call them."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -27,6 +28,11 @@ INFERENCE: Final[dict[tuple[str, ...], Endpoint]] = {
 }
 """What POST to these means."""
 
+MESSAGES: Final = Endpoint("messages", "messages")
+"""Anthropic's messages, where a service has them beside OpenAI's routes."""
+RERANK: Final = Endpoint("rerank", "rerank")
+"""Not OpenAI's, but much alike wherever it is."""
+
 ADMIN_WORDS: Final = frozenset(
     {"organization", "organizations", "admin", "dashboard", "billing", "api_keys", "projects"}
 )
@@ -53,19 +59,32 @@ _STORES: Final = frozenset(
 _FREE_READS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
+OwnRoutes = Callable[[str, tuple[str, ...]], Endpoint | None]
+"""(method, decoded segments below the version prefix) -> the endpoint of a route that a service has beside OpenAI's,
+None for all others. A path that does not begin with the version prefix comes whole."""
+
+
 @lru_cache(maxsize=2048)
-def classify(prefix: str, method: str, path: str) -> Endpoint:
+def classify(prefix: str, method: str, path: str, own: OwnRoutes | None = None) -> Endpoint:
     """The endpoint of a path that begins with `prefix` ('/v1')."""
     found = segments(path)
     if found is None:
         return ESCAPED
-    rest = found[prefix.count("/") :]
     if any(segment.lower().strip() in ADMIN_WORDS for segment in found):
         return ADMIN
+    rest = below(prefix, found)
+    if own is not None and (endpoint := own(method, rest)) is not None:
+        return endpoint
     if method == "POST" and rest in INFERENCE:
         return INFERENCE[rest]
     endpoint = _stored_or_unknown(method, rest)
     return placed(endpoint, _COLLECTIONS, method, rest) if endpoint.stored else endpoint
+
+
+def below(prefix: str, found: tuple[str, ...]) -> tuple[str, ...]:
+    """The segments after those of `prefix`; all of them where it is not there."""
+    wanted = tuple(segment for segment in prefix.split("/") if segment)
+    return found[len(wanted) :] if found[: len(wanted)] == wanted else found
 
 
 def _stored_or_unknown(method: str, rest: tuple[str, ...]) -> Endpoint:

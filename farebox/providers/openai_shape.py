@@ -1,19 +1,20 @@
 """The format that OpenAI's API made common. A service that speaks it is an instance with its few differences."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from farebox.providers.anthropic_messages import MessagesFold
 from farebox.providers.batch_results import Lines
 from farebox.providers.openai_batch import result_file
 from farebox.providers.openai_chat import ChatFold, ErrorFold, header
 from farebox.providers.openai_media import MediaFold, spoken
 from farebox.providers.openai_requests import CHAT_FAMILIES, ask_for_usage, read_intent
 from farebox.providers.openai_responses import ResponsesFold
-from farebox.providers.openai_routes import classify
-from farebox.providers.protocol import Endpoint, Intent, Reader
+from farebox.providers.openai_routes import MESSAGES, OwnRoutes, classify
+from farebox.providers.protocol import Endpoint, Intent, Metered, Reader
 from farebox.providers.readers import NOTHING_USED, BodyReader, FixedReader, Fold, SniffingReader, StreamReader
 from farebox.providers.routing import with_prefix
 from farebox.providers.stored_answers import stored_reader
@@ -30,6 +31,21 @@ _ERROR_TYPES: Final = {
     422: "invalid_request_error",
     429: "rate_limit_error",
 }
+
+Folds = Callable[[Endpoint, Intent, bool], Fold]
+"""(endpoint, intent, whether it is a stream) -> what such an answer means."""
+
+
+def openai_fold(endpoint: Endpoint, intent: Intent, is_stream: bool) -> Fold:
+    """What an answer of OpenAI's own API means, or of Anthropic's messages, which many services have beside it."""
+    family = endpoint.family
+    if family == MESSAGES.family:
+        return MessagesFold(intent, is_stream=is_stream)
+    if family.startswith("responses"):
+        return ResponsesFold(endpoint, intent, is_stream=is_stream)
+    if family.startswith(("images.", "audio.")):
+        return MediaFold(family, intent, is_stream=is_stream)
+    return ChatFold(intent, is_stream=is_stream, stored=intent.stored or family == "threads.runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,13 @@ class OpenAICompatible:
     asks_for_usage: bool = True
     residency_host: str = ""
     """Hosts one label below this one keep data in a region: 'api.openai.com' for 'eu.api.openai.com'."""
+    beside: tuple[str, ...] = ()
+    """Where paths begin that stand beside the version prefix and never get it ('/anthropic')."""
+    routes: OwnRoutes | None = None
+    """Routes that OpenAI's API does not have, or means otherwise."""
+    folds: Folds = openai_fold
+    unified_prefix: str | None = None
+    """Where its routes begin for `/v1/…` of Farebox, if not at the version prefix."""
 
     @property
     def prices_as(self) -> str:
@@ -57,13 +80,16 @@ class OpenAICompatible:
 
     @property
     def openai_prefix(self) -> str | None:
-        return self.version_prefix
+        return self.version_prefix if self.unified_prefix is None else self.unified_prefix
 
     def upstream_path(self, path: str) -> str:
+        path = path if path[:1] == "/" else "/" + path
+        if any(path == root or path.startswith(root + "/") for root in self.beside):
+            return path
         return with_prefix(self.version_prefix, path)
 
     def endpoint(self, method: str, path: str) -> Endpoint:
-        return classify(self.version_prefix, method, path)
+        return classify(self.version_prefix, method, path, self.routes)
 
     def intent(self, endpoint: Endpoint, body: bytes) -> Intent:
         return read_intent(endpoint, body)
@@ -83,14 +109,20 @@ class OpenAICompatible:
     def reader(
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
     ) -> Reader:
-        return openai_reader(endpoint, intent, status, headers, strip_usage=strip_usage)
+        return openai_reader(endpoint, intent, status, headers, strip_usage=strip_usage, folds=self.folds)
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         return openai_error(status, code, message, extra)
 
 
 def openai_reader(
-    endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
+    endpoint: Endpoint,
+    intent: Intent,
+    status: int,
+    headers: Mapping[str, str],
+    *,
+    strip_usage: bool = False,
+    folds: Folds = openai_fold,
 ) -> Reader:
     """The reader of an answer in OpenAI's format."""
     if status >= 400:
@@ -108,29 +140,25 @@ def openai_reader(
     kind = header(headers, "content-type")
     if family == "audio.speech" and kind != "text/event-stream":
         return FixedReader(spoken(intent))
+    if kind.startswith("image/") and family.startswith("images."):
+        return FixedReader(Metered(usage={"image": 1}, quality="exact"))
     if kind.startswith(("audio/", "video/", "image/")) or (kind == "application/octet-stream" and endpoint.stored):
         return FixedReader(NOTHING_USED)
     strip_usage = strip_usage and family in CHAT_FAMILIES
 
     def stream() -> StreamReader:
-        return StreamReader(_fold(endpoint, intent, is_stream=True), strip_usage=strip_usage)
+        return StreamReader(folds(endpoint, intent, True), strip_usage=strip_usage)
 
     if kind == "text/event-stream":
         return stream()
-    return SniffingReader(lambda: _fold(endpoint, intent, is_stream=False), stream)
+    return SniffingReader(lambda: folds(endpoint, intent, False), stream)
 
 
-def _fold(endpoint: Endpoint, intent: Intent, *, is_stream: bool) -> Fold:
-    family = endpoint.family
-    if family.startswith("responses"):
-        return ResponsesFold(endpoint, intent, is_stream=is_stream)
-    if family.startswith(("images.", "audio.")):
-        return MediaFold(family, intent, is_stream=is_stream)
-    return ChatFold(intent, is_stream=is_stream, stored=intent.stored or family == "threads.runs")
+def openai_error_type(status: int) -> str:
+    return _ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
 
 
 def openai_error(status: int, code: str, message: str, extra: Mapping[str, object] | None) -> bytes:
     """A refusal as OpenAI's SDKs understand it."""
-    kind = _ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    error = {"message": message, "type": kind, "param": None, "code": code}
+    error = {"message": message, "type": openai_error_type(status), "param": None, "code": code}
     return msgspec.json.encode({"error": error, "farebox": {"code": code, **(extra or {})}})

@@ -65,6 +65,7 @@ class OpenAIUsage(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int | None = None
     cached_tokens_details: CachedDetails | None = None
     reasoning_tokens: int | None = None
+    prompt_cache_hit_tokens: int | None = None
     seconds: float | None = None
 
 
@@ -142,10 +143,11 @@ def _first(first: int | None, second: int | None) -> int:
 
 def _put_input(meters: Meters, prompt: int, reported: OpenAIUsage) -> None:
     details = reported.prompt_tokens_details or reported.input_tokens_details or reported.input_token_details
+    beside = reported.cached_tokens or reported.prompt_cache_hit_tokens or 0  # Together and Moonshot; DeepSeek
     if details is None:
-        meters.put("input", meters.take("cache_read", reported.cached_tokens or 0, prompt))
+        meters.put("input", meters.take("cache_read", beside, prompt))
         return
-    cached = details.cached_tokens or reported.cached_tokens or 0
+    cached = details.cached_tokens or beside
     written = details.cache_write_tokens or 0
     audio, image = details.audio_tokens or 0, details.image_tokens or 0
     if not (written or audio or image):
@@ -155,6 +157,10 @@ def _put_input(meters: Meters, prompt: int, reported: OpenAIUsage) -> None:
     cached_audio, cached_image = of_cache.audio_tokens or 0, of_cache.image_tokens or 0
     if reported.cached_tokens_details is not None:
         cached_image = cached_image or reported.cached_tokens_details.cached_image_tokens or 0
+    elif details.cached_tokens_details is None and (overlap := cached + written + audio + image - prompt) > 0:
+        # Cached tokens are of any kind, and what does not fit in beside them is both.
+        cached_image = min(overlap, image, cached)
+        cached_audio = min(overlap - cached_image, audio, cached - cached_image)
     # The life of a written cache is thirty minutes unless the answer says otherwise.
     long_lived = (details.cache_write_tokens_details or _NO_WRITES).ttl_12h_tokens or 0
     left = prompt

@@ -4,7 +4,7 @@ A new provider is one file with an object of this shape and one line in `PROVIDE
 """
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -41,6 +41,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """The stored object that the path leads to or into, where it names one: whose it is decides who may."""
     action: Action = ""
     """What a route of stored objects does; '' where nobody told us, which is closed to keys bound to a tenant."""
+    region: str | None = None
+    """Where the call is served, in the price book's word, where the path names it."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -74,6 +76,8 @@ class SubUsage(msgspec.Struct, frozen=True):
     model: str
     usage: Usage
     kind: str = ""
+    prompt_tokens: int | None = None
+    """Where this is the sum of several answers: their longest prompt, which decides what long prompts cost."""
 
 
 class Metered(msgspec.Struct, frozen=True):
@@ -92,6 +96,8 @@ class Metered(msgspec.Struct, frozen=True):
     region: str | None = None
     variant: str | None = None
     parts: tuple[SubUsage, ...] = ()
+    prompt_tokens: int | None = None
+    """Of `usage`, as SubUsage has it."""
     reported_cost: int | None = None
     """Pico-dollars, where the answer carries a price."""
     object_id: str | None = None
@@ -106,6 +112,33 @@ class Metered(msgspec.Struct, frozen=True):
     """False where the stream ended before its own end mark."""
     finish_reason: str | None = None
     marks: tuple[str, ...] = ()
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What an installation says of a provider beside its address and its credential."""
+
+    deployments: dict[str, str] = {}
+    """Names that calls use -> the models behind them: Azure deployments, Bedrock's application profiles."""
+    region: str = ""
+    region_class: str = ""
+    """How far data may travel, where the price depends on it and no answer tells: 'data_zone', 'regional'."""
+
+
+NO_OPTIONS: Final = Options()
+
+
+class Unsigned(NamedTuple):
+    """A request as it will stand on the wire, ready to be signed."""
+
+    method: str
+    path: str
+    query: str
+    """Without '?'."""
+    host: str
+    headers: Mapping[str, str]
+    """Lines that the scheme wants signed, by lower-case name."""
+    body: bytes
+    at_us: int
 
 
 class Reader(Protocol):
@@ -146,7 +179,11 @@ class Provider(Protocol):
         ...
 
     @property
-    def credential_env(self) -> tuple[str, ...]: ...
+    def credential_env(self) -> tuple[str, ...]:
+        """Environment variables that hold a credential, the first one set wins. Of 'A+B' both are needed, and the
+        credential is their values with ':' between."""
+        ...
+
     @property
     def credential_headers(self) -> tuple[str, ...]:
         """Lower-case request headers in which this provider's callers put a credential."""
@@ -205,4 +242,44 @@ class Provider(Protocol):
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         """A refusal in this provider's own error shape, JSON; `extra` stands under 'farebox' beside 'error'."""
+        ...
+
+
+# What only some providers can do. The gateway and the directory ask for it by `isinstance`, once for each provider.
+
+
+@runtime_checkable
+class Configurable(Provider, Protocol):
+    """A provider that depends on what an installation says of it."""
+
+    @property
+    def options_env(self) -> tuple[tuple[str, str], ...]:
+        """(option or 'base_url', environment variable that also says it); the first one set wins."""
+        ...
+
+    def configured(self, options: Options) -> Provider:
+        """The same provider with these options; its `base_url` may follow from them."""
+        ...
+
+
+@runtime_checkable
+class Signing(Provider, Protocol):
+    """A provider that has each request signed."""
+
+    @property
+    def signature_headers(self) -> frozenset[bytes]:
+        """Lower-case headers of a caller's own signature: never passed on, since they say nothing of ours."""
+        ...
+
+    def sign(self, secret: str, request: Unsigned) -> tuple[tuple[str, str], ...]:
+        """The header lines that sign a request; none where this credential is no signing one."""
+        ...
+
+
+@runtime_checkable
+class NamesErrors(Provider, Protocol):
+    """A provider whose SDKs read an error's name from its headers."""
+
+    def error_headers(self, status: int) -> tuple[tuple[str, str], ...]:
+        """Header lines of a refusal with this status."""
         ...

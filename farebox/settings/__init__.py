@@ -3,7 +3,16 @@
 `table` says what there is, `loading` reads it, `places` says where on disk the processes meet.
 """
 
-from farebox.settings.loading import Effective, check, check_provider_name, explain, find_config, listen_address, load
+from farebox.settings.loading import (
+    Effective,
+    check,
+    check_provider_name,
+    check_region,
+    explain,
+    find_config,
+    listen_address,
+    load,
+)
 from farebox.settings.places import SOCKET_PATH_BYTES_MAX, private_dir, run_dir
 from farebox.settings.table import (
     SETTINGS,
@@ -35,6 +44,7 @@ __all__ = [
     "Upstream",
     "check",
     "check_provider_name",
+    "check_region",
     "explain",
     "find_config",
     "from_json",

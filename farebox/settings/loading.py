@@ -18,6 +18,7 @@ CONFIG_NAME: Final = "farebox.toml"
 _ROWS: Final[dict[str, Setting]] = {row.name: row for row in SETTINGS}
 _PROVIDER_KEYS: Final = tuple(row.key for row in SETTINGS if row.section == "providers.*")
 _PROVIDER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}")
 _TRUE: Final = ("true", "1", "yes", "on")
 _FALSE: Final = ("false", "0", "no", "off")
 
@@ -239,12 +240,23 @@ def _words(raw: object) -> tuple[str, ...] | None:
     return None
 
 
+def _mapping(raw: object) -> dict[str, str] | None:
+    """A TOML table of texts, or 'name=value,name=value'."""
+    if isinstance(raw, str):
+        pairs = [[part.strip() for part in pair.partition("=")] for pair in raw.split(",") if pair.strip()]
+        return {name: value for name, _, value in pairs} if all(all(pair) for pair in pairs) else None
+    if isinstance(raw, dict) and all(isinstance(value, str) for value in raw.values()):
+        return dict(raw)
+    return None
+
+
 _READERS: Final[dict[str, Callable[[object], object]]] = {
     "str": _text, "path": _text, "int": _integer, "float": _number, "bool": _boolean, "list": _words,
+    "map": _mapping,
 }  # fmt: skip
 _WANTED: Final[dict[str, str]] = {
     "str": "a text", "path": "a path", "int": "a whole number", "float": "a number", "bool": "true or false",
-    "list": "a list of names",
+    "list": "a list of names", "map": "names with values, such as {a = \"b\"}",
 }  # fmt: skip
 
 
@@ -273,6 +285,12 @@ def check_provider_name(name: str) -> None:
         raise SettingsError(f"a provider cannot be called {name!r}: use a-z, 0-9, '-' and '_', at most 40 characters")
 
 
+def check_region(region: str) -> None:
+    """A region's name becomes part of an address. Raises SettingsError."""
+    if region and not _REGION.fullmatch(region):
+        raise SettingsError(f"{region[:80]!r} is no region: write it as us-east-1")
+
+
 def check(settings: Settings) -> None:
     """Raise SettingsError where values do not go together."""
     server = settings.server
@@ -286,11 +304,11 @@ def check(settings: Settings) -> None:
     if server.control_listen:
         listen_address(server.control_listen)
     for name, provider in settings.providers.items():
-        if provider.base_url:
-            try:
-                checked_base_url(provider.base_url)
-            except SettingsError as error:
-                raise SettingsError(f"providers.{name}: {error}") from None
+        try:
+            checked_base_url(provider.base_url) if provider.base_url else ""
+            check_region(provider.region)
+        except SettingsError as error:
+            raise SettingsError(f"providers.{name}: {error}") from None
 
 
 def listen_address(text: str) -> tuple[str, int]:

@@ -141,6 +141,15 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     )
     ca_file: Annotated[str, _note("certificates to trust for it (PEM)", path=True)] = ""
     tls_verify: Annotated[bool, _note("check its certificate")] = True
+    deployments: Annotated[
+        dict[str, str],
+        _note("names that calls use and the models behind them: Azure deployments, Bedrock's application profiles"),
+    ] = {}
+    region: Annotated[str, _note("the region to call and to sign for (Bedrock)")] = ""
+    region_class: Annotated[
+        Literal["", "global", "data_zone", "regional"],
+        _note("how far data may travel, where prices depend on it and no answer tells (Azure)"),
+    ] = ""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +170,7 @@ class Setting(msgspec.Struct, frozen=True):
 
     section: str
     key: str
-    kind: Literal["str", "int", "float", "bool", "list", "path"]
+    kind: Literal["str", "int", "float", "bool", "list", "path", "map"]
     default: object
     help: str
     choices: tuple[str, ...] = ()
@@ -190,8 +199,8 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "log": Log,
     "providers.*": ProviderSettings,
 }
-_KINDS: Final[dict[object, Literal["str", "int", "float", "bool", "list", "path"]]] = {
-    str: "str", int: "int", float: "float", bool: "bool", Path: "path", Literal: "str", tuple: "list",
+_KINDS: Final[dict[object, Literal["str", "int", "float", "bool", "list", "path", "map"]]] = {
+    str: "str", int: "int", float: "float", bool: "bool", Path: "path", Literal: "str", tuple: "list", dict: "map",
 }  # fmt: skip
 
 

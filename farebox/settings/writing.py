@@ -73,6 +73,9 @@ def toml_value(value: object) -> str:
             return "true" if value else "false"
         case int() | float():
             return f"{value:.15g}"
+        case dict():
+            inside = ", ".join(f"{toml_value(name)} = {toml_value(item)}" for name, item in value.items())
+            return "{" + inside + "}"
         case tuple():
             return "[" + ", ".join(toml_value(item) for item in value) + "]"
         case _:

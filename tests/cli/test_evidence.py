@@ -98,3 +98,22 @@ def test_markup_in_a_name_is_text():
 def test_an_escape_sequence_does_not_reach_the_terminal():
     assert "\x1b" not in shown(log_view([{**EVENT, "tenant": "a\x1b[2Jb"}]))
     assert "\x1b" not in shown(evidence_view({**EVENT, "error": "a\x1b[2Jb"}))
+
+
+def test_what_the_provider_says_stands_beside_what_was_computed():
+    said = {"reported_cost_usd": "0.001000000000", "computed_cost_usd": "0.000800000000"}
+    booked = {**EVENT, **said, "cost_difference_usd": "0.000200000000", "cost_usd": "0.001000000000"}
+    lines = [{"meter": "input", "count": 2000, "rate": "0.40", "amount": "0.000800000000"}]
+    text = shown(evidence_view({**booked, "cost_source": "provider", "arithmetic": lines}))
+    assert "$0.001 (provider)" in text
+    assert "provider says  $0.001 (booked)" in text
+    assert "computed       $0.0008" in text
+    assert "difference     $0.0002 (+25.00%)" in text
+    assert "$0.0008" in text.split("amount")[1].split("price p1")[0].splitlines()[-2]
+
+
+def test_a_computed_sum_that_is_not_whole_is_not_compared():
+    said = {"reported_cost_usd": "0.001000000000", "computed_cost_usd": None, "cost_difference_usd": None}
+    text = shown(evidence_view({**EVENT, **said, "cost_source": "provider", "cost_usd": "0.001000000000"}))
+    assert "not all of it has a price" in text
+    assert "difference" not in text

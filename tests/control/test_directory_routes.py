@@ -100,6 +100,9 @@ def test_a_provider_is_shown_without_its_credential(api):
         "headers": [],
         "ca_file": None,
         "tls_verify": True,
+        "deployments": {},
+        "region": None,
+        "region_class": None,
     }
     assert secret not in api.get("/api/v1/providers").text
 

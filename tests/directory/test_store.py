@@ -303,3 +303,21 @@ def test_reading_never_waits_for_a_writer(directory: Directory, settings: Settin
         assert time.monotonic() - started < 1
     assert other.revision == 1
     other.close()
+
+
+def test_deployments_are_changed_one_by_one(directory: Directory) -> None:
+    providers = directory.providers
+    providers.set("azure", base_url="https://r.example", deployments={"a": "gpt-4.1", "b": "gpt-5"})
+    providers.set("azure", deployments={"b": "", "c": "gpt-6-sol"})
+    row = providers.set("azure", region_class="data_zone")
+    assert (row.deployments, row.region_class) == ({"a": "gpt-4.1", "c": "gpt-6-sol"}, "data_zone")
+    assert providers.get("azure") == row
+    assert providers.set("azure", deployments={}).deployments == {}
+
+
+def test_a_region_becomes_part_of_an_address_and_is_checked(directory: Directory) -> None:
+    for region in ("evil.example/", "us-east-1.evil", "US-EAST-1", "x"):
+        with pytest.raises(FareboxError, match="region"):
+            directory.providers.set("bedrock", region=region)
+    with pytest.raises(DirectoryError, match="data_zone"):
+        directory.providers.set("azure", base_url="https://r.example", region_class="moon")

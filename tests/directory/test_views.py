@@ -68,3 +68,36 @@ def test_certificates_are_checked_unless_one_says_otherwise() -> None:
     assert found(ProviderRow("openai", tls_verify=True), upstream=Upstream(tls_verify=False))["openai"].view.verify
     own = found(openai=ProviderSettings(ca_file="/own.pem"), upstream=Upstream(ca_file="/all.pem"))
     assert (own["openai"].view.ca_file, own["anthropic"].view.ca_file) == ("/own.pem", "/all.pem")
+
+
+AZURE_ENV = {"AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com/", "AZURE_OPENAI_API_KEY": "k"}
+
+
+def test_azure_is_there_once_its_address_is() -> None:
+    assert "azure" not in found(env={})
+    entry = found(env=AZURE_ENV)["azure"]
+    assert (entry.view.base_url, entry.view.credential) == ("https://r.openai.azure.com", "k")
+    assert entry.base_url_from == "settings"
+
+
+def test_deployments_add_up_and_stored_ones_go_before_those_of_the_settings() -> None:
+    own = ProviderSettings(base_url="https://r.example", deployments={"a": "1", "b": "2"}, region_class="data_zone")
+    row = ProviderRow("azure", deployments={"b": "3", "c": "4"}, region_class="regional")
+    options = found(row, azure=own)["azure"].view.options
+    assert options.deployments == {"a": "1", "b": "3", "c": "4"}
+    assert options.region_class == "regional"
+
+
+def test_an_aws_credential_is_made_of_its_variables() -> None:
+    env = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "eu-west-1"}
+    entry = found(env=env)["bedrock"]
+    assert entry.view.credential == "AKID:secret"
+    assert entry.view.base_url == "https://bedrock-runtime.eu-west-1.amazonaws.com"
+    assert found(env=env | {"AWS_SESSION_TOKEN": "t"})["bedrock"].view.credential == "AKID:secret:t"
+    assert found(env=env | {"AWS_BEARER_TOKEN_BEDROCK": "b"})["bedrock"].view.credential == "b"
+    assert found(env={"AWS_ACCESS_KEY_ID": "AKID"})["bedrock"].view.credential is None
+
+
+def test_a_stored_region_goes_before_the_environments() -> None:
+    entry = found(ProviderRow("bedrock", region="us-west-2"), env={"AWS_REGION": "eu-west-1"})["bedrock"]
+    assert entry.view.base_url == "https://bedrock-runtime.us-west-2.amazonaws.com"

@@ -30,14 +30,14 @@ from farebox.ledger.journal import JournalWriter
 directory, first, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 journal = JournalWriter(directory, segment_bytes=65536, slots_max=64)
 for number in range(first, first + 10**6):
-    slot = journal.open_slot(head(number).id)
+    slot = journal.slots.open(head(number).id)
     start = head(number, tenant=f"t{number % 5}", slot=slot)
     encoded = records.encode_head(start)
     journal.append(records.started(encoded))
-    journal.update_slot(slot, 1000, 0, True)
+    journal.slots.update(slot, 1000, 0, True)
     print(number, flush=True)  # sent: from here on it costs money
     journal.append(records.finished(encoded, tail(start)))
-    journal.close_slot(slot)
+    journal.slots.close(slot)
     time.sleep(pause)
 """
 LEDGER_TESTS = str(Path(__file__).parent.parent / "ledger")

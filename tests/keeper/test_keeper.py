@@ -139,7 +139,7 @@ def test_an_open_call_of_a_living_worker_is_never_interrupted(tmp_path: Path) ->
 
     settings = settings_for(tmp_path)
     journal = JournalWriter(tmp_path / "journal" / "w1", slots_max=8)
-    first = head(1, slot=journal.open_slot(event_id(1)))
+    first = head(1, slot=journal.slots.open(event_id(1)))
     journal.append(records.started(records.encode_head(first)))
     with running(settings, tmp_path / "log") as keeper:
         keeper.call("flush")

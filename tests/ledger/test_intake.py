@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> object:
 
 
 def started(writer: JournalWriter, number: int, **changes: object) -> Head:
-    first = head(number, slot=writer.open_slot(event_id(number)), **changes)
+    first = head(number, slot=writer.slots.open(event_id(number)), **changes)
     writer.append(records.started(records.encode_head(first)))
     return first
 
@@ -99,10 +99,10 @@ def test_a_voided_attempt_leaves_no_event(tmp_path: Path, store: Store) -> None:
 def test_what_a_dead_process_left_open_is_estimated_from_its_last_counts(tmp_path: Path, store: Store) -> None:
     writer = JournalWriter(tmp_path / "journal" / "a", slots_max=3)
     sent = started(writer, 1)
-    writer.update_slot(sent.slot, 4000, 50, True)
+    writer.slots.update(sent.slot, 4000, 50, True)
     started(writer, 2)  # opened, never sent
     counted = started(writer, 3, input_estimate=700)
-    writer.update_slot(counted.slot, 0, 0, True)
+    writer.slots.update(counted.slot, 0, 0, True)
     unknown = started(writer, 4, input_estimate=900)
     assert unknown.slot == -1
     intake = intake_of(tmp_path, store)

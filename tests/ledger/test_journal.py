@@ -222,9 +222,9 @@ def test_fsync_each_syncs_within_the_append(tmp_path: Path) -> None:
 
 def test_slots_keep_the_last_counts_of_a_killed_process(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path / "a", slots_max=2)
-    first, second = writer.open_slot(f"{ID}1"), writer.open_slot(f"{ID}2")
-    assert writer.open_slot(f"{ID}3") == -1
-    writer.update_slot(first, 1200, 34, True)
+    first, second = writer.slots.open(f"{ID}1"), writer.slots.open(f"{ID}2")
+    assert writer.slots.open(f"{ID}3") == -1
+    writer.slots.update(first, 1200, 34, True)
     path = writer.directory / "open.slots"
     view = read_slot(path, first, f"{ID}1")
     assert view is not None
@@ -234,7 +234,7 @@ def test_slots_keep_the_last_counts_of_a_killed_process(tmp_path: Path) -> None:
     assert not unsent.sent
     assert read_slot(path, second, f"{ID}9") is None
     assert read_slot(path, -1, f"{ID}1") is None
-    writer.close_slot(second)
+    writer.slots.close(second)
     assert read_slot(path, second, f"{ID}2") is None
-    assert writer.open_slot(f"{ID}4") == second
+    assert writer.slots.open(f"{ID}4") == second
     writer.close()

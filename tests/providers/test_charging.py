@@ -4,11 +4,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from farebox.core.events import Head, Tail
 from farebox.core.matching import Match
 from farebox.core.price_rows import day_us
-from farebox.core.pricing import Multiplier, PriceBook, PriceRow, Sheet
+from farebox.core.pricing import Band, Multiplier, PriceBook, PriceRow, Sheet
 from farebox.providers.charging import Charged, charge, estimate, qualifiers, recharge, tier
 from farebox.providers.protocol import Endpoint, Metered, SubUsage
 
@@ -66,6 +67,13 @@ def test_the_cost_is_that_of_the_model_that_served() -> None:
 def test_a_served_model_without_a_price_is_priced_as_requested_and_says_so() -> None:
     found = charged(metered(model="big-2027-01-01-preview-x"), requested="small")
     assert (found.cost, found.model_billed, found.marks) == (20, "big-2027-01-01-preview-x", ("priced_as_requested",))
+
+
+def test_what_is_free_as_requested_does_not_make_free_what_was_served_instead() -> None:
+    book = PriceBook(Sheet(rows=(row("gift", {"input": 0, "output": 0}),)))
+    served = charge(book, "openai", CHAT, "gift", NOW, 200, metered(model="dear"))
+    assert (served.cost, served.cost_source) == (None, "unpriced")
+    assert charge(book, "openai", CHAT, "gift", NOW, 200, metered(model="gift")).cost == 0
 
 
 def test_an_answer_that_names_no_model_is_priced_as_requested_without_a_mark() -> None:
@@ -220,3 +228,22 @@ def test_a_call_that_had_no_price_gets_it_from_a_later_book() -> None:
     later = BOOK.replace((PriceRow("a", "openai", "newcomer", {"input": 3 * 10**6, "output": 5 * 10**6}),))
     again = recharge(later, "openai", HEAD, as_tail(first))
     assert (again.cost, again.price_id, again.cost_source) == (55, "a", "computed")
+
+
+def test_a_sum_of_prompts_is_priced_by_the_longest_of_them_also_later() -> None:
+    band = (Band(1000, {"input": 40 * 10**6}),)
+    book = PriceBook(Sheet(rows=(row("big", {"input": 4, "output": 16}, bands=band),)))
+    parts = (SubUsage("big", {"input": 5000}, "batch", 1500), SubUsage("big", {"input": 3000}, "batch"))
+    said = metered({"input": 1800}, parts=parts, prompt_tokens=900)
+    found = charge(book, "openai", CHAT, "big", NOW, 200, said)
+    assert found.cost == 1800 * 4 + 5000 * 40 + 3000 * 40
+    assert found.qualifiers["prompts"] == "900,1500,"
+    assert recharge(book, "openai", HEAD, as_tail(found)) == found
+    alone = charge(book, "openai", CHAT, "big", NOW, 200, replace(said, parts=()))
+    assert (alone.cost, alone.qualifiers["prompts"]) == (1800 * 4, "900")
+    assert recharge(book, "openai", HEAD, as_tail(alone)) == alone
+
+
+def test_a_batch_that_still_runs_costs_nothing_and_is_not_unpriced() -> None:
+    found = charged(Metered(quality="exact", object_id="batches/b"), requested=None)
+    assert (found.cost, found.cost_source) == (0, "computed")

@@ -282,6 +282,72 @@ def test_interactions_are_metered_streamed_or_not() -> None:
     assert (cut.quality, cut.usage["output"], cut.complete) == ("estimated", 2, False)
 
 
+@pytest.mark.parametrize(
+    ("model", "fees"),
+    [
+        ("gemini-2.5-flash", {"grounded_prompt": 1, "maps_query": 1}),
+        ("gemini-3.5-flash", {"grounding_query": 3, "maps_query": 1}),
+    ],
+)
+def test_an_interactions_tools_are_billed_by_their_counts(model: str, fees: dict[str, int]) -> None:
+    tools = [
+        {"type": "google_search", "count": 2},
+        {"type": "google_search", "count": 1},
+        {"type": "google_maps", "count": 1},
+        {"type": "retrieval", "count": 4},
+        {"type": "google_search", "count": None},
+        {},
+    ]
+    made = {**INTERACTION, "model": model, "usage": {**INTERACTION["usage"], "grounding_tool_count": tools}}  # type: ignore[dict-item]
+    plain = Exchange("gemini", "/v1beta/interactions", {"model": model}).metered(made)
+    assert (plain.usage, plain.marks) == ({**INTERACTION_METERS, **fees}, ("retrieval_unmetered",))
+    events = sse({"event_type": "interaction.completed", "interaction": made}, done=True)
+    streamed = Exchange("gemini", "/v1beta/interactions", {"stream": True}, headers=SSE).metered(events)
+    assert (streamed.usage, streamed.marks) == (plain.usage, plain.marks)
+
+
+def test_an_interaction_without_counts_is_billed_by_the_searches_of_its_steps() -> None:
+    step = {"type": "google_search_call", "id": "a", "arguments": {"queries": ["x", "y", "x", ""]}}
+    other = {"type": "function_call", "id": "b", "arguments": '{"queries"'}
+    made = {**INTERACTION, "model": "gemini-3.5-flash", "steps": [step, other]}
+    plain = Exchange("gemini", "/v1beta/interactions", {}).metered(made)
+    assert plain.usage == {**INTERACTION_METERS, "grounding_query": 2}
+    events = [
+        {"event_type": "step.start", "index": 0, "step": {"type": "google_search_call", "id": "a"}},
+        {"event_type": "step.delta", "index": 0, "delta": {**step, "signature": "s"}},
+        {"event_type": "step.delta", "index": 1, "delta": {"type": "arguments_delta", "arguments": "{"}},
+        {"event_type": "interaction.completed", "interaction": {**INTERACTION, "model": "gemini-3.5-flash"}},
+    ]
+    exchange = Exchange("gemini", "/v1beta/interactions", {"stream": True}, headers=SSE)
+    for pieces in every_cut(sse(*events, done=True)):
+        assert exchange.metered(pieces).usage == plain.usage
+
+
+def test_searches_for_images_are_searches() -> None:
+    made = grounded("gemini-3.1-flash-image", webSearchQueries=["a"], imageSearchQueries=["a", "b", ""])
+    assert Exchange("gemini", PLAIN).metered(made).usage == {"input": 1, "grounding_query": 2}
+
+
+def test_a_batchs_grounding_and_embeddings_are_billed_too() -> None:
+    searched = grounded("gemini-3-pro", webSearchQueries=["a", "b"])
+    job = {"response": {"inlinedResponses": {"inlinedResponses": [{"response": searched}, {"response": searched}]}}}
+    exchange = Exchange("gemini", "/v1beta/batches/b", method="GET")
+    assert exchange.metered(job).usage == {"input": 2, "grounding_query": 4}
+    embedded = [{"response": {"embedding": {"values": [0.5]}, "tokenCount": 7}}, {"error": {"code": 3}}]
+    output = {"inlinedEmbedContentResponses": {"inlinedResponses": embedded}}
+    made = {"metadata": {"model": "models/gemini-embedding-001", "output": output}, "response": output}
+    metered = exchange.metered(made)
+    assert (metered.usage, metered.model, metered.batch) == ({"input": 7}, "gemini-embedding-001", True)
+
+
+@pytest.mark.parametrize("name", ["promptTokensDetails", "promptTokenDetails"])
+def test_embedded_modalities_are_read_in_both_spellings(name: str) -> None:
+    details = [{"modality": "TEXT", "tokenCount": 4}, {"modality": "IMAGE", "tokenCount": 258}]
+    made = {"embeddings": [{"values": [0.5]}], "usageMetadata": {"promptTokenCount": 262, name: details}}
+    path = "/v1beta/models/gemini-embedding-2:batchEmbedContents"
+    assert Exchange("gemini", path).metered(made).usage == {"input": 4, "image_input": 258}
+
+
 def test_a_background_interaction_is_pending_until_it_is_read() -> None:
     begun = {"id": "v1_x", "status": "in_progress", "agent": "deep-research-pro"}
     waiting = Exchange("gemini", "/v1beta/interactions", {"agent": "deep-research-pro"}).metered(begun)

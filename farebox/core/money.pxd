@@ -1,0 +1,1 @@
+cpdef divide_half_even(numerator, denominator)

@@ -1,0 +1,7 @@
+cimport cython
+
+
+cpdef amount(str meter, count, rate, tuple multiplier=*)
+@cython.locals(rates=dict, by_meter=dict, used=dict, missing=tuple, meter=str)
+cpdef apply(quote, dict usage, prompt_tokens=*)
+cdef dict _rates_for(quote, dict usage, prompt_tokens)

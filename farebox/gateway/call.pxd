@@ -1,0 +1,38 @@
+cimport cython
+
+from farebox.gateway.counters cimport Counters
+from farebox.ledger.journal cimport JournalWriter
+from farebox.ledger.records cimport encode_head, finished, started
+from farebox.providers.charging cimport charge
+
+
+cdef class Meters:
+    cdef readonly JournalWriter journal
+    cdef readonly Counters counters
+    cdef readonly bint pass_when_full
+    cdef readonly list unsettled
+    cdef readonly object makers
+
+
+cdef class Call:
+    cdef readonly object provider, endpoint, intent, head
+    cdef public object status
+    cdef public bint strip, sent
+    cdef Meters _meters
+    cdef object _book, _marks, _region, _reader, _decoder, _first_byte_us
+    cdef readonly bytes event_id
+    cdef bytes _encoded
+    cdef long long _sent_us, _input_estimate
+    cdef int _slot, _noting
+    cdef bint _started
+    @cython.locals(meters=Meters)
+    cpdef start(self)
+    cpdef answered(self, int status, dict headers)
+    cpdef bytes read(self, bytes data)
+    cpdef progress(self)
+    cdef _note(self, reader)
+    cpdef bytes end(self)
+    cpdef settle(self, str state, str error=*)
+    cdef tuple _charge(self)
+    cdef _record(self, bytes record)
+    cdef _close_slot(self)

@@ -1,0 +1,5 @@
+from farebox.gateway.exchange cimport Exchange
+
+
+cdef class ControlExchange(Exchange):
+    cpdef begin(self)

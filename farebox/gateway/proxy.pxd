@@ -1,0 +1,55 @@
+cimport cython
+
+from farebox.gateway.admission cimport Caller
+from farebox.gateway.bounds cimport Bounds
+from farebox.gateway.call cimport Call
+from farebox.gateway.exchange cimport Exchange
+from farebox.gateway.request cimport Request
+from farebox.gateway.shared cimport Shared
+from farebox.gateway.targets cimport Route, Target
+from farebox.gateway.wire cimport AnswerHead
+
+
+cdef class ProxyExchange(Exchange):
+    cdef Call _call
+    cdef Caller _caller
+    cdef object _intent, _endpoint
+    cdef bint _streams
+    cdef tuple _held_start
+    cdef object _asking
+    cdef str _model, _path
+    cdef Target _target
+    cdef Route _route
+    cpdef _take_route(self, Route route)
+    @cython.locals(request=Request)
+    cpdef begin(self)
+    cpdef bint _reads_all(self) except -1
+    cpdef bint _decides_late(self) except -1
+    cpdef _choose(self, bytes body)
+    @cython.locals(request=Request, worker=Shared)
+    cpdef Caller _identify(self)
+    cpdef _check_route(self)
+    @cython.locals(bounds=Bounds, length=cython.longlong)
+    cpdef _check_length(self)
+    @cython.locals(request=Request, server=Bounds)
+    cpdef on_request_body(self, bytes data)
+    cpdef on_request_end(self)
+    cpdef _start(self, bytes body)
+    cpdef bint _awaits_token(self, bytes body) except -1
+    @cython.locals(request=Request, caller=Caller, worker=Shared, buffered=bytes)
+    cpdef _launch(self, bytes body)
+    @cython.locals(request=Request, caller=Caller, worker=Shared, call=Call, sent=bytes)
+    cpdef _admit(self, bytes body, bytes buffered)
+    cpdef tuple _edit(self, bytes body, fields, intent)
+    @cython.locals(request=Request, caller=Caller, worker=Shared)
+    cpdef _record_of(self, who, intent, long long body_bytes)
+    @cython.locals(request=Request, target=Target, route=Route, lines=list, forward=list, name=bytes, value=bytes)
+    cpdef bytes _head(self, Caller caller, long long length, bint strip, bytes body)
+    cpdef mark_sent(self, bint sent)
+    @cython.locals(call=Call, lines=list)
+    cpdef edit_answer(self, int status, AnswerHead head)
+    cpdef bytes meter(self, bytes data)
+    cpdef bytes metered_end(self)
+    cpdef read_done(self)
+    @cython.locals(call=Call)
+    cpdef settle(self, str state, str error)

@@ -1,0 +1,22 @@
+cimport cython
+
+from farebox.gateway.exchange cimport Exchange
+from farebox.gateway.proxy cimport ProxyExchange
+from farebox.gateway.request cimport Request
+from farebox.gateway.shared cimport Shared
+from farebox.gateway.sides cimport ClientSide
+from farebox.gateway.targets cimport Target
+
+
+@cython.locals(path=str, target=Target)
+cpdef Exchange exchange_for(Shared worker, ClientSide client, Request request)
+
+
+cdef class FixedExchange(Exchange):
+    cdef tuple _answer
+    cpdef begin(self)
+
+
+cdef class RoutedExchange(ProxyExchange):
+    cpdef bint _decides_late(self) except -1
+    cpdef _choose(self, bytes body)

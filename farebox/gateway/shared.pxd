@@ -1,0 +1,29 @@
+from farebox.gateway.admission cimport Door
+from farebox.gateway.bounds cimport Bounds
+from farebox.gateway.call cimport Meters
+from farebox.gateway.counters cimport Counters
+from farebox.gateway.ids cimport IdMaker
+from farebox.gateway.pool cimport Pool
+from farebox.gateway.request cimport Request
+from farebox.gateway.sides cimport ClientSide
+from farebox.gateway.targets cimport Targets
+
+
+cdef class Shared:
+    cdef readonly object settings, loop, makers, drains
+    cdef public object snapshot, book
+    cdef readonly Bounds bounds
+    cdef public double now
+    cdef public bint draining
+    cdef readonly Counters counters
+    cdef readonly Meters meters
+    cdef readonly IdMaker ids
+    cdef readonly Door door
+    cdef readonly Targets targets
+    cdef readonly Pool web
+    cdef set _clients, _exchanges
+    cdef dict _logged
+    cpdef bint connected(self, ClientSide client) except -1
+    cpdef disconnected(self, ClientSide client)
+    cpdef exchange_for(self, ClientSide client, Request request)
+    cpdef ended(self, exchange)

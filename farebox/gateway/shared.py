@@ -1,0 +1,113 @@
+"""What the exchanges of one worker share: its clock, its numbers, its view of the directory, its doors."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from farebox.core.pricing import PriceBook
+from farebox.directory.snapshot import Snapshot
+from farebox.errors import CallRefused
+from farebox.gateway.admission import Caller, Door
+from farebox.gateway.bounds import Bounds
+from farebox.gateway.call import Meters
+from farebox.gateway.counters import Counters
+from farebox.gateway.drains import Drains
+from farebox.gateway.ids import IdMaker
+from farebox.gateway.objects import Makers
+from farebox.gateway.pool import Pool
+from farebox.gateway.refusals import record_refusal
+from farebox.gateway.request import Request
+from farebox.gateway.targets import Targets
+from farebox.providers.protocol import Endpoint
+from farebox.settings import Settings
+
+if TYPE_CHECKING:
+    from farebox.gateway.exchange import Exchange
+    from farebox.gateway.server import ClientConnection
+
+_LOG_REPEAT_S: Final = 5.0
+
+
+class Shared:
+    """Used by the event loop's thread only. `now` is the loop's clock as of the last sweep, in seconds."""
+
+    __slots__ = (
+        "_clients", "_exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
+        "now", "settings", "snapshot", "targets", "web", "makers", "drains",
+    )  # fmt: skip
+
+    def __init__(
+        self, settings: Settings, snapshot: Snapshot, book: PriceBook, meters: Meters, door: Door, targets: Targets,
+        web: Pool,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self.bounds = Bounds(settings)
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time()
+        self.draining = False
+        self.snapshot = snapshot
+        self.book = book
+        self.counters: Counters = meters.counters
+        self.meters = meters
+        self.makers: Makers = meters.makers
+        self.drains = Drains(settings.upstream)
+        self.ids = IdMaker(os.urandom(32))
+        self.door = door
+        self.targets = targets
+        self.web = web
+        self._clients: set[ClientConnection] = set()
+        self._exchanges: set[Exchange] = set()
+        self._logged: dict[str, float] = {}
+
+    def connected(self, client: "ClientConnection") -> bool:
+        """Take a new connection in; False where there are too many."""
+        if len(self._clients) >= self.settings.server.connections_max or self.draining:
+            self.counters.add("connections_refused")
+            return False
+        self._clients.add(client)
+        self.counters.add("connections")
+        return True
+
+    def disconnected(self, client: "ClientConnection") -> None:
+        self._clients.discard(client)
+
+    def exchange_for(self, client: "ClientConnection", request: Request) -> "Exchange":
+        """The exchange that serves a request whose head is complete and checked."""
+        raise NotImplementedError
+
+    def ended(self, exchange: "Exchange") -> None:
+        self._exchanges.discard(exchange)
+        self.drains.end(exchange)
+
+    def refused(
+        self,
+        caller: Caller | None,
+        provider: str,
+        endpoint: Endpoint,
+        request: Request,
+        path: str,
+        refused: CallRefused,
+    ) -> None:
+        """Record a refusal of a caller that is known; strangers are only counted."""
+        if caller is not None and caller.key.id:
+            event_id = self.ids.make(time.time_ns() // 1000)
+            record_refusal(self.meters, event_id, caller, provider, endpoint, request, path, refused)
+
+    def problem(self) -> str | None:
+        """Why this worker should get no calls; None where all is well."""
+        if self.draining:
+            return "draining"
+        if self.meters.journal.full and not self.meters.pass_when_full:
+            return "the journal has no space on the disk: calls are refused until there is"
+        return None
+
+    def log(self, event: str, **fields: object) -> None:
+        """One JSON line on standard error; the same event at most every few seconds."""
+        last = self._logged.get(event)
+        if last is not None and self.now - last < _LOG_REPEAT_S:
+            return
+        self._logged[event] = self.now
+        print(json.dumps({"event": event, "pid": os.getpid(), **fields}), file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,27 @@
+cimport cython
+
+from farebox.gateway.pool cimport Pool
+
+
+cdef class Route:
+    cdef readonly str path
+    cdef readonly bytes wire_path, authorization
+    cdef readonly object endpoint
+    cdef readonly bint climbs
+
+
+cdef class Target:
+    cdef readonly str name, prefix, prices_as
+    cdef readonly object view, provider, region, signing, tokens
+    cdef readonly Pool pool
+    cdef readonly bytes host
+    cdef readonly bint takes_query_key
+    cdef dict _routes
+    @cython.locals(known=Route)
+    cpdef Route route(self, bytes method, str path)
+
+
+cdef class Targets:
+    cdef object _limits
+    cdef dict _proxies, _pools, _targets, _tokens
+    cpdef Target get(self, str name)

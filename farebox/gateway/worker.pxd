@@ -1,0 +1,9 @@
+from farebox.gateway.exchange cimport Exchange
+from farebox.gateway.request cimport Request
+from farebox.gateway.shared cimport Shared
+from farebox.gateway.sides cimport ClientSide
+
+
+cdef class Worker(Shared):
+    cdef object _sweeper
+    cpdef exchange_for(self, ClientSide client, Request request)

@@ -1,0 +1,3 @@
+cpdef bytes started(bytes head)
+cpdef bytes finished(bytes head, tail)
+cpdef bytes encode_head(head)
