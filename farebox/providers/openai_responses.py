@@ -12,7 +12,8 @@ from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.openai_chat import NOTHING, NULL, error_name, is_given, judge
-from farebox.providers.openai_usage import OpenAIUsage, Split, split
+from farebox.providers.openai_media import as_image_output
+from farebox.providers.openai_usage import OpenAIUsage, Split, SvgUsage, split, split_svg
 from farebox.providers.protocol import Endpoint, Intent, Metered, SubUsage
 from farebox.providers.readers import tokens_of
 
@@ -38,6 +39,7 @@ class Item(msgspec.Struct, frozen=True):
     action: Action | None = None
     container_id: str | None = None
     content: list[ItemText] | None = None
+    svg_usage: SvgUsage | None = None
     arguments: str | None = None
 
 
@@ -133,7 +135,7 @@ class ResponsesFold:
 
     def _take_item(self, item: Item) -> None:
         """Keep what fees depend on, should the stream end without its terminal event; not the item's text."""
-        kept = Item(item.type, item.id, item.action, item.container_id)
+        kept = Item(item.type, item.id, item.action, item.container_id, svg_usage=item.svg_usage)
         self._items[item.id or str(len(self._items))] = kept
 
     def _take_body(self, document: bytes, whole: bool) -> None:
@@ -174,7 +176,7 @@ class ResponsesFold:
         usage, quality, marks = NOTHING if pending else believed
         if response.status == "cancelled" and counted is None and not self._characters:
             usage, quality, marks = {}, "exact", ("cancelled_unmetered",)
-        fees, parts, more = self._beside(response)
+        fees, parts, more = beside(response, response.output or list(self._items.values()))
         return Metered(
             usage={**usage, **fees},
             quality=quality,
@@ -208,22 +210,28 @@ class ResponsesFold:
             return False
         return not self._is_stream or response.status in FINISHED
 
-    def _beside(self, response: Response) -> tuple[Usage, tuple[SubUsage, ...], tuple[str, ...]]:
-        """Fees of hosted tools, and the image tool's tokens at its own model."""
-        items = response.output if response.output else list(self._items.values())
-        tool_usage = response.tool_usage or ToolUsage()
-        if not items and response.tool_usage is None:
-            return {}, (), ()
-        fees = tool_fees(items, tool_usage)
-        if tool_usage.image_gen is None:
-            drawn = any(item.type == "image_generation_call" for item in items)
-            return fees, (), ("image_tool_unmetered",) if drawn else ()
+
+def beside(response: Response, items: list[Item]) -> tuple[Usage, tuple[SubUsage, ...], tuple[str, ...]]:
+    """Fees of hosted tools, and what other models used: the image tool, whoever wrote an SVG for it."""
+    if not items and response.tool_usage is None:
+        return {}, (), ()
+    tool_usage = response.tool_usage or ToolUsage()
+    fees = tool_fees(items, tool_usage)
+    parts: list[SubUsage] = []
+    marks: tuple[str, ...] = ()
+    if tool_usage.image_gen is not None:
         image = split(tool_usage.image_gen)
-        if not image.usage:
-            return fees, (), ()
         models = [tool.model for tool in response.tools or () if tool.type == "image_generation" and tool.model]
-        part = SubUsage(models[0] if models else IMAGE_TOOL_MODEL, image.usage, "image_tool")
-        return fees, (part,), image.marks
+        model = models[0] if models else IMAGE_TOOL_MODEL
+        parts += [SubUsage(model, as_image_output(image.usage), "image_tool")] if image.usage else []
+        marks = image.marks
+    elif any(item.type == "image_generation_call" for item in items):
+        marks = ("image_tool_unmetered",)
+    for item in items:
+        if item.svg_usage is not None and (svg := split_svg(item.svg_usage)).usage:
+            parts.append(SubUsage(item.svg_usage.model or "", svg.usage, "svg"))
+            marks += svg.marks
+    return fees, tuple(parts), marks
 
 
 def tool_fees(items: list[Item], tool_usage: ToolUsage) -> Usage:

@@ -12,6 +12,7 @@ INFERENCE: Final[dict[tuple[str, ...], Endpoint]] = {
     ("responses",): Endpoint("responses", "responses"),
     ("responses", "compact"): Endpoint("responses", "responses.compact"),
     ("responses", "input_tokens"): Endpoint("other", "responses.input_tokens", billed=False),
+    ("decisions",): Endpoint("other", "decisions"),
     ("completions",): Endpoint("completions", "completions"),
     ("embeddings",): Endpoint("embeddings", "embeddings"),
     ("moderations",): Endpoint("moderation", "moderations", billed=False),

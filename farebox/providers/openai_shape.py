@@ -10,7 +10,7 @@ from farebox.providers.anthropic_messages import MessagesFold
 from farebox.providers.batch_results import Lines
 from farebox.providers.openai_batch import result_file
 from farebox.providers.openai_chat import ChatFold, ErrorFold, header
-from farebox.providers.openai_media import MediaFold, spoken
+from farebox.providers.openai_media import TRANSCRIBES, MediaFold, TranscriptReader, spoken
 from farebox.providers.openai_requests import CHAT_FAMILIES, ask_for_usage, read_intent
 from farebox.providers.openai_responses import ResponsesFold
 from farebox.providers.openai_routes import MESSAGES, OwnRoutes, classify
@@ -140,6 +140,8 @@ def openai_reader(
     kind = header(headers, "content-type")
     if family == "audio.speech" and kind != "text/event-stream":
         return FixedReader(spoken(intent))
+    if family in TRANSCRIBES and kind.startswith("text/") and kind != "text/event-stream":
+        return TranscriptReader(intent)
     if kind.startswith("image/") and family.startswith("images."):
         return FixedReader(Metered(usage={"image": 1}, quality="exact"))
     if kind.startswith(("audio/", "video/", "image/")) or (kind == "application/octet-stream" and endpoint.stored):

@@ -64,9 +64,18 @@ class OpenAIUsage(msgspec.Struct, frozen=True, gc=False):
     output_token_details: OutputDetails | None = None
     cached_tokens: int | None = None
     cached_tokens_details: CachedDetails | None = None
-    reasoning_tokens: int | None = None
     prompt_cache_hit_tokens: int | None = None
     seconds: float | None = None
+
+
+class SvgUsage(msgspec.Struct, frozen=True, gc=False):
+    """What the model used that wrote an SVG, "separate from image rendering usage" (types/images_response.py)."""
+
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    total_tokens: int | None = None
 
 
 class Split(msgspec.Struct, frozen=True, gc=False):
@@ -135,6 +144,19 @@ def split(reported: OpenAIUsage) -> Split:
         completion, rest = rest, 0  # left out by some, and told by the total
     _put_output(meters, completion, output, rest)
     return Split(meters.usage, meters.marks)
+
+
+def split_svg(reported: SvgUsage) -> Split:
+    """Disjoint meters of what writing an SVG used."""
+    details = OutputDetails(reasoning_tokens=reported.reasoning_tokens)
+    return split(
+        OpenAIUsage(
+            input_tokens=reported.input_tokens,
+            output_tokens=reported.output_tokens,
+            total_tokens=reported.total_tokens,
+            output_tokens_details=details,
+        )
+    )
 
 
 def _first(first: int | None, second: int | None) -> int:
