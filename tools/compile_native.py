@@ -57,7 +57,13 @@ def compile_all(sources: dict[str, Path]) -> None:
             compiler_directives={"annotation_typing": False, "binding": True, "embedsignature": False},
         )
         for extension in extensions:
-            extension.extra_compile_args = ["-O2", "-g0", "-Wno-everything" if _is_clang() else "-w"]
+            extension.extra_compile_args = [
+                "-O3",
+                "-g0",
+                "-fno-plt",
+                "-DCYTHON_WITHOUT_ASSERTIONS=1",
+                "-Wno-everything" if _is_clang() else "-w",
+            ]
         command = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
         command.build_lib, command.build_temp, command.parallel = scratch, scratch, 2
         command.ensure_finalized()

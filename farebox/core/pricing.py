@@ -128,8 +128,8 @@ class PriceBook:
         self._added: dict[str, list[PriceRow]] = {}
         for row in self._overrides:
             self._added.setdefault(self.provider(row.provider), []).append(row)
-        self._young: dict[tuple[str, str, Qualifiers], Quote] = {}
-        self._old: dict[tuple[str, str, Qualifiers], Quote] = {}
+        self._young: dict[tuple[str, str, Qualifiers | None], Quote] = {}
+        self._old: dict[tuple[str, str, Qualifiers | None], Quote] = {}
 
     @property
     def sheet(self) -> Sheet:
@@ -155,7 +155,8 @@ class PriceBook:
 
     def quote(self, provider: str, model: str, when_us: int, qualifiers: Qualifiers = STANDARD) -> Quote:
         """The price in force at that moment. Answers are remembered, the most recent few thousand of them."""
-        key = (provider, model, qualifiers)
+        # Hashing the standard way of serving, which nearly all calls have, would cost more than the rest.
+        key = (provider, model, None if qualifiers is STANDARD else qualifiers)
         found = self._young.get(key)
         if found is not None and found.since_us <= when_us < found.until_us:
             return found

@@ -8,7 +8,7 @@ from farebox.gateway.sides cimport ClientSide
 from farebox.gateway.targets cimport Target
 
 
-@cython.locals(path=str, target=Target)
+@cython.locals(path=str, target=Target, known=tuple)
 cpdef Exchange exchange_for(Shared worker, ClientSide client, Request request)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 from msgspec.json import encode
@@ -39,7 +39,7 @@ class ClientConnection(ClientSide):
         self.transport: asyncio.Transport | None = None
         self.exchange: Exchange | None = None
         self.deadline = 0.0
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._reading: Request | None = None
         self._waiting: deque[Request] = deque()
         self._holds: set[str] = set()
@@ -90,6 +90,7 @@ class ClientConnection(ClientSide):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        self._parser = None  # it holds our methods: without this only the collector would free the two
         self.worker.disconnected(self)
         self._waiting.clear()
         exchange, self.exchange = self.exchange, None

@@ -22,6 +22,7 @@ cdef class Shared:
     cdef readonly Targets targets
     cdef readonly Pool web
     cdef set _clients, _exchanges
+    cdef readonly dict paths
     cdef dict _logged
     cpdef bint connected(self, ClientSide client) except -1
     cpdef disconnected(self, ClientSide client)

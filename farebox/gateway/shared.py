@@ -20,7 +20,7 @@ from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Pool
 from farebox.gateway.refusals import record_refusal
 from farebox.gateway.request import Request
-from farebox.gateway.targets import Targets
+from farebox.gateway.targets import Target, Targets
 from farebox.providers.protocol import Endpoint
 from farebox.settings import Settings
 
@@ -36,7 +36,7 @@ class Shared:
 
     __slots__ = (
         "_clients", "_exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
-        "now", "settings", "snapshot", "targets", "web", "makers", "drains",
+        "now", "paths", "settings", "snapshot", "targets", "web", "makers", "drains",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,9 @@ class Shared:
         self.door = door
         self.targets = targets
         self.web = web
+        self.paths: dict[bytes, tuple[Target, str]] = {}
+        """Paths that were asked for, as they stood on the request line: whose they are, and the path there. For one
+        snapshot, bounded."""
         self._clients: set[ClientConnection] = set()
         self._exchanges: set[Exchange] = set()
         self._logged: dict[str, float] = {}

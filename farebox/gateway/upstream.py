@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
@@ -45,7 +45,7 @@ class UpstreamConnection:
         self.idle_since = 0.0
         self.served = 0
         self.head_only = False
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._lost = False
         self._poisoned = False
         self._blocked = False
@@ -134,6 +134,7 @@ class UpstreamConnection:
     def connection_lost(self, exc: Exception | None) -> None:
         # An answer that only the end completes was completed by `eof_received`: over TLS, an end without it is a cut.
         self._lost = True
+        self._parser = None  # it holds our methods: without this only the collector would free the two
         self.pool.gone(self)
         exchange = self.exchange
         if exchange is None:

@@ -81,6 +81,7 @@ class Worker(Shared):
         self.snapshot = snapshot
         self.door.known.clear()
         self.targets.use(snapshot)
+        self.paths.clear()
         self.counters.set("snapshot_revision", snapshot.revision)
 
     async def drain(self) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from farebox.core.events import Head, Part, Tail
 from farebox.core.meters import Usage
-from farebox.core.pricing import Charge, PriceBook, Qualifiers, apply
+from farebox.core.pricing import STANDARD, Charge, PriceBook, Qualifiers, apply
 from farebox.providers.protocol import Endpoint, Metered, Quality, SubUsage
 
 REPORTS_COST: Final = ("openrouter", "xai", "perplexity")
@@ -133,6 +133,8 @@ def qualifiers(prices_as: str, metered: Metered) -> Qualifiers:
     speed = None if metered.speed in (None, "standard") else metered.speed
     if served == "batch":
         return Qualifiers(None, True, speed, metered.region, metered.variant)
+    if not (served or metered.batch or speed or metered.region or metered.variant):
+        return STANDARD
     return Qualifiers(served, metered.batch, speed, metered.region, metered.variant)
 
 
