@@ -160,8 +160,8 @@ def unbalanced(worker: Running) -> list[str]:
     if not worker.worker.meters.pass_when_full:
         wrong += [f"{event_id} was never started" for event_id in ended if event_id not in started]
     wrong += [f"slot {index} is open" for index in open_slots(worker)]
-    if worker.worker._exchanges:
-        wrong.append(f"{len(worker.worker._exchanges)} exchanges are left")
+    if worker.worker.exchanges:
+        wrong.append(f"{len(worker.worker.exchanges)} exchanges are left")
     if worker.worker.meters.unsettled:
         wrong.append("records wait for the disk")
     return wrong

@@ -24,8 +24,8 @@ PATHS_MAX: Final = 4096
 def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exchange:
     """The exchange for a request whose head is complete and checked."""
     known = worker.paths.get(request.target)
-    if known is not None:
-        return ProxyExchange(worker, client, request, known[0], known[1])
+    if known is not None and (target := worker.targets.get(known[0])) is not None:
+        return ProxyExchange(worker, client, request, target, known[1])
     path = request.target.decode("latin-1")
     if path.startswith(("/proxy/", "/api/proxy/")):
         name, slash, rest = path.removeprefix("/api").removeprefix("/proxy/").partition("/")
@@ -34,7 +34,7 @@ def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exch
             return FixedExchange(worker, client, request, 404, "unknown_provider", _unknown(worker.targets, name))
         if len(worker.paths) >= PATHS_MAX:
             worker.paths.clear()
-        worker.paths[request.target] = target, slash + rest
+        worker.paths[request.target] = name, slash + rest
         return ProxyExchange(worker, client, request, target, slash + rest)
     if path.startswith("/v1/"):
         default = worker.targets.get(DEFAULT_PROVIDER)

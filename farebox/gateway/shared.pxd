@@ -21,7 +21,7 @@ cdef class Shared:
     cdef readonly Door door
     cdef readonly Targets targets
     cdef readonly Pool web
-    cdef set _clients, _exchanges
+    cdef readonly set clients, exchanges
     cdef readonly dict paths
     cdef dict _logged
     cpdef bint connected(self, ClientSide client) except -1

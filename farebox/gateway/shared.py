@@ -20,7 +20,7 @@ from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Pool
 from farebox.gateway.refusals import record_refusal
 from farebox.gateway.request import Request
-from farebox.gateway.targets import Target, Targets
+from farebox.gateway.targets import Targets
 from farebox.providers.protocol import Endpoint
 from farebox.settings import Settings
 
@@ -35,8 +35,8 @@ class Shared:
     """Used by the event loop's thread only. `now` is the loop's clock as of the last sweep, in seconds."""
 
     __slots__ = (
-        "_clients", "_exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
-        "now", "paths", "settings", "snapshot", "targets", "web", "makers", "drains",
+        "clients", "exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
+        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "makers",
     )  # fmt: skip
 
     def __init__(
@@ -58,31 +58,31 @@ class Shared:
         self.door = door
         self.targets = targets
         self.web = web
-        self.paths: dict[bytes, tuple[Target, str]] = {}
-        """Paths that were asked for, as they stood on the request line: whose they are, and the path there. For one
-        snapshot, bounded."""
-        self._clients: set[ClientConnection] = set()
-        self._exchanges: set[Exchange] = set()
+        self.paths: dict[bytes, tuple[str, str]] = {}
+        """Paths that were asked for, as they stood on the request line: the provider's name, and the path
+        there. Bounded."""
+        self.clients: set[ClientConnection] = set()
+        self.exchanges: set[Exchange] = set()
         self._logged: dict[str, float] = {}
 
     def connected(self, client: "ClientConnection") -> bool:
         """Take a new connection in; False where there are too many."""
-        if len(self._clients) >= self.settings.server.connections_max or self.draining:
+        if len(self.clients) >= self.settings.server.connections_max or self.draining:
             self.counters.add("connections_refused")
             return False
-        self._clients.add(client)
+        self.clients.add(client)
         self.counters.add("connections")
         return True
 
     def disconnected(self, client: "ClientConnection") -> None:
-        self._clients.discard(client)
+        self.clients.discard(client)
 
     def exchange_for(self, client: "ClientConnection", request: Request) -> "Exchange":
         """The exchange that serves a request whose head is complete and checked."""
         raise NotImplementedError
 
     def ended(self, exchange: "Exchange") -> None:
-        self._exchanges.discard(exchange)
+        self.exchanges.discard(exchange)
         self.drains.end(exchange)
 
     def refused(

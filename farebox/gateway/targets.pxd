@@ -23,5 +23,6 @@ cdef class Target:
 
 cdef class Targets:
     cdef object _limits
-    cdef dict _proxies, _pools, _targets, _tokens
+    cdef public dict _targets
+    cdef dict _proxies, _pools, _tokens
     cpdef Target get(self, str name)

@@ -66,7 +66,7 @@ class Worker(Shared):
 
     def exchange_for(self, client: ClientConnection, request: Request) -> Exchange:
         exchange = exchange_for(self, client, request)
-        self._exchanges.add(exchange)
+        self.exchanges.add(exchange)
         return exchange
 
     # life
@@ -81,30 +81,29 @@ class Worker(Shared):
         self.snapshot = snapshot
         self.door.known.clear()
         self.targets.use(snapshot)
-        self.paths.clear()
         self.counters.set("snapshot_revision", snapshot.revision)
 
     async def drain(self) -> None:
         """Take no new calls, wait for the open ones up to `server.drain_s`, then cut the rest."""
         self.draining = True
-        self.log("worker.draining", open_calls=len(self._exchanges))
-        for client in list(self._clients):
+        self.log("worker.draining", open_calls=len(self.exchanges))
+        for client in list(self.clients):
             client.close_if_idle()
         until = self.loop.time() + self.settings.server.drain_s
-        while self._exchanges and self.loop.time() < until:
+        while self.exchanges and self.loop.time() < until:
             await asyncio.sleep(0.02)
-        cut = len(self._exchanges)
-        for exchange in list(self._exchanges):
+        cut = len(self.exchanges)
+        for exchange in list(self.exchanges):
             exchange.cut()
         # Answers may still stand in write buffers, records wait for the disk: give them a moment to leave.
         for _ in range(50):
             self._settle_late()
-            if not self._clients and not self.meters.unsettled:
+            if not self.clients and not self.meters.unsettled:
                 break
-            for client in list(self._clients):
+            for client in list(self.clients):
                 client.close_if_idle()
             await asyncio.sleep(0.01)
-        for client in list(self._clients):
+        for client in list(self.clients):
             client.abort()
         self._sweeper.cancel()
         self.targets.close()
@@ -118,18 +117,18 @@ class Worker(Shared):
         """Four times a second: the clock for deadlines, what is overdue, what waited for the disk."""
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         self.now = now = self.loop.time()
-        for exchange in [exchange for exchange in self._exchanges if 0.0 < exchange.deadline < now]:
+        for exchange in [exchange for exchange in self.exchanges if 0.0 < exchange.deadline < now]:
             try:
                 exchange.overdue()
             except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
                 exchange.crashed(error)
-        for client in [client for client in self._clients if 0.0 < client.deadline < now]:
+        for client in [client for client in self.clients if 0.0 < client.deadline < now]:
             client.overdue()
         self.targets.sweep(now)
         self.web.sweep(now)
         self._settle_late()
-        self.counters.set("open_connections", len(self._clients))
-        self.counters.set("open_calls", len(self._exchanges))
+        self.counters.set("open_connections", len(self.clients))
+        self.counters.set("open_calls", len(self.exchanges))
         self.counters.publish()
 
     def _settle_late(self) -> None:

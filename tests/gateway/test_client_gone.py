@@ -39,7 +39,7 @@ def hang_up_after(worker: Running, data: bytes, mark: bytes, *, hard: bool = Fal
     while mark not in got:
         got += sock.recv(65536)
     reset_socket(sock) if hard else sock.close()
-    assert until(lambda: not worker.worker._clients), "the worker did not notice"
+    assert until(lambda: not worker.worker.clients), "the worker did not notice"
 
 
 @pytest.mark.parametrize("hard", [False, True])
@@ -149,7 +149,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_request_leaves_nothing(gatewa
         sock.sendall(call(worker, CHAT)[:cut])
         time.sleep(0.05)
         sock.close()
-    assert until(lambda: not worker.worker._clients)
+    assert until(lambda: not worker.worker.clients)
     assert worker.records() == [] and upstream.connections == 0
 
 

@@ -41,7 +41,7 @@ def send_across_the_end(worker: Running, data: bytes, close: Callable[[], object
     def cross() -> None:
         close()
         time.sleep(0.05)
-        (client,) = worker.worker._clients
+        (client,) = worker.worker.clients
         client.data_received(data)
         done.set()
 
@@ -207,7 +207,7 @@ def test_connections_to_an_origin_that_is_no_longer_used_are_closed_also_those_i
         busy.sendall(call(worker, CHAT.replace(b'"hi"', b'"wait"')))
         assert until(lambda: upstream.requests)
         worker.post()
-        for name in ("openai", "anthropic", "gemini", "groq"):
+        for name in worker.worker.snapshot.providers:
             worker.directory.providers.set(name, base_url=other.url, credential="sk-stored")
         assert ended.acquire(timeout=3), "the idle one"
         go.set()

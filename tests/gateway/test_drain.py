@@ -64,7 +64,7 @@ def test_a_call_that_was_not_sent_yet_is_refused_as_draining(gateway: Start) -> 
     data = call(worker, CHAT)
     with worker.connect() as sock:
         sock.sendall(data[:-10])
-        assert until(lambda: worker.worker._exchanges)
+        assert until(lambda: worker.worker.exchanges)
         with draining(worker):
             sock.sendall(data[-10:])
             answer = read_answer(sock)

@@ -252,9 +252,9 @@ def test_a_keeper_that_hangs_is_waited_for_in_bounds_and_callers_may_leave(gatew
         sock = scene.worker.connect()
         sock.sendall(b"GET /proxy/openai/v1/files/file-1 HTTP/1.1\r\nHost: localhost\r\nx-farebox-key: ")
         sock.sendall(scene.acme.encode() + b"\r\n\r\n")
-        assert until(lambda: scene.worker.worker._exchanges)
+        assert until(lambda: scene.worker.worker.exchanges)
         sock.close()
-        assert until(lambda: not scene.worker.worker._exchanges)
+        assert until(lambda: not scene.worker.worker.exchanges)
     assert scene.upstream.requests == []
     scene.keeper.stop()
 

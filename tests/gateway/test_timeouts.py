@@ -113,4 +113,4 @@ def test_a_kept_connection_on_which_nothing_comes_is_closed_even_with_answers_un
         sock.sendall(call(worker, CHAT, "Connection: close"))
         worker.finished(1)
         time.sleep(1.2)
-        assert not worker.worker._clients
+        assert not worker.worker.clients

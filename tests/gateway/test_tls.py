@@ -138,7 +138,7 @@ def test_over_tls_too_a_call_that_crossed_the_end_is_sent_again_once(
     def cross() -> None:
         end(first[0])
         time.sleep(0.05)
-        (client,) = worker.worker._clients
+        (client,) = worker.worker.clients
         client.data_received(call(worker, CHAT))
         done.set()
 
