@@ -138,8 +138,8 @@ def _items(items: Iterable[object]) -> Iterator[str]:
         if not isinstance(item, _Object):
             continue
         names = {name for name, _ in item}
-        kinds = {inner for name, inner in item if name == "type"}
-        is_reference = "item_reference" in kinds or (kinds <= {None} and not names & {"role", "content"})
+        kinds = [inner for name, inner in item if name == "type" and isinstance(inner, str)]
+        is_reference = "item_reference" in kinds or (not kinds and not names & {"role", "content"})
         is_reasoning = "reasoning" in kinds and not any(n == "encrypted_content" and v for n, v in item)
         if is_reference or is_reasoning:
             yield from (inner for name, inner in item if name == "id" and isinstance(inner, str))
