@@ -14,10 +14,12 @@ FareboxError
 │   ├── AttributionConflict     403 attribution_conflict
 │   ├── RouteNotAllowed         403 route_not_allowed
 │   ├── ModelNotAllowed         403 model_not_allowed
+│   ├── ObjectNotFound          404 object_not_found
 │   ├── BodyTooLarge            413 body_too_large
 │   ├── NoCredential            424 no_credential
 │   ├── TokenUnavailable        502 token_unavailable
 │   ├── Draining                503 draining
+│   ├── ObjectsUnavailable      503 objects_unavailable
 │   └── JournalFull             503 journal_full
 ├── DirectoryError          keys, providers, tokens
 │   ├── SecretsError            a master key that is missing, open to others or the wrong one
@@ -87,6 +89,13 @@ class ModelNotAllowed(CallRefused):
     code = "model_not_allowed"
 
 
+class ObjectNotFound(CallRefused):
+    """A stored object that is not the caller's, or that does not exist: nobody can tell which."""
+
+    status = 404
+    code = "object_not_found"
+
+
 class BodyTooLarge(CallRefused):
     status = 413
     code = "body_too_large"
@@ -107,6 +116,11 @@ class TokenUnavailable(CallRefused):
 class Draining(CallRefused):
     status = 503
     code = "draining"
+
+
+class ObjectsUnavailable(CallRefused):
+    status = 503
+    code = "objects_unavailable"
 
 
 class JournalFull(CallRefused):

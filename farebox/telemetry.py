@@ -12,6 +12,7 @@ WORKER_COUNTERS: Final[tuple[tuple[str, str], ...]] = (
     ("unauthorized", "calls without a valid key"),
     ("upstream_errors", "attempts that the provider failed or did not answer"),
     ("client_gone", "attempts whose caller hung up"),
+    ("drains_refused", "answers of callers that hung up that were not read on: too many at once, or too long"),
     ("timeouts", "attempts that took too long to start or stalled"),
     ("bad_requests", "requests that are no clean HTTP/1.1"),
     ("bytes_in", "bytes of request bodies"),

@@ -268,7 +268,7 @@ def read_records(directory: Path) -> Iterator[tuple[int, Head | str, Tail | None
                 break
             raw = msgspec.msgpack.decode(record)
             head = raw[1] if isinstance(raw[1], str) else msgspec.convert(raw[1], Head)
-            yield raw[0], head, msgspec.convert(raw[2], Tail) if len(raw) > 2 else None
+            yield raw[0], head, msgspec.convert(raw[2], Tail) if len(raw) > 2 and raw[0] != 6 else None
             at = (at + 8 + size + 7) & -8
 
 

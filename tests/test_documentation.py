@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from control_api import Api
 
@@ -11,6 +12,8 @@ from farebox.core.meters import BY_NAME
 from farebox.core.queries import GROUPS, MEASURES
 from farebox.settings import SETTINGS
 from farebox.telemetry import WORKER_COUNTERS
+from tools.describe_metering import as_markdown
+from tools.overlay import File
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -65,3 +68,22 @@ def test_the_metrics_that_operators_watch_exist():
 
     known = counted | {name for _, name, _ in (*KEEPER_COUNTERS, *KEEPER_GAUGES)} | {"farebox_keeper_up"}
     assert {name.removesuffix("_total") for name in re.findall(r"farebox_[a-z_]+", text)} <= known
+
+
+def test_the_table_of_what_is_metered_how_is_up_to_date():
+    page = ROOT / "docs/reference/metering.md"
+    assert page.read_text() == as_markdown(), "run: python -m tools.describe_metering > docs/reference/metering.md"
+
+
+def test_a_provider_is_added_by_following_its_page(tmp_path):
+    """The page's code, put into one file in the order in which it stands there, runs and keeps its promises."""
+    text = (ROOT / "docs/how-to/add-a-provider.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(blocks) == 2
+    scope: dict[str, object] = {"__name__": "parrot"}
+    for block in blocks:
+        exec(compile(block, "add-a-provider.md", "exec"), scope)
+    assert scope["PARROT"].name == "parrot"
+    [_settings, price] = re.findall(r"```toml\n(.*?)```", text, re.S)
+    [entry] = msgspec.toml.decode(price, type=File).price
+    assert entry.source

@@ -21,6 +21,7 @@ from farebox.errors import (
     NoCredential,
     RouteNotAllowed,
 )
+from farebox.gateway import objects
 from farebox.gateway.request import Request
 from farebox.gateway.targets import Target
 from farebox.providers.documents import read
@@ -168,9 +169,8 @@ def check_route(caller: Caller, target: Target, method: bytes, path: str, endpoi
         raise RouteNotAllowed(f"this key may not call {path}: it is restricted to {', '.join(key.routes)}")
     if endpoint.admin and not caller.byok:
         raise RouteNotAllowed(f"{path} is an organisation or admin route: it is never called with a stored credential")
-    if endpoint.stored and "tenant" in key.bind and not (key.allow_objects and method == b"POST"):
-        what = "reach stored objects" if key.allow_objects else "reach stored objects without --allow-objects"
-        raise RouteNotAllowed(f"{method.decode()} {path}: a key bound to a tenant may not {what}")
+    if endpoint.stored and objects.is_bound(key):
+        objects.check_action(key, method.decode(), path, endpoint)
     if caller.signed and not target.view.credential:
         raise InvalidRequest(
             "a call that is signed with the caller's own AWS credential can not be passed on, since the signature is "

@@ -11,6 +11,7 @@ cdef class Meters:
     cdef readonly Counters counters
     cdef readonly bint pass_when_full
     cdef readonly list unsettled
+    cdef readonly object makers
 
 
 cdef class Call:
@@ -22,13 +23,14 @@ cdef class Call:
     cdef readonly bytes event_id
     cdef bytes _encoded
     cdef long long _sent_us, _input_estimate
-    cdef int _slot
+    cdef int _slot, _noting
     cdef bint _started
     @cython.locals(meters=Meters)
     cpdef start(self)
     cpdef answered(self, int status, dict headers)
     cpdef bytes read(self, bytes data)
     cpdef progress(self)
+    cdef _note(self, reader)
     cpdef bytes end(self)
     cpdef settle(self, str state, str error=*)
     cdef tuple _charge(self)

@@ -9,13 +9,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from farebox.core.events import Head, Tail
+from farebox.core.events import Head, Stored, Tail
 from farebox.core.pricing import PriceBook
 from farebox.errors import JournalFull
 from farebox.gateway.counters import Counters
 from farebox.gateway.decoding import Decoder, decoder_for
+from farebox.gateway.objects import NOTHING, Makers, told
 from farebox.ledger.journal import JournalWriter
-from farebox.ledger.records import encode_head, finished, started, voided
+from farebox.ledger.records import encode_head, finished, noted, started, voided
 from farebox.providers.charging import Charged, charge, estimate
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Quality, Reader
 
@@ -26,6 +27,8 @@ BYTES_PER_TOKEN: Final = 4
 UNSETTLED_MAX: Final = 100_000
 """Finished records, of about half a KiB, that wait for the disk. Only where calls pass unrecorded can there be more."""
 
+NOTING_MAX: Final = 8
+"""Reads of a stream in which its id is looked for: it stands in the first event."""
 _NOTHING: Final = Charged(cost=0, cost_source="computed")
 
 
@@ -33,12 +36,13 @@ class Meters:
     """What calls of one worker share. `unsettled` are finished records that found the disk full; the worker writes
     them as soon as there is room."""
 
-    __slots__ = ("counters", "journal", "pass_when_full", "unsettled")
+    __slots__ = ("counters", "journal", "makers", "pass_when_full", "unsettled")
 
-    def __init__(self, journal: JournalWriter, counters: Counters, pass_when_full: bool) -> None:
+    def __init__(self, journal: JournalWriter, counters: Counters, pass_when_full: bool, makers: Makers) -> None:
         self.journal = journal
         self.counters = counters
         self.pass_when_full = pass_when_full
+        self.makers = makers
         self.unsettled: list[bytes] = []
 
 
@@ -50,9 +54,9 @@ class Call:
     """One attempt, from admitted to settled."""
 
     __slots__ = (
-        "_book", "_decoder", "_encoded", "_first_byte_us", "_input_estimate", "_marks", "_meters", "_reader",
-        "_region", "_sent_us", "_slot", "_started", "endpoint", "event_id", "head", "intent", "provider", "sent",
-        "status", "strip",
+        "_book", "_decoder", "_encoded", "_first_byte_us", "_input_estimate", "_marks", "_meters", "_noting",
+        "_reader", "_region", "_sent_us", "_slot", "_started", "endpoint", "event_id", "head", "intent", "provider",
+        "sent", "status", "strip",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +91,9 @@ class Call:
         self._input_estimate = head.input_estimate
         self.event_id = head.id.encode()
         self._started = False
+        # What a stream has made can be asked for before the stream ends.
+        asked_for = endpoint.operation == "responses" and (intent.background or head.tenant is not None)
+        self._noting = NOTING_MAX if asked_for and intent.streaming else 0
 
     def start(self) -> None:
         """Record that the attempt begins; after this it may be sent. Raises JournalFull where calls must not pass
@@ -128,6 +135,17 @@ class Call:
         if reader is not None and self._slot >= 0:
             read, written = reader.running
             self._meters.journal.slots.update(self._slot, read or self._input_estimate, written, True)
+        if self._noting and reader is not None:
+            self._note(reader)
+
+    def _note(self, reader: Reader) -> None:
+        self._noting -= 1
+        object_id = reader.metered().object_id
+        if object_id is None or object_id == self.endpoint.object_id or self.status != 200:
+            return
+        self._noting = 0
+        self._record(noted(self._encoded, (Stored(object_id),)))
+        self._meters.makers.made(self.head, object_id, ())
 
     @property
     def is_whole(self) -> bool:
@@ -150,15 +168,18 @@ class Call:
             if state == "done" and (metered.error is not None or (self.status or 0) >= 400):
                 state = "upstream_error"
             error = error or metered.error
+        objects = NOTHING if metered is None else told(self.endpoint, self.status, self.head, metered)
         # A message of a provider could carry what must not be kept: only its code or type is, and bounded.
         tail = Tail(
             finished_us, self._first_byte_us, self.status, state, error[:200] if error else None,
             charged.model_billed, charged.service_tier, charged.usage, charged.usage_raw, charged.cost,
             charged.cost_by_meter, charged.rates, charged.cost_source, charged.price_id, charged.price_from,
             charged.parts, charged.reported_cost, charged.object_id,
-            marks=charged.marks + self._marks, qualifiers=charged.qualifiers,
+            marks=charged.marks + self._marks, qualifiers=charged.qualifiers, objects=objects,
         )  # fmt: skip
         self._record(finished(self._encoded, tail))
+        if objects or charged.object_id is not None:
+            self._meters.makers.made(self.head, charged.object_id, objects)
         self._close_slot()
 
     def settle_unmetered(self, state: str, error: str) -> None:

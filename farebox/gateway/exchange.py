@@ -8,6 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from farebox.errors import CallRefused
+from farebox.gateway.drains import FULL, TOO_MUCH
 from farebox.gateway.pool import ConnectFailed, Pool
 from farebox.gateway.request import Request
 from farebox.gateway.sides import Answered, ClientSide
@@ -121,6 +122,9 @@ class Exchange(Answered):
         elif self.has_whole_answer():
             # It left between the answer's own end mark and the last empty chunk, as some SDKs do.
             self._end("done", None)
+        elif self.keeps_reading() and self._request_done and not self.worker.drains.begin(self):
+            self.worker.counters.add("drains_refused")
+            self._end("client_closed", FULL)
         elif self.keeps_reading() and self._request_done:
             self._detached = True
             self.deadline = self.worker.now + self.bounds.upstream_drain_s_max
@@ -265,7 +269,11 @@ class Exchange(Answered):
 
     def on_body(self, data: bytes) -> None:
         out = self.meter(data)
-        if out:
+        if self._detached:
+            if not self.worker.drains.read(self, len(data)):
+                self.worker.counters.add("drains_refused")
+                self._end("client_closed", TOO_MUCH)
+        elif out:
             self._put(out)
 
     def _put(self, data: bytes) -> None:

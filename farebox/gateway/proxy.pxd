@@ -16,12 +16,14 @@ cdef class ProxyExchange(Exchange):
     cdef object _intent, _endpoint
     cdef bint _streams
     cdef tuple _held_start
+    cdef object _asking
     cdef str _model, _path
     cdef Target _target
     cdef Route _route
     cpdef _take_route(self, Route route)
     @cython.locals(request=Request)
     cpdef begin(self)
+    cpdef bint _reads_all(self) except -1
     cpdef bint _decides_late(self) except -1
     cpdef _choose(self, bytes body)
     @cython.locals(request=Request, worker=Shared)
@@ -34,8 +36,10 @@ cdef class ProxyExchange(Exchange):
     cpdef on_request_end(self)
     cpdef _start(self, bytes body)
     cpdef bint _awaits_token(self, bytes body) except -1
-    @cython.locals(request=Request, caller=Caller, worker=Shared, buffered=bytes, call=Call, sent=bytes)
+    @cython.locals(request=Request, caller=Caller, worker=Shared, buffered=bytes)
     cpdef _launch(self, bytes body)
+    @cython.locals(request=Request, caller=Caller, worker=Shared, call=Call, sent=bytes)
+    cpdef _admit(self, bytes body, bytes buffered)
     cpdef tuple _edit(self, bytes body, fields, intent)
     @cython.locals(request=Request, caller=Caller, worker=Shared)
     cpdef _record_of(self, who, intent, long long body_bytes)

@@ -1,5 +1,7 @@
 """A call to a provider: identified, attributed, recorded, sent, metered, settled."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -16,7 +18,7 @@ from farebox.errors import (
     JournalFull,
     RouteNotAllowed,
 )
-from farebox.gateway import admission
+from farebox.gateway import admission, objects
 from farebox.gateway.admission import Caller
 from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
 from farebox.gateway.exchange import Exchange
@@ -24,6 +26,7 @@ from farebox.gateway.request import Request
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Route, Target
 from farebox.gateway.wire import AnswerHead
+from farebox.ledger.objects import space_of
 from farebox.providers.protocol import Intent, NamesErrors
 
 if TYPE_CHECKING:
@@ -38,11 +41,13 @@ class ProxyExchange(Exchange):
     """`/proxy/{provider}/{path}`. `target` None: the model decides (`/v1`), see `routing`."""
 
     __slots__ = (
-        "_call", "_caller", "_endpoint", "_held_start", "_intent", "_model", "_path", "_route", "_streams", "_target",
+        "_asking", "_call", "_caller", "_endpoint", "_held_start", "_intent", "_model", "_path", "_route", "_streams",
+        "_target",
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
         super().__init__(worker, client, request)
+        self._asking: asyncio.Task[None] | None = None
         self._call: Call | None = None
         self._caller: Caller | None = None
         self._intent = _NO_INTENT
@@ -79,8 +84,12 @@ class ProxyExchange(Exchange):
         self.send_continue()
         if not request.has_body():
             return  # on_request_end follows at once
-        if self._endpoint.body == "opaque":
+        if self._endpoint.body == "opaque" and not self._reads_all():
             self._start(None)
+
+    def _reads_all(self) -> bool:
+        """Whether the whole body is looked at before anything is sent, for what it names."""
+        return self._endpoint.stored and self._caller is not None and objects.is_bound(self._caller.key)
 
     def _decides_late(self) -> bool:
         """Whether the target is known only once the body is."""
@@ -103,7 +112,8 @@ class ProxyExchange(Exchange):
         bounds, length = self.bounds, self.request.content_length
         if length <= bounds.body_bytes_max and length <= bounds.upload_bytes_max:
             return
-        most = bounds.upload_bytes_max if self._endpoint.body in _OPAQUE else bounds.body_bytes_max
+        streams = self._endpoint.body in _OPAQUE and not self._reads_all()
+        most = bounds.upload_bytes_max if streams else bounds.body_bytes_max
         if length > most:
             raise BodyTooLarge(f"the body has {length} bytes; at most {most} are taken here (server.*_bytes_max)")
 
@@ -118,7 +128,8 @@ class ProxyExchange(Exchange):
             self._send_body(data)
             return
         request.body.append(data)
-        if self._endpoint.body == "multipart" and request.body_bytes > server.buffer_bytes_max:
+        is_large = request.body_bytes > server.buffer_bytes_max
+        if is_large and self._endpoint.body == "multipart" and not self._reads_all():
             self._start(None)
         elif request.body_bytes > server.body_bytes_max:
             self.refuse(BodyTooLarge(f"the body is over {server.body_bytes_max} bytes (server.body_bytes_max)"))
@@ -135,8 +146,11 @@ class ProxyExchange(Exchange):
         """Everything between the request and its first byte upstream. `body` None: it follows piece by piece."""
         if self._awaits_token(body):
             return
+        self._or_refuse(self._launch, body)
+
+    def _or_refuse(self, step: Callable[..., None], *arguments: object) -> None:
         try:
-            self._launch(body)
+            step(*arguments)
         except JournalFull as full:
             self.worker.log("journal.full", error=str(full))
             self._refuse_started(full)
@@ -174,6 +188,31 @@ class ProxyExchange(Exchange):
             self._check_route()
             if self._awaits_token(buffered):
                 return
+        if objects.is_bound(caller.key) and (ids := objects.named(self._endpoint, request, buffered)):
+            space, tenant = space_of(self._target.name, byok=caller.byok), str(caller.key.bind["tenant"])
+            if unproven := worker.makers.unproven(space, tenant, ids):
+                asking = worker.makers.check(space, tenant, unproven)
+                self._asking = worker.loop.create_task(self._ask(asking, body, buffered))
+                return
+        self._admit(body, buffered)
+
+    async def _ask(self, asking: Coroutine[None, None, None], body: bytes | None, buffered: bytes) -> None:
+        """Go on once it is known that the call names none but its tenant's objects."""
+        try:
+            await asking
+        except CallRefused as refused:
+            if not self._ended:
+                self._refuse_started(refused)
+            return
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+            self.crashed(error)
+            return
+        if not self._ended:
+            self._or_refuse(self._admit, body, buffered)
+
+    def _admit(self, body: bytes | None, buffered: bytes) -> None:
+        request, caller, worker = self.request, self._caller, self.worker
+        assert caller is not None
         endpoint, provider = self._endpoint, self._target.provider
         json_body = endpoint.body == "json" and body is not None and len(body) > 1
         fields = admission.body_fields(buffered) if json_body else NO_FIELDS
@@ -320,7 +359,8 @@ class ProxyExchange(Exchange):
 
     def keeps_reading(self) -> bool:
         setting = self.worker.settings.upstream.client_gone
-        drains = self._target.provider.drains if setting == "auto" else setting == "drain"
+        goes_on = self._target.provider.drains or self._intent.background
+        drains = goes_on if setting == "auto" else setting == "drain"
         return drains and self._endpoint.billed
 
     # refusals

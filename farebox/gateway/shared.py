@@ -14,7 +14,9 @@ from farebox.gateway.admission import Caller, Door
 from farebox.gateway.bounds import Bounds
 from farebox.gateway.call import Meters
 from farebox.gateway.counters import Counters
+from farebox.gateway.drains import Drains
 from farebox.gateway.ids import IdMaker
+from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Pool
 from farebox.gateway.refusals import record_refusal
 from farebox.gateway.request import Request
@@ -34,7 +36,7 @@ class Shared:
 
     __slots__ = (
         "clients", "exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
-        "now", "paths", "settings", "snapshot", "targets", "web",
+        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "makers",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +52,8 @@ class Shared:
         self.book = book
         self.counters: Counters = meters.counters
         self.meters = meters
+        self.makers: Makers = meters.makers
+        self.drains = Drains(settings.upstream)
         self.ids = IdMaker(os.urandom(32))
         self.door = door
         self.targets = targets
@@ -79,6 +83,7 @@ class Shared:
 
     def ended(self, exchange: "Exchange") -> None:
         self.exchanges.discard(exchange)
+        self.drains.end(exchange)
 
     def refused(
         self,

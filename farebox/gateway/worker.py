@@ -24,6 +24,7 @@ from farebox.gateway.admission import Door
 from farebox.gateway.call import Meters
 from farebox.gateway.counters import Counters
 from farebox.gateway.exchange import Exchange
+from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Origin, Pool, PoolLimits
 from farebox.gateway.request import Request
 from farebox.gateway.routing import exchange_for
@@ -54,7 +55,7 @@ class Worker(Shared):
             settings,
             snapshot,
             load_book(snapshot.price_overrides),
-            Meters(journal, counters, settings.journal.full == "pass"),
+            Meters(journal, counters, settings.journal.full == "pass", Makers(run, settings.server.objects_wait_s)),
             Door(vault.key_hash, settings.server.auth == "open", hosts),
             Targets(limits, getproxies_environment()),
             Pool(Origin("http", str(run / "web.sock"), 0), limits, {}),
@@ -107,6 +108,7 @@ class Worker(Shared):
         self._sweeper.cancel()
         self.targets.close()
         self.web.close()
+        await self.makers.close()
         await asyncio.sleep(0.01)  # closed transports let go of their sockets in the loop's next round
         self.counters.publish()
         self.log("worker.drained", cut=cut)

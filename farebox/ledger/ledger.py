@@ -46,6 +46,7 @@ class Ledger:
         self._applier = ThreadPoolExecutor(1, thread_name_prefix="ledger-write")
         self._rolled_at = time.monotonic()
         self._ingest_began = 0.0
+        self._closed = False
         try:
             self.store = _open(settings)
             self.objects = ObjectIndex(settings.data / FILE_NAME)
@@ -66,6 +67,7 @@ class Ledger:
     def close(self) -> None:
         """Finish what is being written and let go of the directory. Idempotent."""
         with self._ingesting:
+            self._closed = True
             self._applier.shutdown(wait=True)
             self.objects.close()
             self.store.close()
@@ -76,6 +78,8 @@ class Ledger:
         nothing is lost then, and the next call tries again. Where a whole one has begun after `since` (of the monotonic
         clock), that one will do."""
         with self._ingesting:
+            if self._closed:
+                raise LedgerError("the ledger is closed: the keeper is stopping")
             if since is not None and self._ingest_began > since:
                 return 0
             began = time.monotonic()

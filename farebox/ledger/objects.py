@@ -18,6 +18,8 @@ import msgspec
 from farebox.core.events import Head, Stored
 from farebox.errors import LedgerError
 
+PAGE_MARK: Final = "#"
+"""Between an object's id and what names a page of it that is billed by itself."""
 DEPTH_MAX: Final = 8
 """How far 'belongs to whoever made that' is followed: file, batch, result file is three."""
 FILE_NAME: Final = "objects.sqlite"
@@ -92,8 +94,9 @@ class ObjectIndex:
         self._reading = threading.Lock()
 
     def close(self) -> None:
-        self._writer.close()
-        self._reader.close()
+        with self._writing, self._reading:
+            self._writer.close()
+            self._reader.close()
 
     def tenants(self, space: str, ids: Iterable[str]) -> dict[str, str | None]:
         """The tenant of whoever made each of these objects; what is unknown, or deleted, is left out."""
@@ -361,6 +364,9 @@ def sighted(events: Mapping[str, Sequence[object]]) -> list[Sighting]:
         if values["objects"]:
             objects = msgspec.json.decode(values["objects"], type=tuple[Stored, ...])
         object_id = values["object_id"]
+        page, mark, _ = str(object_id or "").partition(PAGE_MARK)
+        if mark:
+            objects += (Stored(str(object_id), "of", page),)
         bills = values["kind"] == "charge" and values["cost"] != 0 and values["state"] != "refused"
         found.append(
             Sighting(
@@ -380,6 +386,7 @@ def sighted(events: Mapping[str, Sequence[object]]) -> list[Sighting]:
 
 def _reads(object_id: str, endpoint: str, objects: tuple[Stored, ...]) -> bool:
     """Who reads an object names it in the path, however that spells it; who makes one gets its id in the answer."""
+    object_id = object_id.partition(PAGE_MARK)[0]
     return object_id in endpoint or any(stored.role == "read" and stored.id == object_id for stored in objects)
 
 

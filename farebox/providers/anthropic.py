@@ -14,7 +14,8 @@ from farebox.providers.openai_requests import ask_for_usage, read_intent
 from farebox.providers.openai_shape import openai_reader
 from farebox.providers.protocol import Endpoint, Intent, Reader
 from farebox.providers.readers import BodyReader, FixedReader, SniffingReader, StreamReader
-from farebox.providers.routing import ADMIN, ESCAPED, segments, with_prefix
+from farebox.providers.routing import ADMIN, ESCAPED, placed, segments, with_prefix
+from farebox.providers.stored_answers import stored_reader
 
 COMPATIBLE: Final = "chat.completions"
 
@@ -27,7 +28,8 @@ _INFERENCE: Final[dict[tuple[str, ...], Endpoint]] = {
 _MODELS: Final = Endpoint("other", "models", body="none", billed=False)
 _BATCHES: Final = Endpoint("batch", "messages.batches", billed=False, stored=True)
 _STORED: Final = Endpoint("other", "stored", body="opaque", billed=False, stored=True)
-_FILES: Final = Endpoint("other", "files", body="multipart", billed=False, stored=True)
+_FILES: Final = Endpoint("other", "files", body="multipart", billed=False, stored=True, action="make")
+_COLLECTIONS: Final = (("messages", "batches"), ("files",), ("skills",))
 _UNKNOWN: Final = Endpoint("other", "unknown", stored=True)
 
 _ERROR_TYPES: Final = {
@@ -85,7 +87,9 @@ class Anthropic:
             return openai_reader(endpoint, intent, status, headers, strip_usage=strip_usage)
         if status >= 400:
             return BodyReader(lambda: ErrorFold(status))
-        if not endpoint.billed or status < 200 or status == 204:
+        if not endpoint.billed:
+            return stored_reader(endpoint, headers)
+        if status < 200 or status == 204:
             return FixedReader()
         if endpoint.family == "messages.batches.results":
             results = batch_results(endpoint.object_id)
@@ -112,6 +116,11 @@ def _classify(method: str, path: str) -> Endpoint:
     rest = found[1:]
     if method == "POST" and rest in _INFERENCE:
         return _INFERENCE[rest]
+    endpoint = _other(method, rest)
+    return placed(endpoint, _COLLECTIONS, method, rest) if endpoint.stored else endpoint
+
+
+def _other(method: str, rest: tuple[str, ...]) -> Endpoint:
     if rest[:2] == ("messages", "batches"):
         if method == "GET" and len(rest) == 4 and rest[3] == "results":
             return Endpoint("batch", "messages.batches.results", body="none", stored=True, object_id=rest[2])

@@ -4,10 +4,12 @@
 field by field. With server tools the start says the first iteration only. The stream ends with `message_stop`.
 """
 
+import contextlib
 from typing import Final
 
 import msgspec
 
+from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.anthropic_usage import AnthropicUsage, Bill, bill, superseded
 from farebox.providers.batch_results import Answered, BatchFold
@@ -20,6 +22,22 @@ from farebox.providers.readers import tokens_of
 class Content(msgspec.Struct, frozen=True, gc=False):
     text: str | None = None
     thinking: str | None = None
+    type: str | None = None
+    content: msgspec.Raw = NULL
+
+
+class Container(msgspec.Struct, frozen=True, gc=False):
+    """Where the code ran that the model wrote: a later request can go on there."""
+
+    id: str | None = None
+
+
+class WrittenFile(msgspec.Struct, frozen=True, gc=False):
+    file_id: str | None = None
+
+
+class ToolResult(msgspec.Struct, frozen=True):
+    content: list[WrittenFile] | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -31,6 +49,7 @@ class Message(msgspec.Struct, frozen=True):
     content: list[Content] | None = None
     completion: str | None = None
     error: msgspec.Raw = NULL
+    container: Container | None = None
 
 
 class Delta(msgspec.Struct, frozen=True, gc=False):
@@ -38,12 +57,14 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     thinking: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
+    container: Container | None = None
 
 
 class MessagesEvent(msgspec.Struct, frozen=True):
     type: str | None = None
     delta: Delta | None = None
     message: Message | None = None
+    content_block: Content | None = None
     usage: msgspec.Raw = NULL
     error: msgspec.Raw = NULL
     completion: str | None = None
@@ -52,6 +73,8 @@ class MessagesEvent(msgspec.Struct, frozen=True):
 
 
 _NOTHING: Final = AnthropicUsage()
+MADE_MAX: Final = 200
+"""Stored objects that are noted of one answer."""
 
 
 class MessagesFold:
@@ -72,6 +95,7 @@ class MessagesFold:
         self._characters = 0
         self._stopped = False
         self._marks: tuple[str, ...] = ()
+        self._made: dict[str, None] = {}
 
     @property
     def tree(self) -> Tree:
@@ -100,7 +124,12 @@ class MessagesFold:
             self._take_rare(event)
 
     def _take_rare(self, event: MessagesEvent) -> None:
-        if event.message is not None:
+        if event.delta is not None and event.delta.container is not None:
+            self._note(event.delta.container.id)
+        if event.content_block is not None:
+            self._take_result(event.content_block)
+        elif event.message is not None:
+            self._note(event.message.container.id if event.message.container else None)
             self._model = event.message.model or self._model
             self._start(event.message.usage)
         elif event.type == "message_stop":
@@ -112,6 +141,18 @@ class MessagesFold:
             self._model = event.model or self._model
             self._finish = event.stop_reason or self._finish
             self._stopped = self._finish is not None
+
+    def _take_result(self, block: Content) -> None:
+        """Files that code wrote: only the provider's own results tell of them, never what the model says."""
+        if block.type is None or not block.type.endswith("code_execution_tool_result"):
+            return
+        with contextlib.suppress(ValueError):
+            for file in read(block.content, ToolResult).content or ():
+                self._note(file.file_id)
+
+    def _note(self, made: str | None) -> None:
+        if made and len(self._made) < MADE_MAX:
+            self._made[made] = None
 
     def _take_body(self, document: bytes, whole: bool) -> None:
         try:
@@ -125,6 +166,10 @@ class MessagesFold:
         self._characters = sum(len(part.text or "") + len(part.thinking or "") for part in message.content or ())
         self._characters += len(message.completion or "")
         self._error = error_name(message.error)
+        self._note(message.container.id if message.container else None)
+        for block in message.content or ():
+            if block.type is not None and block.content is not NULL:
+                self._take_result(block)
         self._stopped = "cut" not in self._marks
         self._supersede(message.usage)
         self._final = is_given(message.usage)
@@ -181,6 +226,7 @@ class MessagesFold:
             speed=reported.speed,
             region=reported.inference_geo,
             parts=billed.parts,
+            objects=tuple(map(Stored, self._made)),
             error=self._error,
             complete=complete,
             finish_reason=self._finish,

@@ -28,6 +28,14 @@ class ServerTools(msgspec.Struct, frozen=True, gc=False):
     web_fetch_requests: int | None = None
 
 
+class CreditStatus(msgspec.Struct, frozen=True, gc=False):
+    type: str | None = None
+
+
+class FallbackCredit(msgspec.Struct, frozen=True, gc=False):
+    status: CreditStatus | None = None
+
+
 class Counts(msgspec.Struct, frozen=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -48,6 +56,7 @@ class AnthropicUsage(Counts, frozen=True):
     speed: str | None = None
     inference_geo: str | None = None
     iterations: list[Iteration] | None = None
+    fallback_credit: FallbackCredit | None = None
 
 
 class Bill(msgspec.Struct, frozen=True):
@@ -88,6 +97,10 @@ def bill(usage: AnthropicUsage, model: str | None) -> Bill:
     if usage.server_tool_use is not None:
         meters.put("web_search", usage.server_tool_use.web_search_requests or 0)
         meters.put("web_fetch", usage.server_tool_use.web_fetch_requests or 0)
+    credit = usage.fallback_credit
+    if credit is not None and credit.status is not None and credit.status.type == "redeemed":
+        # Billed "as if the conversation had been on the retry model all along": by how much less, no count says.
+        meters.mark("fallback_credit")
     if any(part.kind == "declined" for part in parts):
         meters.mark("declined_hop")
     return Bill(meters.usage, parts, served if served != model else None, meters.marks)

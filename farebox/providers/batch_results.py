@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Document, Tree
 from farebox.providers.protocol import Metered, SubUsage
@@ -40,6 +41,8 @@ def length_of(prompt_tokens: int) -> int:
 
 ReadLine = Callable[[bytes], tuple[Answered, ...]]
 """What one line holds: empty where it failed or is no result at all. Never raises."""
+ReadLinks = Callable[[bytes], tuple[Stored, ...]]
+"""What a document says of other stored objects. Never raises."""
 
 
 class Lines:
@@ -67,10 +70,14 @@ class Lines:
 class BatchFold:
     """The sums of a batch's answers: the first group's on top, those of further models and lengths as parts."""
 
-    def __init__(self, object_id: str | None, tree: Tree, read_line: ReadLine) -> None:
+    def __init__(
+        self, object_id: str | None, tree: Tree, read_line: ReadLine, read_links: ReadLinks | None = None
+    ) -> None:
         self._object_id = object_id
         self._tree = tree
         self._read_line = read_line
+        self._read_links = read_links
+        self._objects: tuple[Stored, ...] = ()
         self._sums: dict[Group, Usage] = {}
         self._longest: dict[Group, int] = {}
         self._regions: set[str | None] = set()
@@ -84,6 +91,8 @@ class BatchFold:
     def take(self, document: bytes, whole: bool) -> None:
         if not document:
             return
+        if self._read_links is not None:
+            self._objects = self._read_links(document)
         for answered in self._read_line(document):
             prompt = input_tokens(answered.usage)
             group = Group(answered.model, length_of(prompt))
@@ -115,6 +124,7 @@ class BatchFold:
             prompt_tokens=self._prompt(own) if own else None,
             reported_cost=self._reported_cost(),
             object_id=self._object_id,
+            objects=self._objects,
             complete=ended,
             marks=(*self._marks, "region_mixed") if is_mixed else self._marks,
         )

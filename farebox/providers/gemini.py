@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.providers.batch_results import Lines
 from farebox.providers.documents import decoder, read
@@ -16,9 +17,10 @@ from farebox.providers.openai_chat import ErrorFold, header
 from farebox.providers.openai_requests import ask_for_usage, read_intent, text_bytes
 from farebox.providers.openai_routes import classify
 from farebox.providers.openai_shape import openai_reader
-from farebox.providers.protocol import Endpoint, Intent, Metered, Reader
+from farebox.providers.protocol import Action, Endpoint, Intent, Reader
 from farebox.providers.readers import BodyReader, FixedReader, SniffingReader, StreamReader
 from farebox.providers.routing import ESCAPED, segments
+from farebox.providers.stored_answers import stored_reader
 
 COMPATIBLE_PREFIX: Final = "/v1beta/openai"
 NATIVE: Final = "gemini."
@@ -97,9 +99,9 @@ class Gemini:
             return openai_reader(endpoint, intent, status, headers, strip_usage=strip_usage)
         if status >= 400:
             return BodyReader(lambda: ErrorFold(status))
-        if endpoint is _CACHES:  # its storage is billed by the hour, which no answer shows
-            return FixedReader(Metered(quality="exact", marks=("storage_unmetered",)))
-        if not endpoint.billed or status < 200 or status == 204:
+        if not endpoint.billed:
+            return stored_reader(endpoint, headers, by_name=True, marks=_free_marks(endpoint))
+        if status < 200 or status == 204:
             return FixedReader()
         return _reader(endpoint, intent, headers)
 
@@ -107,6 +109,11 @@ class Gemini:
         word = _STATUSES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
         error = {"code": status, "message": message, "status": word, "details": []}
         return msgspec.json.encode({"error": error, "farebox": {"code": code, **(extra or {})}})
+
+
+def _free_marks(endpoint: Endpoint) -> tuple[str, ...]:
+    """A cache's storage is billed by the hour, which no answer shows."""
+    return ("storage_unmetered",) if endpoint.family == _CACHES.family and endpoint.action == "make" else ()
 
 
 def _reader(endpoint: Endpoint, intent: Intent, headers: Mapping[str, str]) -> Reader:
@@ -185,7 +192,33 @@ def _classify(method: str, path: str) -> Endpoint:
         return classify("/" + "/".join(found[: found.index("openai") + 1]), method, path)
     if not found or found[0] not in _VERSIONS:
         return _transfer(method, found)
-    rest = found[1:]
+    endpoint = _routed(method, found[1:])
+    return _placed(endpoint, method, found[1:]) if endpoint.stored else endpoint
+
+
+def _placed(endpoint: Endpoint, method: str, rest: tuple[str, ...]) -> Endpoint:
+    """The endpoint with the object that its path leads to, by the name that Google gives it (`files/x`)."""
+    head = rest[0] if rest else ""
+    if endpoint.action or head not in _PLACES:
+        return endpoint
+    if len(rest) == 1:
+        # How an upload ends is not seen here: only what is made by one call counts as made.
+        makes = method == "POST" and head in ("cachedContents", "fileSearchStores")
+        return replace(endpoint, action="make" if makes else "list" if method == "GET" else "")
+    name, _, verb = rest[1].partition(":")
+    actions: dict[str, Action] = {
+        "GET": "read",
+        "DELETE": "change" if rest[2:] or verb else "delete",
+        "PATCH": "change",
+    }
+    action = actions.get(method, "change" if method == "POST" and (verb or rest[2:]) else "")
+    return replace(endpoint, action=action, root=name if head == "interactions" else f"{head}/{name}")
+
+
+_PLACES: Final = frozenset({"files", "cachedContents", "batches", "fileSearchStores", "interactions"})
+
+
+def _routed(method: str, rest: tuple[str, ...]) -> Endpoint:
     head, last = rest[0] if rest else "", rest[-1] if rest else ""
     resource, _, verb = last.partition(":")
     if head == "cachedContents":
@@ -216,7 +249,7 @@ def native_verb(model: str, verb: str) -> Endpoint:
         return Endpoint("embeddings", NATIVE + verb, model=model, streaming=False)
     if verb in ("batchGenerateContent", "asyncBatchEmbedContent"):
         # Only takes the job; its results are billed where they are read.
-        return Endpoint("batch", NATIVE + verb, billed=False, stored=True, model=model)
+        return Endpoint("batch", NATIVE + verb, billed=False, stored=True, model=model, action="make")
     if verb == "predict":
         return Endpoint(
             "image" if model.startswith("image") else "embeddings" if "embedding" in model else "other",
@@ -240,7 +273,10 @@ def _interaction(method: str, rest: tuple[str, ...]) -> Endpoint:
 def _transfer(method: str, found: tuple[str, ...]) -> Endpoint:
     """`/upload/v1beta/files`, `/download/v1beta/files/x:download`."""
     if found[:1] == ("download",) and method == "GET":
-        return Endpoint("batch", NATIVE + "download", body="none", stored=True, object_id=found[-1].partition(":")[0])
+        name = "files/" + found[-1].partition(":")[0]
+        return Endpoint(
+            "batch", NATIVE + "download", body="none", stored=True, object_id=name, root=name, action="read"
+        )
     return STORED if found[:1] == ("upload",) or method != "POST" else UNKNOWN
 
 

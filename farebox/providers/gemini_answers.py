@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.batch_results import Answered, BatchFold
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
@@ -312,6 +313,7 @@ class _InlinedList(msgspec.Struct, frozen=True, rename="camel"):
 
 class _Output(msgspec.Struct, frozen=True, rename="camel"):
     inlined_responses: _InlinedList | None = None
+    responses_file: str | None = None
     inlined_embed_content_responses: _InlinedList | None = None
 
 
@@ -331,7 +333,7 @@ class _ResultLine(msgspec.Struct, frozen=True):
 
 def batch_job(name: str | None) -> BatchFold:
     """A batch job as it is read: the results stand in it twice (`metadata.output`, `response`) and count once."""
-    return BatchFold(name, tree_of(_Batch), _read_job)
+    return BatchFold(name, tree_of(_Batch), _read_job, lambda document: _job_links(name, document))
 
 
 def batch_file(name: str | None) -> BatchFold:
@@ -353,6 +355,17 @@ def _read_job(document: bytes) -> tuple[Answered, ...]:
         for entry in (listed.inlined_responses if listed is not None else None) or ()
         if (answered := _answered(entry.response, model)) is not None
     )
+
+
+def _job_links(name: str | None, document: bytes) -> tuple[Stored, ...]:
+    """Its result file belongs to whoever made the job."""
+    try:
+        job = read(document, _Batch)
+    except ValueError:
+        return ()
+    outputs = job.response or (job.metadata.output if job.metadata else None)
+    file = outputs.responses_file if outputs is not None else None
+    return (Stored(file, "of", name),) if file and name else ()
 
 
 def _read_line(line: bytes) -> tuple[Answered, ...]:

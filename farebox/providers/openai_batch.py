@@ -7,17 +7,14 @@ import msgspec
 
 from farebox.providers.batch_results import Answered, BatchFold
 from farebox.providers.documents import read, tree_of
-from farebox.providers.openai_chat import NULL, is_given
+from farebox.providers.openai_chat import is_given
+from farebox.providers.openai_responses import Response, beside
 from farebox.providers.openai_usage import OpenAIUsage, split
 
 
-class _Body(msgspec.Struct, frozen=True):
-    model: str | None = None
-    usage: msgspec.Raw = NULL
-
-
 class _Response(msgspec.Struct, frozen=True):
-    body: _Body | None = None
+    body: Response | None = None
+    """A chat completion or an embedding has of a response's members what matters here: model and usage."""
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -36,7 +33,9 @@ def read_line(line: bytes) -> tuple[Answered, ...]:
         counted = split(read(body.usage, OpenAIUsage))
     except ValueError:
         return ()
-    return (Answered(body.model or "", counted.usage, counted.marks),)
+    fees, parts, marks = beside(body, body.output or [])
+    own = Answered(body.model or "", {**counted.usage, **fees}, counted.marks + marks)
+    return (own, *(Answered(part.model, part.usage) for part in parts))
 
 
 def result_file(file_id: str | None) -> BatchFold:

@@ -190,6 +190,8 @@ class ChatFold:
         breakdown = chunk.usage_breakdown or (groq.usage_breakdown if groq else None)
         self._breakdown = breakdown or self._breakdown
         self._status = chunk.status or self._status
+        if self._stored and chunk.id is not None and chunk.id.startswith("run_"):
+            self._id = chunk.id  # what is billed is the run, not the thread that was made with it
         self._error = error_name(chunk.error) or (groq.error if groq else None) or self._error
 
     def _take_odd(self, document: bytes, whole: bool) -> ChatDocument | None:

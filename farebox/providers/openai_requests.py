@@ -1,11 +1,14 @@
 """What a request in OpenAI's format asks for, and the one edit that metering makes to it."""
 
 import re
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.core.jsonsplice import top_level
+from farebox.providers.audio_length import duration_ms
 from farebox.providers.documents import decoder, read
 from farebox.providers.protocol import Endpoint, Intent
 
@@ -39,6 +42,8 @@ class OpenAIRequest(msgspec.Struct, frozen=True):
     max_output_tokens: int | None = None
     n: int | None = None
     service_tier: str | None = None
+    store: bool | None = None
+    background: bool | None = None
 
 
 class ImageRequest(msgspec.Struct, frozen=True):
@@ -74,7 +79,8 @@ def read_intent(endpoint: Endpoint, body: bytes) -> Intent:
     family = endpoint.family
     try:
         if body[:2] == b"--":
-            return _image_or_audio(family, read_form(body))
+            asked = _image_or_audio(family, read_form(body))
+            return replace(asked, audio_ms=_audio_ms(body)) if family.startswith("audio.") else asked
         if family.startswith("images."):
             return _image(read(body, ImageRequest), len(body))
         if family == "audio.speech":
@@ -102,6 +108,8 @@ def _text(family: str, body: bytes) -> Intent:
         wants_usage=wants_usage,
         service_tier=asked.service_tier,
         input_bytes=len(body) if len(body) <= TEXT_BYTES_MAX else text_bytes(body),
+        stored=asked.store is True and family == "chat.completions",
+        background=asked.background is True,
     )
 
 
@@ -133,34 +141,53 @@ def _image_or_audio(family: str, form: dict[str, str]) -> Intent:
     return Intent(model=asked.model, streaming=asked.stream is True, variant=form.get("response_format"))
 
 
+def _audio_ms(body: bytes) -> int | None:
+    """The length of the first file of a form, as far as it is there."""
+    for part in form_parts(body):
+        if part.is_file:
+            return duration_ms(body[part.start : part.stop], whole=part.is_whole)
+    return None
+
+
 _PART: Final = re.compile(rb'content-disposition:[^\r\n]*?[; ]name="?([^";\r\n]+)"?([^\r\n]*)', re.IGNORECASE)
 FORM_VALUE_BYTES_MAX: Final = 4096
 
 
 def read_form(body: bytes) -> dict[str, str]:
     """The short fields of a multipart body (files are left out), as far as it is there: it may be cut."""
-    boundary = body[: body.find(b"\r\n")] if b"\r\n" in body[:256] else b""
     fields: dict[str, str] = {}
+    for part in form_parts(body):
+        if not part.is_file and part.is_whole and part.stop - part.start <= FORM_VALUE_BYTES_MAX:
+            fields.setdefault(part.name, body[part.start : part.stop].decode("utf-8", "replace"))
+    return fields
+
+
+class FormPart(NamedTuple):
+    """A part of a multipart body: its content stands from `start` to `stop`."""
+
+    name: str
+    is_file: bool
+    start: int
+    stop: int
+    is_whole: bool
+
+
+def form_parts(body: bytes) -> Iterator[FormPart]:
+    """The named parts of a multipart body, in order, as far as it is there: it may be cut."""
+    boundary = body[: body.find(b"\r\n")] if b"\r\n" in body[:256] else b""
     if not boundary.startswith(b"--") or len(boundary) < 3:
-        return fields
+        return
     start = len(boundary)
     while start > 0:
         head_end = body.find(b"\r\n\r\n", start)
         stop = body.find(b"\r\n" + boundary, start)
         if 0 <= head_end < stop or (head_end >= 0 and stop < 0):
             part = _PART.search(body, start, head_end)
-            ends = stop if stop >= 0 else len(body)
-            if (
-                part
-                and b"filename" not in part[0].lower()
-                and ends - head_end - 4 <= FORM_VALUE_BYTES_MAX
-                and stop >= 0
-            ):
-                fields.setdefault(
-                    part[1].decode("utf-8", "replace"), body[head_end + 4 : ends].decode("utf-8", "replace")
-                )
+            if part:
+                name = part[1].decode("utf-8", "replace")
+                is_file = b"filename" in part[0].lower()
+                yield FormPart(name, is_file, head_end + 4, stop if stop >= 0 else len(body), stop >= 0)
         start = stop + 2 + len(boundary) if stop >= 0 else -1
-    return fields
 
 
 def ask_for_usage(body: bytes) -> bytes | None:

@@ -8,15 +8,18 @@ from typing import Final
 
 import msgspec
 
+from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.openai_chat import NOTHING, NULL, error_name, is_given, judge
-from farebox.providers.openai_usage import OpenAIUsage, Split, split
+from farebox.providers.openai_media import as_image_output
+from farebox.providers.openai_usage import OpenAIUsage, Split, SvgUsage, split, split_svg
 from farebox.providers.protocol import Endpoint, Intent, Metered, SubUsage
 from farebox.providers.readers import tokens_of
 
 IMAGE_TOOL_MODEL: Final = "gpt-image-1"
 """What the hosted image tool runs where the answer does not name a model."""
+ITEMS_MAX: Final = 500
 FINISHED: Final = ("completed", "incomplete", "failed", "cancelled")
 
 
@@ -36,6 +39,7 @@ class Item(msgspec.Struct, frozen=True):
     action: Action | None = None
     container_id: str | None = None
     content: list[ItemText] | None = None
+    svg_usage: SvgUsage | None = None
     arguments: str | None = None
 
 
@@ -64,6 +68,7 @@ class Response(msgspec.Struct, frozen=True):
     model: str | None = None
     status: str | None = None
     service_tier: str | None = None
+    store: bool | None = None
     usage: msgspec.Raw = NULL
     tool_usage: ToolUsage | None = None
     output: list[Item] | None = None
@@ -130,7 +135,7 @@ class ResponsesFold:
 
     def _take_item(self, item: Item) -> None:
         """Keep what fees depend on, should the stream end without its terminal event; not the item's text."""
-        kept = Item(item.type, item.id, item.action, item.container_id)
+        kept = Item(item.type, item.id, item.action, item.container_id, svg_usage=item.svg_usage)
         self._items[item.id or str(len(self._items))] = kept
 
     def _take_body(self, document: bytes, whole: bool) -> None:
@@ -167,10 +172,11 @@ class ResponsesFold:
         complete = ended and self._is_complete(response)
         pending = response.status in ("queued", "in_progress") and not is_given(response.usage) and complete
         counted = self._counted()
-        nothing = pending or (response.status == "cancelled" and counted is None)
         believed = judge(counted, self._characters, self._intent, complete, error)
-        usage, quality, marks = NOTHING if nothing else believed
-        fees, parts, more = self._beside(response)
+        usage, quality, marks = NOTHING if pending else believed
+        if response.status == "cancelled" and counted is None and not self._characters:
+            usage, quality, marks = {}, "exact", ("cancelled_unmetered",)
+        fees, parts, more = beside(response, response.output or list(self._items.values()))
         return Metered(
             usage={**usage, **fees},
             quality=quality,
@@ -178,7 +184,8 @@ class ResponsesFold:
             model=response.model or None,
             service_tier=response.service_tier,
             parts=parts,
-            object_id=response.id or self._endpoint.object_id,
+            object_id=None if response.store is False else response.id or self._endpoint.object_id,
+            objects=self._objects(response),
             pending=pending,
             error=error,
             complete=complete,
@@ -187,27 +194,44 @@ class ResponsesFold:
             marks=self._marks + marks + more,
         )
 
+    def _objects(self, response: Response) -> tuple[Stored, ...]:
+        """What can be named in later requests: the items of a stored response, the containers that its code ran in."""
+        if not response.output or response.id is None:
+            return ()
+        items = response.output[:ITEMS_MAX]
+        containers = dict.fromkeys(item.container_id for item in items if item.container_id)
+        made = tuple(Stored(container) for container in containers)
+        if response.store is False:
+            return made
+        return made + tuple(Stored(item.id, "of", response.id) for item in items if item.id)
+
     def _is_complete(self, response: Response) -> bool:
         if "cut" in self._marks or response.id is None:
             return False
         return not self._is_stream or response.status in FINISHED
 
-    def _beside(self, response: Response) -> tuple[Usage, tuple[SubUsage, ...], tuple[str, ...]]:
-        """Fees of hosted tools, and the image tool's tokens at its own model."""
-        items = response.output if response.output else list(self._items.values())
-        tool_usage = response.tool_usage or ToolUsage()
-        if not items and response.tool_usage is None:
-            return {}, (), ()
-        fees = tool_fees(items, tool_usage)
-        if tool_usage.image_gen is None:
-            drawn = any(item.type == "image_generation_call" for item in items)
-            return fees, (), ("image_tool_unmetered",) if drawn else ()
+
+def beside(response: Response, items: list[Item]) -> tuple[Usage, tuple[SubUsage, ...], tuple[str, ...]]:
+    """Fees of hosted tools, and what other models used: the image tool, whoever wrote an SVG for it."""
+    if not items and response.tool_usage is None:
+        return {}, (), ()
+    tool_usage = response.tool_usage or ToolUsage()
+    fees = tool_fees(items, tool_usage)
+    parts: list[SubUsage] = []
+    marks: tuple[str, ...] = ()
+    if tool_usage.image_gen is not None:
         image = split(tool_usage.image_gen)
-        if not image.usage:
-            return fees, (), ()
         models = [tool.model for tool in response.tools or () if tool.type == "image_generation" and tool.model]
-        part = SubUsage(models[0] if models else IMAGE_TOOL_MODEL, image.usage, "image_tool")
-        return fees, (part,), image.marks
+        model = models[0] if models else IMAGE_TOOL_MODEL
+        parts += [SubUsage(model, as_image_output(image.usage), "image_tool")] if image.usage else []
+        marks = image.marks
+    elif any(item.type == "image_generation_call" for item in items):
+        marks = ("image_tool_unmetered",)
+    for item in items:
+        if item.svg_usage is not None and (svg := split_svg(item.svg_usage)).usage:
+            parts.append(SubUsage(item.svg_usage.model or "", svg.usage, "svg"))
+            marks += svg.marks
+    return fees, tuple(parts), marks
 
 
 def tool_fees(items: list[Item], tool_usage: ToolUsage) -> Usage:

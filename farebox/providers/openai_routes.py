@@ -5,13 +5,14 @@ from functools import lru_cache
 from typing import Final
 
 from farebox.providers.protocol import Endpoint
-from farebox.providers.routing import ADMIN, ESCAPED, segments
+from farebox.providers.routing import ADMIN, ESCAPED, placed, segments
 
 INFERENCE: Final[dict[tuple[str, ...], Endpoint]] = {
     ("chat", "completions"): Endpoint("chat", "chat.completions"),
     ("responses",): Endpoint("responses", "responses"),
     ("responses", "compact"): Endpoint("responses", "responses.compact"),
     ("responses", "input_tokens"): Endpoint("other", "responses.input_tokens", billed=False),
+    ("decisions",): Endpoint("other", "decisions"),
     ("completions",): Endpoint("completions", "completions"),
     ("embeddings",): Endpoint("embeddings", "embeddings"),
     ("moderations",): Endpoint("moderation", "moderations", billed=False),
@@ -40,14 +41,21 @@ ADMIN_WORDS: Final = frozenset(
 MODELS: Final = Endpoint("other", "models", body="none", billed=False)
 STORED: Final = Endpoint("other", "stored", body="opaque", billed=False, stored=True)
 """Reads, lists, changes or deletes what is stored; costs nothing by the call."""
-STORED_FILES: Final = Endpoint("other", "files", body="multipart", billed=False, stored=True)
+STORED_FILES: Final = Endpoint("other", "files", body="multipart", billed=False, stored=True, action="make")
 BATCHES: Final = Endpoint("batch", "batches", billed=False, stored=True)
 """A batch object repeats the sum of what its result file says line by line: the file is billed, this is not."""
 UNKNOWN: Final = Endpoint("other", "unknown", stored=True)
 """A POST that nobody told us about: it may cost and it may touch stored objects."""
 
+_COLLECTIONS: Final = (
+    ("files",), ("batches",), ("responses",), ("chat", "completions"), ("conversations",), ("threads",),
+    ("assistants",), ("vector_stores",), ("fine_tuning", "jobs"), ("uploads",), ("containers",), ("skills",),
+    ("evals",), ("models",),
+)  # fmt: skip
+"""What is stored stands below these as `/{id}`, and what belongs to it below that."""
 _STORES: Final = frozenset(
-    {"assistants", "conversations", "vector_stores", "fine_tuning", "fine-tunes", "uploads", "skills"}
+    {"assistants", "conversations", "vector_stores", "fine_tuning", "fine-tunes", "uploads", "skills", "containers"}
+    | {"evals"}
 )
 _FREE_READS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
@@ -70,7 +78,8 @@ def classify(prefix: str, method: str, path: str, own: OwnRoutes | None = None) 
         return endpoint
     if method == "POST" and rest in INFERENCE:
         return INFERENCE[rest]
-    return _stored_or_unknown(method, rest)
+    endpoint = _stored_or_unknown(method, rest)
+    return placed(endpoint, _COLLECTIONS, method, rest) if endpoint.stored else endpoint
 
 
 def below(prefix: str, found: tuple[str, ...]) -> tuple[str, ...]:
@@ -88,7 +97,7 @@ def _stored_or_unknown(method: str, rest: tuple[str, ...]) -> Endpoint:
     if head == "files":
         if method == "GET" and len(rest) == 3 and rest[2] == "content":
             return Endpoint("batch", "files.content", body="none", stored=True, object_id=rest[1])
-        return STORED_FILES if method == "POST" else STORED
+        return STORED_FILES if method == "POST" and len(rest) == 1 else STORED
     if head == "batches":
         return BATCHES
     if head == "threads":

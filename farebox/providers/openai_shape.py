@@ -10,13 +10,14 @@ from farebox.providers.anthropic_messages import MessagesFold
 from farebox.providers.batch_results import Lines
 from farebox.providers.openai_batch import result_file
 from farebox.providers.openai_chat import ChatFold, ErrorFold, header
-from farebox.providers.openai_media import MediaFold, spoken
+from farebox.providers.openai_media import TRANSCRIBES, MediaFold, TranscriptReader, spoken
 from farebox.providers.openai_requests import CHAT_FAMILIES, ask_for_usage, read_intent
 from farebox.providers.openai_responses import ResponsesFold
 from farebox.providers.openai_routes import MESSAGES, OwnRoutes, classify
 from farebox.providers.protocol import Endpoint, Intent, Metered, Reader
 from farebox.providers.readers import NOTHING_USED, BodyReader, FixedReader, Fold, SniffingReader, StreamReader
 from farebox.providers.routing import with_prefix
+from farebox.providers.stored_answers import stored_reader
 
 KNOWN_FIELDS: Final = frozenset({"user", "metadata", "safety_identifier", "service_tier"})
 
@@ -44,7 +45,7 @@ def openai_fold(endpoint: Endpoint, intent: Intent, is_stream: bool) -> Fold:
         return ResponsesFold(endpoint, intent, is_stream=is_stream)
     if family.startswith(("images.", "audio.")):
         return MediaFold(family, intent, is_stream=is_stream)
-    return ChatFold(intent, is_stream=is_stream, stored=family == "threads.runs")
+    return ChatFold(intent, is_stream=is_stream, stored=intent.stored or family == "threads.runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,11 @@ def openai_reader(
     """The reader of an answer in OpenAI's format."""
     if status >= 400:
         return BodyReader(lambda: ErrorFold(status))
-    if not endpoint.billed or status < 200 or status == 204:
+    if status < 200:
+        return FixedReader()
+    if not endpoint.billed:
+        return stored_reader(endpoint, headers)
+    if status == 204:
         return FixedReader()
     family = endpoint.family
     if family == "files.content":
@@ -135,6 +140,8 @@ def openai_reader(
     kind = header(headers, "content-type")
     if family == "audio.speech" and kind != "text/event-stream":
         return FixedReader(spoken(intent))
+    if family in TRANSCRIBES and kind.startswith("text/") and kind != "text/event-stream":
+        return TranscriptReader(intent)
     if kind.startswith("image/") and family.startswith("images."):
         return FixedReader(Metered(usage={"image": 1}, quality="exact"))
     if kind.startswith(("audio/", "video/", "image/")) or (kind == "application/octet-stream" and endpoint.stored):

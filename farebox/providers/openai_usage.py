@@ -42,6 +42,12 @@ class OutputDetails(msgspec.Struct, frozen=True, gc=False):
     image_tokens: int | None = None
 
 
+class CachedDetails(msgspec.Struct, frozen=True, gc=False):
+    """As the hosted image tool splits `cached_tokens`."""
+
+    cached_image_tokens: int | None = None
+
+
 class OpenAIUsage(msgspec.Struct, frozen=True, gc=False):
     """Chat says prompt/completion, responses say input/output; some endpoints say `_token_` without the s."""
 
@@ -57,8 +63,19 @@ class OpenAIUsage(msgspec.Struct, frozen=True, gc=False):
     input_token_details: InputDetails | None = None
     output_token_details: OutputDetails | None = None
     cached_tokens: int | None = None
+    cached_tokens_details: CachedDetails | None = None
     prompt_cache_hit_tokens: int | None = None
     seconds: float | None = None
+
+
+class SvgUsage(msgspec.Struct, frozen=True, gc=False):
+    """What the model used that wrote an SVG, "separate from image rendering usage" (types/images_response.py)."""
+
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    total_tokens: int | None = None
 
 
 class Split(msgspec.Struct, frozen=True, gc=False):
@@ -129,6 +146,19 @@ def split(reported: OpenAIUsage) -> Split:
     return Split(meters.usage, meters.marks)
 
 
+def split_svg(reported: SvgUsage) -> Split:
+    """Disjoint meters of what writing an SVG used."""
+    details = OutputDetails(reasoning_tokens=reported.reasoning_tokens)
+    return split(
+        OpenAIUsage(
+            input_tokens=reported.input_tokens,
+            output_tokens=reported.output_tokens,
+            total_tokens=reported.total_tokens,
+            output_tokens_details=details,
+        )
+    )
+
+
 def _first(first: int | None, second: int | None) -> int:
     return first if first is not None else second or 0
 
@@ -147,7 +177,9 @@ def _put_input(meters: Meters, prompt: int, reported: OpenAIUsage) -> None:
         return
     of_cache = details.cached_tokens_details or _NO_MODALITIES
     cached_audio, cached_image = of_cache.audio_tokens or 0, of_cache.image_tokens or 0
-    if details.cached_tokens_details is None and (overlap := cached + written + audio + image - prompt) > 0:
+    if reported.cached_tokens_details is not None:
+        cached_image = cached_image or reported.cached_tokens_details.cached_image_tokens or 0
+    elif details.cached_tokens_details is None and (overlap := cached + written + audio + image - prompt) > 0:
         # Cached tokens are of any kind, and what does not fit in beside them is both.
         cached_image = min(overlap, image, cached)
         cached_audio = min(overlap - cached_image, audio, cached - cached_image)

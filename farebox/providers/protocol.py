@@ -8,10 +8,12 @@ from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from farebox.core.events import Stored
 from farebox.core.meters import Usage
 
 BodyKind = Literal["none", "json", "multipart", "opaque"]
 Quality = Literal["exact", "estimated", "missing"]
+Action = Literal["", "make", "read", "change", "delete", "list"]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -34,7 +36,11 @@ class Endpoint(msgspec.Struct, frozen=True):
     streaming: bool | None = None
     """Where the path says whether the answer streams; None where the body says it."""
     object_id: str | None = None
-    """The stored object that is read, where the path names it."""
+    """The stored object that is read, and perhaps billed, where the path names it."""
+    root: str | None = None
+    """The stored object that the path leads to or into, where it names one: whose it is decides who may."""
+    action: Action = ""
+    """What a route of stored objects does; '' where nobody told us, which is closed to keys bound to a tenant."""
     region: str | None = None
     """Where the call is served, in the price book's word, where the path names it."""
 
@@ -53,9 +59,15 @@ class Intent(msgspec.Struct, frozen=True):
     """What a per-piece price depends on, such as '1024x1024/hd' for an image."""
     characters: int = 0
     """Characters of the text to be spoken, where speech is billed by them."""
+    audio_ms: int | None = None
+    """How long the audio is that is to be transcribed, by its own headers."""
     input_bytes: int = 0
     pieces: int = 1
     """Pieces asked for, where the provider bills pieces (images)."""
+    stored: bool = False
+    """Whether an answer that is else forgotten shall be kept under its id (chat completions)."""
+    background: bool = False
+    """Whether the provider works on when nobody listens: hanging up ends nothing."""
 
 
 class SubUsage(msgspec.Struct, frozen=True):
@@ -89,6 +101,9 @@ class Metered(msgspec.Struct, frozen=True):
     reported_cost: int | None = None
     """Pico-dollars, where the answer carries a price."""
     object_id: str | None = None
+    """The stored object that was made or read, and is billed by this answer."""
+    objects: tuple[Stored, ...] = ()
+    """Further stored objects that the answer names: made, deleted, belonging to whoever made another."""
     pending: bool = False
     """Accepted but not billed yet (a background response that is queued): its cost comes with a later read."""
     error: str | None = None

@@ -1,9 +1,12 @@
 """Paths: which route of a provider's API a request means, however it is spelt."""
 
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
 
-from farebox.providers.protocol import Endpoint
+from msgspec.structs import replace
+
+from farebox.providers.protocol import Action, Endpoint
 
 ESCAPED: Final = Endpoint("other", "escaped", body="opaque", stored=True, admin=True)
 """A path that could mean another one upstream (dot segments, endless escapes): treated as an admin route."""
@@ -61,3 +64,25 @@ def joined(base_path: str, prefix: str, path: str) -> str:
     if prefix and base_path.endswith(prefix) and path.startswith(prefix):
         return base_path + path[len(prefix) :]
     return base_path + path
+
+
+_ACTIONS: Final[dict[str, Action]] = {"GET": "read", "HEAD": "read", "DELETE": "delete", "POST": "change"}
+_COLLECTION_ACTIONS: Final[dict[str, Action]] = {"GET": "list", "HEAD": "list", "POST": "make"}
+
+
+def placed(endpoint: Endpoint, collections: Iterable[tuple[str, ...]], method: str, rest: tuple[str, ...]) -> Endpoint:
+    """The endpoint of stored objects with the one that its path leads to, and what it does there. Below a collection
+    stands `/{id}`, and what belongs to that object below that. `rest` is the path without its version.
+
+    >>> placed(Endpoint("other", "files"), [("files",)], "DELETE", ("files", "file-1")).root
+    'file-1'
+    """
+    for collection in collections:
+        if rest[: len(collection)] != collection:
+            continue
+        below = rest[len(collection) :]
+        if not below or below == ("runs",):  # POST /threads/runs makes a thread and runs it
+            return replace(endpoint, action=_COLLECTION_ACTIONS.get(method, ""))
+        action = _ACTIONS.get(method, "")
+        return replace(endpoint, action="change" if action == "delete" and below[1:] else action, root=below[0])
+    return endpoint

@@ -45,6 +45,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     buffer_bytes_max: Annotated[int, _note("bytes held for a slow reader before the sender is paused", 4096, GIB)] = (
         262144
     )
+    objects_wait_s: Annotated[
+        float, _note("longest wait to learn whose a stored object is, for keys bound to a tenant", 0.01, 600)
+    ] = 5
     tls_cert: Annotated[str, _note("certificate chain (PEM) to serve https with", path=True)] = ""
     tls_key: Annotated[str, _note("private key (PEM) of tls_cert", path=True)] = ""
 
@@ -64,6 +67,10 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
         _note("when a caller hangs up: hang up too, read on to learn the cost, or as fits the provider"),
     ] = "auto"
     drain_s_max: Annotated[float, _note("longest reading on for a caller that is gone", 0, 3600)] = 120
+    drain_calls_max: Annotated[
+        int, _note("answers that one worker reads on at the same time; further ones are hung up on", 0, 1_000_000)
+    ] = 1000
+    drain_bytes_max: Annotated[int, _note("most of one answer that is read on", 0, 1024 * GIB)] = 67108864
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):

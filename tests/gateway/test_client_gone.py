@@ -1,5 +1,6 @@
 """A client that hangs up: the provider is told to stop where that stops the bill, else read to the end."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -174,3 +175,102 @@ def test_a_client_that_leaves_while_others_stay_disturbs_nobody(gateway: Start) 
     for thread in threads:
         thread.join()
     assert answers == [ANSWER] * 10
+
+
+def anthropic_start(tokens: int) -> bytes:
+    return (
+        b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message","model":'
+        b'"claude-haiku-4-5","usage":{"input_tokens":%d,"cache_read_input_tokens":400,"output_tokens":1}}}\n\n' % tokens
+    )
+
+
+def anthropic_delta(text: str) -> bytes:
+    return (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta",'
+        b'"text":"%b"}}\n\n' % text.encode()
+    )
+
+
+def test_an_estimate_of_a_message_has_its_exact_input_and_counts_the_output_that_came(gateway: Start) -> None:
+    text = "word " * 40
+    head = sse_head() + chunked(anthropic_start(321), anthropic_delta(text), anthropic_delta("the end"), end=False)
+    worker, upstream = gateway(once(head, wait_for_end))
+    body = b'{"model":"claude-haiku-4-5","max_tokens":999,"stream":true,"messages":[{"role":"user","content":"hi"}]}'
+    hang_up_after(worker, call(worker, body, path="/proxy/anthropic/v1/messages"), b"the end")
+    assert hung_up(upstream).wait(2)
+    [(_, tail)] = worker.finished()
+    assert (tail.state, tail.cost_source) == ("client_closed", "estimated")
+    output = -(-len(text + "the end") // 4)
+    assert tail.usage == {"input": 321, "cache_read": 400, "output": output}
+    assert tail.cost == 321 * 1_000_000 + 400 * 100_000 + output * 5_000_000, "$1, $0.10 and $5 a million"
+
+
+def test_an_estimate_of_a_chat_is_made_of_its_request_and_of_what_came(gateway: Start) -> None:
+    head = sse_head() + chunked(delta("one two three four "), delta("five"), end=False)
+    worker, upstream = gateway(once(head, wait_for_end))
+    hang_up_after(worker, call(worker, STREAM), b"five")
+    assert hung_up(upstream).wait(2)
+    [(_, tail)] = worker.finished()
+    sent = len(STREAM)
+    assert tail.usage == {"input": -(-sent // 4), "output": -(-len("one two three four five") // 4)}
+
+
+def response_event(kind: str, **said: object) -> bytes:
+    body = {"type": f"response.{kind}", "response": {"id": "resp_1", "model": "gpt-4.1-mini", "usage": None, **said}}
+    return f"event: response.{kind}\ndata: {json.dumps(body)}\n\n".encode()
+
+
+BACKGROUND = b'{"model":"gpt-4.1-mini","stream":true,"background":true,"input":"hi"}'
+COMPLETED = {"status": "completed", "usage": {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}}
+
+
+def test_a_background_response_goes_on_and_is_read_to_its_end(gateway: Start) -> None:
+    gone = threading.Event()
+    head = sse_head() + chunked(response_event("created", status="queued"), end=False)
+    rest = chunked(response_event("completed", **COMPLETED))
+    worker, _ = gateway(once(head, lambda peer: gone.wait(5), rest))
+    hang_up_after(worker, call(worker, BACKGROUND, path="/proxy/openai/v1/responses"), b"created")
+    gone.set()
+    [(_, tail)] = worker.finished()
+    assert (tail.state, tail.usage, tail.cost) == ("client_closed", {"input": 10, "output": 5}, CHAT_COST)
+    assert tail.object_id == "resp_1"
+    assert [kind for kind, _, _ in worker.records()] == [1, 6, 2], "what it made was recorded before it ended"
+
+
+def test_a_response_that_is_not_in_the_background_is_cancelled(gateway: Start) -> None:
+    head = sse_head() + chunked(response_event("created", status="in_progress"), end=False)
+    worker, upstream = gateway(once(head, wait_for_end))
+    body = BACKGROUND.replace(b'true,"input', b'false,"input')
+    hang_up_after(worker, call(worker, body, path="/proxy/openai/v1/responses"), b"created")
+    assert hung_up(upstream).wait(2)
+    assert worker.finished()[0][1].state == "client_closed"
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_so_many_answers_are_read_on_at_a_time_and_no_more(gateway: Start, most: int) -> None:
+    gone = threading.Event()
+    worker, _ = gateway(play(*gemini_stream(gone)), upstream__drain_calls_max=most)
+    for _ in range(3):
+        hang_up_after(worker, call(worker, GEMINI_BODY, path=GEMINI_PATH), b"one")
+    assert len(worker.worker.drains) == most
+    gone.set()
+    found = worker.finished(3)
+    assert sorted(tail.error or "" for _, tail in found) == [""] * most + ["drains_full"] * (3 - most)
+    assert sorted(tail.usage["output"] for _, tail in found) == [1] * (3 - most) + [7] * most
+    assert len(worker.worker.drains) == 0
+    assert worker.worker.counters.get("drains_refused") == 3 - most
+
+
+def test_reading_on_is_bounded_in_bytes(gateway: Start) -> None:
+    gone = threading.Event()
+    head = sse_head() + chunked(gemini_event("one", 1), end=False)
+    flood = chunked(*[gemini_event("x" * 900, number) for number in range(2, 60)], end=False)
+    worker, upstream = gateway(
+        once(head, lambda peer: gone.wait(5), flood, wait_for_end), upstream__drain_bytes_max=5000
+    )
+    hang_up_after(worker, call(worker, GEMINI_BODY, path=GEMINI_PATH), b"one")
+    gone.set()
+    assert hung_up(upstream).wait(2)
+    [(_, tail)] = worker.finished()
+    assert (tail.state, tail.error) == ("client_closed", "drained_too_much")
+    assert tail.usage["output"] > 1, "what came is counted"

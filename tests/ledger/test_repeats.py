@@ -230,6 +230,17 @@ def test_a_link_that_is_learnt_after_the_results_were_read_moves_their_bill(book
     assert books.spend() == {"acme": COST}
 
 
+@EVERY_WAY
+def test_a_page_of_results_is_billed_once_to_who_made_the_whole(books: Books, batches: str) -> None:
+    def page(number: int, name: str) -> Event:
+        first = head(number, endpoint="/v1/batches/batch_1/results", operation="batch", **READER)
+        return Event(first, tail(first, object_id=f"batch_1#{name}"))
+
+    events = [other(1, "/v1/batches", (Stored("batch_1"),), ACME), page(2, "a-b"), page(3, "c-d"), page(4, "a-b")]
+    in_batches(books, batches, events)
+    assert books.spend() == {"acme": 2 * COST}
+
+
 def test_links_in_a_circle_lead_nowhere(books: Books) -> None:
     books.take(other(1, "/v1/batches/a", (Stored("a", "of", "b"), Stored("b", "of", "a"), Stored("c", "of", "c"))))
     books.take(content(2, "a", READER))
