@@ -37,6 +37,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """The stored object that is read, where the path names it."""
     region: str | None = None
     """Where the call is served, in the price book's word, where the path names it."""
+    websocket: bool = False
+    """A session over a websocket: the request is an upgrade, both directions are read (`Realtime.session`)."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -267,4 +269,35 @@ class NamesErrors(Provider, Protocol):
 
     def error_headers(self, status: int) -> tuple[tuple[str, str], ...]:
         """Header lines of a refusal with this status."""
+        ...
+
+
+class SessionReader(Protocol):
+    """Reads both directions of one websocket session, in linear time and bounded memory; never raises on input."""
+
+    def upstream(self, data: bytes) -> None:
+        """Take the next bytes from the provider, as they came off the wire after the handshake."""
+        ...
+
+    def client(self, data: bytes) -> None:
+        """Take the next bytes from the caller."""
+        ...
+
+    def metered(self) -> Metered:
+        """What is known so far, summed over the session. May be called at any moment."""
+        ...
+
+    @property
+    def running(self) -> tuple[int, int]:
+        """(input tokens, output tokens) that the provider told so far: cheap."""
+        ...
+
+
+@runtime_checkable
+class Realtime(Provider, Protocol):
+    """A provider that has sessions over websockets."""
+
+    def session(self, endpoint: Endpoint, intent_model: str | None) -> SessionReader | None:
+        """A reader for one session on this route; None where the route is no websocket. `intent_model` is the query's
+        `model` or `deployment`, where it names one."""
         ...
