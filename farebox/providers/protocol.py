@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from farebox.core.meters import Usage
+from farebox.providers.websocket import Frames
 
 BodyKind = Literal["none", "json", "multipart", "opaque"]
 Quality = Literal["exact", "estimated", "missing"]
@@ -272,7 +273,7 @@ class NamesErrors(Provider, Protocol):
         ...
 
 
-class SessionReader(Protocol):
+class Session(Protocol):
     """Reads both directions of one websocket session, in linear time and bounded memory; never raises on input."""
 
     def upstream(self, data: bytes) -> None:
@@ -281,6 +282,16 @@ class SessionReader(Protocol):
 
     def client(self, data: bytes) -> None:
         """Take the next bytes from the caller."""
+        ...
+
+    @property
+    def upstream_frames(self) -> Frames:
+        """Where the provider's direction stands: closed, broken, or open to a frame that is put in."""
+        ...
+
+    @property
+    def client_frames(self) -> Frames:
+        """Where the caller's direction stands."""
         ...
 
     def metered(self) -> Metered:
@@ -297,7 +308,7 @@ class SessionReader(Protocol):
 class Realtime(Provider, Protocol):
     """A provider that has sessions over websockets."""
 
-    def session(self, endpoint: Endpoint, intent_model: str | None) -> SessionReader | None:
+    def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
         """A reader for one session on this route; None where the route is no websocket. `intent_model` is the query's
         `model` or `deployment`, where it names one."""
         ...
