@@ -15,6 +15,7 @@ from farebox.providers.gemini_interactions import InteractionFold
 from farebox.providers.gemini_live import LiveFold
 from farebox.providers.json_array import ArrayFrames
 from farebox.providers.openai_chat import ErrorFold, header
+from farebox.providers.openai_realtime import openai_session
 from farebox.providers.openai_requests import ask_for_usage, read_intent, text_bytes
 from farebox.providers.openai_routes import classify
 from farebox.providers.openai_shape import openai_reader
@@ -111,7 +112,9 @@ class Gemini:
         return _reader(endpoint, intent, headers)
 
     def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
-        return SessionReader(LiveFold(intent_model)) if endpoint.websocket else None
+        if endpoint.family != LIVE.family:
+            return openai_session(endpoint, intent_model)
+        return SessionReader(LiveFold(intent_model))
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         word = _STATUSES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")

@@ -28,6 +28,7 @@ from farebox.providers.gemini import (
 )
 from farebox.providers.gemini_live import LiveFold
 from farebox.providers.gemini_usage import PROVISIONED
+from farebox.providers.openai_realtime import openai_session
 from farebox.providers.openai_requests import read_intent
 from farebox.providers.openai_routes import classify
 from farebox.providers.openai_shape import openai_reader
@@ -95,7 +96,9 @@ class Vertex(Gemini):
         return REGIONAL if location_of(host) != GLOBAL else None
 
     def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
-        return SessionReader(LiveFold(intent_model, _located), _session_marked) if endpoint.websocket else None
+        if endpoint.family != LIVE.family:
+            return openai_session(endpoint, intent_model)
+        return SessionReader(LiveFold(intent_model, _located), _session_marked)
 
     def reader(
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False

@@ -11,7 +11,7 @@ from farebox.providers.documents import Document, Tree
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _CONTROL: Final = frozenset({_CLOSE, _PING, _PONG})
 _CONTROL_BYTES_MAX: Final = 125
-_LENGTH_BITS: Final = 0x7F
+_LAST, _RESERVED, _LENGTH_BITS = 0x80, 0x70, 0x7F
 _LENGTH_FIELDS: Final = {126: 2, 127: 8}
 """Bytes of the length field by what the seven bits say."""
 
@@ -77,34 +77,45 @@ class Frames:
     def _header(self, data: bytes, position: int) -> int:
         missing = _header_size(self._head) - len(self._head)
         self._head += data[position : position + missing]
-        if len(self._head) >= 2 and len(self._head) == _header_size(self._head):
+        if len(self._head) < 2:
+            return len(data)
+        if not self._makes_sense(self._head[0], self._head[1] & _LENGTH_BITS):
+            self._break()
+        elif len(self._head) == _header_size(self._head):
             self._begin(bytes(self._head))
             self._head.clear()
         return min(position + missing, len(data))
 
     def _begin(self, head: bytes) -> None:
         """The header is there: what frame follows."""
-        self._opcode, self._is_last = head[0] & 0x0F, head[0] >= 0x80
+        self._opcode, self._is_last = head[0] & 0x0F, head[0] >= _LAST
         self._left = head[1] & _LENGTH_BITS
         field = _LENGTH_FIELDS.get(self._left, 0)
         if field:
             self._left = int.from_bytes(head[2 : 2 + field])
         self._key = head[2 + field :]
-        if head[0] & 0x70 or self._left >> 63 or not self._makes_sense():
-            self._broken = True
-            self._document = Document(self._tree)
+        if self._left >> 63:
+            self._break()
             return
         self._in_payload = True
         if self._opcode in (_TEXT, _BINARY):
             self._in_message = True
             self._wanted = True if self._opcode == _TEXT else None
 
-    def _makes_sense(self) -> bool:
-        if self._opcode in _CONTROL:
-            return self._is_last and self._left <= _CONTROL_BYTES_MAX
-        if self._opcode == _CONTINUATION:
+    def _makes_sense(self, first: int, length: int) -> bool:
+        """Whether a frame may begin so. `length` is what the seven bits say."""
+        opcode = first & 0x0F
+        if first & _RESERVED:
+            return False
+        if opcode in _CONTROL:
+            return first >= _LAST and length <= _CONTROL_BYTES_MAX
+        if opcode == _CONTINUATION:
             return self._in_message
-        return self._opcode in (_TEXT, _BINARY) and not self._in_message
+        return opcode in (_TEXT, _BINARY) and not self._in_message
+
+    def _break(self) -> None:
+        self._broken = True
+        self._document = Document(self._tree)
 
     def _payload(self, data: bytes, position: int) -> int:
         piece = data[position : position + self._left]

@@ -129,9 +129,12 @@ class VoiceUsage(msgspec.Struct, frozen=True, gc=False):
 
 
 def _measured(usage_raw: bytes) -> Split:
-    """A voice answer: billed by its seconds; its tokens, which are told too, have no price."""
+    """A voice answer: billed by its seconds, not by its tokens. Tokens alone are marked."""
     counted = measured(usage_raw)
-    audio_ms = milliseconds(read(usage_raw, VoiceUsage).billable_audio_seconds)
+    seconds = read(usage_raw, VoiceUsage).billable_audio_seconds
+    if seconds is None:
+        return Split(counted.usage, (*counted.marks, "seconds_untold"))
+    audio_ms = milliseconds(seconds)
     return Split({**counted.usage, "seconds": audio_ms}, counted.marks) if audio_ms else counted
 
 
