@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from websocket_frames import BINARY, TEXT, frame
+
 from farebox.providers import by_name, compatible
 from farebox.providers.bedrock_usage import GUARDRAIL_METERS
-from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
+from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader, Realtime
+from farebox.providers.websocket import close_frame
 
 CORPUS = Path(__file__).resolve().parents[1].parent / "shared" / "corpus"
 PROVIDER_OF = {
@@ -65,10 +68,22 @@ class Recorded:
     expected: dict[str, Any] | None
     is_request_elided: bool
 
+    is_session: bool = False
+    """A websocket session: `body` are the frames received, `asked` the frames sent."""
+    asked: bytes = b""
+
     def reader(self, *, strip_usage: bool = False) -> Reader:
         return self.provider.reader(self.endpoint, self.intent, self.status, self.headers, strip_usage=strip_usage)
 
     def metered(self, pieces: list[bytes] | None = None) -> Metered:
+        if self.is_session:
+            assert isinstance(self.provider, Realtime)
+            session = self.provider.session(self.endpoint, self.intent.model)
+            assert session is not None
+            session.client(self.asked)
+            for piece in pieces if pieces is not None else [self.body]:
+                session.upstream(piece)
+            return session.metered()
         reader = self.reader()
         for piece in pieces if pieces is not None else [self.body]:
             reader.feed(piece)
@@ -90,6 +105,37 @@ def records(name: str) -> Iterator[Recorded]:
             found = _serving(raw) if raw["transport"] == "http" else None
             if found is not None:
                 yield _recorded(raw, *found)
+
+
+def sessions(name: str) -> Iterator[Recorded]:
+    """The websocket sessions of one file: each recorded line as a frame, then a close frame from the provider."""
+    with (CORPUS / f"{name}.jsonl").open() as lines:
+        for line in lines:
+            raw = json.loads(line)
+            found = _serving(raw) if raw["transport"] == "websocket" else None
+            if found is not None:
+                yield _session(raw, *found)
+
+
+def _session(raw: dict[str, Any], provider: Provider, path: str) -> Recorded:
+    endpoint = provider.endpoint("GET", provider.upstream_path(path))
+    heard, asked = (_bytes(raw, f"{side}_body").splitlines() for side in ("response", "request"))
+    kind = BINARY if provider.name in ("gemini", "vertex") else TEXT
+    return Recorded(
+        id=raw["id"],
+        provider=provider,
+        endpoint=endpoint,
+        intent=Intent(),
+        status=raw["status"],
+        headers={},
+        body=b"".join(frame(line, kind) for line in heard) + close_frame(1000),
+        streaming=True,
+        family=raw["endpoint"],
+        expected=expectations().get(raw["id"]),
+        is_request_elided=False,
+        is_session=True,
+        asked=b"".join(frame(line, mask=b"\x1f\x2e\x3d\x4c") for line in asked),
+    )
 
 
 def _serving(raw: dict[str, Any]) -> tuple[Provider, str] | None:
@@ -159,14 +205,30 @@ def told(recorded: Recorded, metered: Metered) -> dict[str, Any]:
         "parts": sorted((part.model, sum(part.usage.values())) for part in metered.parts),
     }
     found["other_billable"] = _fees(recorded, usage)
+    if recorded.is_session:
+        found["other_billable"] |= _transcribed(metered)
+        found["parts"] = []  # expectations have transcripts among the fees
     return found
+
+
+def _transcribed(metered: Metered) -> dict[str, int]:
+    """What transcribing the caller used, as expectations name it."""
+    counts: dict[str, int] = {}
+    for part in metered.parts:
+        names = {
+            "seconds": part.usage.get("seconds", 0),
+            "transcription_input_tokens": part.usage.get("input", 0) + part.usage.get("audio_input", 0),
+            "transcription_output_tokens": part.usage.get("output", 0),
+        }
+        counts |= {name: counts.get(name, 0) + count for name, count in names.items() if count}
+    return counts
 
 
 def _is_billable(recorded: Recorded, metered: Metered) -> bool:
     """What may hold a batch's results is billed only if it does."""
     if recorded.endpoint.operation == "batch" and not metered.usage:
         return False
-    return recorded.endpoint.billed and recorded.status < 300
+    return recorded.endpoint.billed and recorded.status < 300  # a session's is 101
 
 
 def _fees(recorded: Recorded, usage: dict[str, int]) -> dict[str, int]:
@@ -225,7 +287,10 @@ def _wanted_fees(recorded: Recorded, other: dict[str, int]) -> dict[str, int]:
         fees["code_session"] = other["code_interpreter_calls"]  # each is billed there, not the container
     if recorded.expected and recorded.expected.get("output_tokens"):
         fees.pop("image", None)  # images billed by tokens are not billed by the piece
-    for name in ("audio_input_seconds", "transcription_seconds"):
+    for name in ("transcription_input_tokens", "transcription_output_tokens"):
+        if recorded.is_session and name in other:
+            fees[name] = other[name]
+    for name in ("audio_input_seconds", "transcription_seconds", "billable_audio_seconds"):
         if name in other:
             fees["seconds"] = other[name] * 1000
     if "billable_characters" in other and _BY_TOKEN not in (recorded.endpoint.model or ""):

@@ -15,11 +15,13 @@ from typing import Final
 import msgspec
 
 from farebox.providers.anthropic import ANTHROPIC
+from farebox.providers.openai_realtime import session_fold
 from farebox.providers.openai_requests import ask_for_usage, read_intent
 from farebox.providers.openai_routes import INFERENCE, MODELS
 from farebox.providers.openai_routes import classify as classify_openai
 from farebox.providers.openai_shape import KNOWN_FIELDS, openai_error, openai_reader
-from farebox.providers.protocol import NO_OPTIONS, Endpoint, Intent, Metered, Options, Reader
+from farebox.providers.protocol import NO_OPTIONS, Endpoint, Intent, Metered, Options, Reader, Session
+from farebox.providers.realtime import SessionReader
 from farebox.providers.routing import ADMIN, ESCAPED, segments
 
 SERVED_MODEL: Final = "x-ms-served-model"
@@ -91,6 +93,16 @@ class Azure:
         deployment = headers.get(DEPLOYMENT_NAME, "") or endpoint.model or ""
         return _Served(inner, headers.get(SERVED_MODEL), deployment, self.options.deployments)
 
+    def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
+        if not endpoint.websocket:
+            return None
+        return SessionReader(session_fold(endpoint, intent_model), self._named)
+
+    def _named(self, metered: Metered) -> Metered:
+        """Deployments by the models behind them; transcribers are deployments, too."""
+        parts = tuple(msgspec.structs.replace(part, model=self._model(part.model)) for part in metered.parts)
+        return msgspec.structs.replace(metered, model=metered.model and self._model(metered.model), parts=parts)
+
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         return openai_error(status, code, message, extra)
 
@@ -142,6 +154,8 @@ def classify(method: str, path: str) -> Endpoint:
     if lowered == ("openai", "deployments") and len(found) > 2:
         inner = _deployed(method, found[3:])
         return msgspec.structs.replace(inner, model=found[2]) if inner.model is None else inner
+    if lowered[:1] in (("voice-live",), ("voice-agent",)):
+        return _deployed(method, found[1:])
     if lowered == ("openai", "v1"):
         return _deployed(method, found[2:])
     if lowered[:1] in (("openai",), ("models",)):

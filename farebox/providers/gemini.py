@@ -1,5 +1,6 @@
 """Google's Gemini API: https://generativelanguage.googleapis.com, its own routes and its OpenAI-compatible ones."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,13 +13,16 @@ from farebox.providers.batch_results import Lines
 from farebox.providers.documents import decoder, read
 from farebox.providers.gemini_answers import CacheFold, GenerateFold, batch_file, batch_job
 from farebox.providers.gemini_interactions import InteractionFold
+from farebox.providers.gemini_live import LiveFold
 from farebox.providers.json_array import ArrayFrames
 from farebox.providers.openai_chat import ErrorFold, header
+from farebox.providers.openai_realtime import openai_session
 from farebox.providers.openai_requests import ask_for_usage, read_intent, text_bytes
 from farebox.providers.openai_routes import classify
 from farebox.providers.openai_shape import openai_reader
-from farebox.providers.protocol import Action, Endpoint, Intent, Reader
+from farebox.providers.protocol import Action, Endpoint, Intent, Metered, Reader, Session
 from farebox.providers.readers import BodyReader, FixedReader, SniffingReader, StreamReader
+from farebox.providers.realtime import SessionReader
 from farebox.providers.routing import ESCAPED, segments
 from farebox.providers.stored_answers import stored_reader
 
@@ -44,6 +48,10 @@ STORED: Final = Endpoint("other", NATIVE + "stored", body="opaque", billed=False
 BILLED_CACHES: Final = NATIVE + "cachedContents.billed"
 _CACHES: Final = Endpoint("other", NATIVE + "cachedContents", billed=False, stored=True)
 _INTERACTIONS: Final = Endpoint("generate", NATIVE + "interactions")
+LIVE: Final = Endpoint("realtime", NATIVE + "live", body="none", websocket=True)
+_LIVE: Final = re.compile(
+    r"google\.ai\.generativelanguage\.v\d\w*\.GenerativeService[./]BidiGenerate(?:Content(?:Constrained)?|Music)"
+)
 UNKNOWN: Final = Endpoint("other", NATIVE + "unknown", stored=True)
 _FREE_VERBS: Final = frozenset({"countTokens", "countMessageTokens", "countTextTokens", "computeTokens"})
 _GENERATES: Final = frozenset({"generateContent", "streamGenerateContent", "generateAnswer", "generateText"})
@@ -68,7 +76,7 @@ class Gemini:
         """Callers say the version; of paths that leave it out, v1beta is meant."""
         path = path if path[:1] == "/" else "/" + path
         head = path[1:].partition("/")[0]
-        if head in _VERSIONS or head in ("upload", "download"):
+        if head in _VERSIONS or head in ("upload", "download") or is_websocket(path):
             return path
         return "/v1beta" + path
 
@@ -104,6 +112,11 @@ class Gemini:
         if status < 200 or status == 204:
             return FixedReader()
         return _reader(endpoint, intent, headers)
+
+    def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
+        if endpoint.family != LIVE.family:
+            return openai_session(endpoint, intent_model)
+        return SessionReader(LiveFold(intent_model))
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         word = _STATUSES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
@@ -188,6 +201,8 @@ def _classify(method: str, path: str) -> Endpoint:
     found = segments(path)
     if found is None:
         return ESCAPED
+    if found[0:1] == ("ws",):
+        return LIVE if method == "GET" and _LIVE.fullmatch("/".join(found[1:])) else UNKNOWN
     if "openai" in found[:2]:
         return classify("/" + "/".join(found[: found.index("openai") + 1]), method, path)
     if not found or found[0] not in _VERSIONS:
@@ -278,6 +293,11 @@ def _transfer(method: str, found: tuple[str, ...]) -> Endpoint:
             "batch", NATIVE + "download", body="none", stored=True, object_id=name, root=name, action="read"
         )
     return STORED if found[:1] == ("upload",) or method != "POST" else UNKNOWN
+
+
+def is_websocket(path: str) -> bool:
+    """Whether a path is one of Google's websocket services, which have their version inside their name."""
+    return path.lstrip("/").startswith("ws/")
 
 
 GEMINI: Final = Gemini()

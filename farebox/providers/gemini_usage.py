@@ -8,6 +8,7 @@ Absent means 0. Clients that ask for integer enums get modalities as numbers.
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.core.meters import Usage
 from farebox.providers.openai_usage import Meters, Split
@@ -47,6 +48,7 @@ class GeminiUsage(msgspec.Struct, frozen=True, rename="camel"):
     """Embeddings spell it without the s."""
     cache_tokens_details: list[ModalityCount] | None = None
     candidates_tokens_details: list[ModalityCount] | None = None
+    response_tokens_details: list[ModalityCount] | None = None
     tool_use_prompt_tokens_details: list[ModalityCount] | None = None
     service_tier: str | int | None = None
     traffic_type: str | int | None = None
@@ -107,8 +109,19 @@ def split_generate(reported: GeminiUsage) -> Split:
         prompt_details=by_modality(reported.prompt_tokens_details or reported.prompt_token_details),
         cache_details=by_modality(reported.cache_tokens_details),
         tool_details=by_modality(reported.tool_use_prompt_tokens_details),
-        answer_details=by_modality(reported.candidates_tokens_details),
+        answer_details=by_modality(reported.candidates_tokens_details or reported.response_tokens_details),
     )
+
+
+def split_live(reported: GeminiUsage) -> Split:
+    """Disjoint meters of a Live turn, whose total is prompt + response: thoughts are beside it."""
+    total, thoughts = reported.total_token_count, reported.thoughts_token_count or 0
+    told = (
+        (reported.prompt_token_count or 0)
+        + (reported.tool_use_prompt_token_count or 0)
+        + (reported.candidates_token_count or reported.response_token_count or 0)
+    )
+    return split_generate(replace(reported, total_token_count=total + thoughts if total == told else total))
 
 
 def split_interaction(reported: InteractionUsage) -> Split:

@@ -17,8 +17,9 @@ from farebox.providers.openai_media import spoken
 from farebox.providers.openai_requests import read_intent, text_bytes
 from farebox.providers.openai_routes import ADMIN_WORDS, BATCHES, MODELS, STORED, STORED_FILES, UNKNOWN, classify
 from farebox.providers.openai_shape import openai_reader
-from farebox.providers.protocol import Endpoint, Intent, Reader
+from farebox.providers.protocol import Endpoint, Intent, Reader, Session
 from farebox.providers.readers import BodyReader, FixedReader, SniffingReader, StreamReader
+from farebox.providers.realtime import Folded, SessionReader
 from farebox.providers.routing import ADMIN, ESCAPED, segments, with_prefix
 
 PREFIX: Final = "/v1"
@@ -132,6 +133,13 @@ class Mistral:
             return stream()
         return SniffingReader(lambda: MistralFold(family, intent, is_stream=False), stream)
 
+    def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
+        """Transcription as it is spoken. Told once, at its end."""
+        if not endpoint.websocket:
+            return None
+        fold = MistralFold("audio.transcriptions", Intent(model=intent_model), is_stream=True)
+        return SessionReader(Folded(fold, intent_model))
+
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         """As the SDK reads it: a 422 lists what is wrong in `detail`, everything else is one flat error."""
         kind = _ERROR_TYPES.get(status, "internal_server_error" if status >= 500 else "invalid_request_error")
@@ -189,7 +197,7 @@ def _stored_or_unknown(method: str, path: str, rest: tuple[str, ...]) -> Endpoin
     if head == "conversations" and method == "POST" and (len(rest) == 2 or rest[2:] == ("restart",)):
         return Endpoint("chat", "conversations.append", stored=True, object_id=rest[1])
     if rest == ("audio", "transcriptions", "realtime"):
-        return Endpoint("realtime", "realtime", body="none")
+        return Endpoint("realtime", "realtime", body="none", websocket=True)
     if head in _STORES or method in _FREE_READS:
         return STORED
     return UNKNOWN

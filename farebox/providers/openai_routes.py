@@ -26,6 +26,7 @@ INFERENCE: Final[dict[tuple[str, ...], Endpoint]] = {
     ("realtime", "transcription_sessions"): Endpoint("realtime", "realtime.sessions", billed=False),
     ("realtime", "client_secrets"): Endpoint("realtime", "realtime.sessions", billed=False),
     ("realtime", "calls"): Endpoint("realtime", "realtime.calls", body="opaque"),
+    ("live", "sessions"): Endpoint("realtime", "live.sessions", body="opaque"),
 }
 """What POST to these means."""
 
@@ -33,6 +34,10 @@ MESSAGES: Final = Endpoint("messages", "messages")
 """Anthropic's messages, where a service has them beside OpenAI's routes."""
 RERANK: Final = Endpoint("rerank", "rerank")
 """Not OpenAI's, but much alike wherever it is."""
+
+REALTIME: Final = Endpoint("realtime", "realtime", body="none", websocket=True)
+TRANSLATIONS: Final = Endpoint("realtime", "realtime.translations", body="none", websocket=True)
+LIVE: Final = Endpoint("realtime", "live", body="none", websocket=True)
 
 ADMIN_WORDS: Final = frozenset(
     {"organization", "organizations", "admin", "dashboard", "billing", "api_keys", "projects"}
@@ -102,11 +107,23 @@ def _stored_or_unknown(method: str, rest: tuple[str, ...]) -> Endpoint:
         return BATCHES
     if head == "threads":
         return _thread(method, rest)
-    if head == "realtime" and method == "GET":
-        return Endpoint("realtime", "realtime", body="none")
+    if method == "GET" and head in ("realtime", "live") and (found := _session(rest)) is not None:
+        return found
     if head in _STORES or method in _FREE_READS or rest[:2] == ("chat", "completions"):
         return STORED
     return UNKNOWN
+
+
+def _session(rest: tuple[str, ...]) -> Endpoint | None:
+    """Sessions over websockets. One that joins or forks another that is under way names that one."""
+    if rest in (("realtime",), ("realtime", "translations")):
+        return REALTIME if len(rest) == 1 else TRANSLATIONS
+    if rest in (("live",), ("live", "sessions")):
+        return LIVE
+    if rest[:2] == ("live", "sessions") and rest[3:] in (("attach",), ("fork",)):
+        session_id = rest[2] if rest[3] == "attach" else None
+        return Endpoint("realtime", "live", body="none", stored=True, object_id=session_id, websocket=True)
+    return None
 
 
 def _response(method: str, rest: tuple[str, ...]) -> Endpoint:

@@ -11,10 +11,11 @@ from farebox.providers.batch_results import Lines
 from farebox.providers.openai_batch import result_file
 from farebox.providers.openai_chat import ChatFold, ErrorFold, header
 from farebox.providers.openai_media import TRANSCRIBES, MediaFold, TranscriptReader, spoken
+from farebox.providers.openai_realtime import Sessions, openai_session
 from farebox.providers.openai_requests import CHAT_FAMILIES, ask_for_usage, read_intent
 from farebox.providers.openai_responses import ResponsesFold
 from farebox.providers.openai_routes import MESSAGES, OwnRoutes, classify
-from farebox.providers.protocol import Endpoint, Intent, Metered, Reader
+from farebox.providers.protocol import Endpoint, Intent, Metered, Reader, Session
 from farebox.providers.readers import NOTHING_USED, BodyReader, FixedReader, Fold, SniffingReader, StreamReader
 from farebox.providers.routing import with_prefix
 from farebox.providers.stored_answers import stored_reader
@@ -71,6 +72,8 @@ class OpenAICompatible:
     routes: OwnRoutes | None = None
     """Routes that OpenAI's API does not have, or means otherwise."""
     folds: Folds = openai_fold
+    sessions: Sessions = openai_session
+    """What sessions over websockets mean."""
     unified_prefix: str | None = None
     """Where its routes begin for `/v1/…` of Farebox, if not at the version prefix."""
 
@@ -110,6 +113,9 @@ class OpenAICompatible:
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
     ) -> Reader:
         return openai_reader(endpoint, intent, status, headers, strip_usage=strip_usage, folds=self.folds)
+
+    def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
+        return self.sessions(endpoint, intent_model)
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         return openai_error(status, code, message, extra)

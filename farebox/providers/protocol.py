@@ -10,6 +10,7 @@ import msgspec
 
 from farebox.core.events import Stored
 from farebox.core.meters import Usage
+from farebox.providers.websocket import Frames
 
 BodyKind = Literal["none", "json", "multipart", "opaque"]
 Quality = Literal["exact", "estimated", "missing"]
@@ -43,6 +44,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """What a route of stored objects does; '' where nobody told us, which is closed to keys bound to a tenant."""
     region: str | None = None
     """Where the call is served, in the price book's word, where the path names it."""
+    websocket: bool = False
+    """A session over a websocket: the request is an upgrade, both directions are read (`Realtime.session`)."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -282,4 +285,45 @@ class NamesErrors(Provider, Protocol):
 
     def error_headers(self, status: int) -> tuple[tuple[str, str], ...]:
         """Header lines of a refusal with this status."""
+        ...
+
+
+class Session(Protocol):
+    """Reads both directions of one websocket session, in linear time and bounded memory; never raises on input."""
+
+    def upstream(self, data: bytes) -> None:
+        """Take the next bytes from the provider, as they came off the wire after the handshake."""
+        ...
+
+    def client(self, data: bytes) -> None:
+        """Take the next bytes from the caller."""
+        ...
+
+    @property
+    def upstream_frames(self) -> Frames:
+        """Where the provider's direction stands: closed, broken, or open to a frame that is put in."""
+        ...
+
+    @property
+    def client_frames(self) -> Frames:
+        """Where the caller's direction stands."""
+        ...
+
+    def metered(self) -> Metered:
+        """What is known so far, summed over the session. May be called at any moment."""
+        ...
+
+    @property
+    def running(self) -> tuple[int, int]:
+        """(input tokens, output tokens) that the provider told so far: cheap."""
+        ...
+
+
+@runtime_checkable
+class Realtime(Provider, Protocol):
+    """A provider that has sessions over websockets."""
+
+    def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
+        """A reader for one session on this route; None where the route is no websocket. `intent_model` is the query's
+        `model` or `deployment`, where it names one."""
         ...

@@ -4,6 +4,7 @@
 Source: Google's REST reference of aiplatform v1 and v1beta1, and what google-genai 3.4 and anthropic 2.11 send.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,13 +14,27 @@ import msgspec
 from msgspec.structs import replace
 
 from farebox.providers.anthropic import ANTHROPIC
-from farebox.providers.gemini import BILLED_CACHES, FREE, GEMINI, NATIVE, STORED, UNKNOWN, Gemini, native_verb
+from farebox.providers.gemini import (
+    BILLED_CACHES,
+    FREE,
+    GEMINI,
+    LIVE,
+    NATIVE,
+    STORED,
+    UNKNOWN,
+    Gemini,
+    is_websocket,
+    native_verb,
+)
+from farebox.providers.gemini_live import LiveFold
 from farebox.providers.gemini_usage import PROVISIONED
+from farebox.providers.openai_realtime import openai_session
 from farebox.providers.openai_requests import read_intent
 from farebox.providers.openai_routes import classify
 from farebox.providers.openai_shape import openai_reader
-from farebox.providers.protocol import Endpoint, Intent, Metered, Reader
+from farebox.providers.protocol import Endpoint, Intent, Metered, Reader, Session
 from farebox.providers.readers import FixedReader
+from farebox.providers.realtime import SessionReader
 from farebox.providers.routing import ESCAPED, segments
 
 GLOBAL: Final = "global"
@@ -33,6 +48,7 @@ BATCH_JOBS: Final = "vertex.batchPredictionJobs"
 DEPLOYED: Final = "vertex.deployed"
 
 _VERSIONS: Final = frozenset({"v1", "v1beta1"})
+_LIVE: Final = re.compile(r"google\.cloud\.aiplatform\.v\d\w*\.LlmBidiService[./]BidiGenerateContent")
 _PREDICTS: Final = frozenset({"predict", "rawPredict", "streamRawPredict", "serverStreamingPredict", "explain"})
 _RAW_VERBS: Final = frozenset({"rawPredict", "streamRawPredict"})
 _COUNTS: Final = Endpoint("other", "messages.count_tokens", billed=False)
@@ -57,7 +73,7 @@ class Vertex(Gemini):
     def upstream_path(self, path: str) -> str:
         """Callers say the version; of paths that leave it out, v1 is meant."""
         path = path if path[:1] == "/" else "/" + path
-        return path if path[1:].partition("/")[0] in _VERSIONS else "/v1" + path
+        return path if path[1:].partition("/")[0] in _VERSIONS or is_websocket(path) else "/v1" + path
 
     def endpoint(self, method: str, path: str) -> Endpoint:
         return _classify(method, path)
@@ -79,12 +95,29 @@ class Vertex(Gemini):
         """Where calls without a location are served: `us-central1-aiplatform.…`, `aiplatform.eu.rep.…`."""
         return REGIONAL if location_of(host) != GLOBAL else None
 
+    def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
+        if endpoint.family != LIVE.family:
+            return openai_session(endpoint, intent_model)
+        return SessionReader(LiveFold(intent_model, _located), _session_marked)
+
     def reader(
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
     ) -> Reader:
         if status < 300 and endpoint.family in _UNMETERED:
             return FixedReader(Metered(quality="exact", marks=(_UNMETERED[endpoint.family],)))
         return Located(_reader(endpoint, intent, status, headers, strip_usage), endpoint)
+
+
+def _located(model: str) -> str | None:
+    """The price book's word for the location in a model's full name: 'projects/p/locations/us-central1/…'."""
+    _, found, rest = model.partition("/locations/")
+    if not found:
+        return None
+    return GLOBAL if rest.partition("/")[0] == GLOBAL else REGIONAL
+
+
+def _session_marked(metered: Metered) -> Metered:
+    return replace(metered, marks=marked(metered.marks, metered.service_tier))
 
 
 def location_of(host: str) -> str:
@@ -185,6 +218,8 @@ def _classify(method: str, path: str) -> Endpoint:
     found = segments(path)
     if found is None:
         return ESCAPED
+    if found[0:1] == ("ws",):
+        return LIVE if method == "GET" and _LIVE.fullmatch("/".join(found[1:])) else UNKNOWN
     if not found or found[0] not in _VERSIONS:
         return STORED if method != "POST" else UNKNOWN
     rest, location = found[1:], None

@@ -13,12 +13,16 @@ import msgspec
 from msgspec.structs import replace
 
 from farebox.core.meters import Usage
+from farebox.providers.counts import Number, milliseconds
+from farebox.providers.documents import read
 from farebox.providers.jobs import JobFold
+from farebox.providers.openai_realtime import RealtimeFold, measured
 from farebox.providers.openai_routes import BATCHES, MESSAGES
 from farebox.providers.openai_shape import OpenAICompatible, openai_fold
-from farebox.providers.openai_usage import COUNT_MAX
+from farebox.providers.openai_usage import COUNT_MAX, Split
 from farebox.providers.protocol import Endpoint, Intent, Metered
 from farebox.providers.readers import Fold
+from farebox.providers.realtime import SessionReader
 from farebox.providers.reported import Amended, marked, stated
 from farebox.providers.routing import ADMIN
 from farebox.providers.xai_answers import VideoFold, batch_page, pico_of_ticks
@@ -120,6 +124,27 @@ def _fees(ran: ToolUsage) -> Usage:
     return {meter: min(count, COUNT_MAX) for meter, count in counts.items() if count > 0}
 
 
+class VoiceUsage(msgspec.Struct, frozen=True, gc=False):
+    billable_audio_seconds: Number = None
+
+
+def _measured(usage_raw: bytes) -> Split:
+    """A voice answer: billed by its seconds, not by its tokens. Tokens alone are marked."""
+    counted = measured(usage_raw)
+    seconds = read(usage_raw, VoiceUsage).billable_audio_seconds
+    if seconds is None:
+        return Split(counted.usage, (*counted.marks, "seconds_untold"))
+    audio_ms = milliseconds(seconds)
+    return Split({**counted.usage, "seconds": audio_ms}, counted.marks) if audio_ms else counted
+
+
+def _session(endpoint: Endpoint, model: str | None) -> SessionReader | None:
+    """Transcripts of the caller come with the voice."""
+    if not endpoint.websocket:
+        return None
+    return SessionReader(RealtimeFold(endpoint.family, model, measure=_measured, bills_transcripts=False))
+
+
 XAI: Final = OpenAICompatible(
     "xai",
     "https://api.x.ai",
@@ -128,4 +153,5 @@ XAI: Final = OpenAICompatible(
     residency_host="api.x.ai",
     routes=_routes,
     folds=_folds,
+    sessions=_session,
 )

@@ -1,9 +1,10 @@
 """Every recorded exchange against its expectation, and cut in every way a network can cut it."""
 
+import itertools
 import random
 
 import pytest
-from corpus_files import COMPATIBLE, CORPUS, PROVIDER_OF, Recorded, differences, records
+from corpus_files import COMPATIBLE, CORPUS, PROVIDER_OF, Recorded, differences, records, sessions
 
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no recorded exchanges at {CORPUS}")
 
@@ -49,6 +50,40 @@ def test_usage_of_less_certain_records_equals_the_expectation_too() -> None:
     medium = [r for r in _all() if r.expected is not None and r.expected["confidence"] == "medium"]
     different = {r.id: found for r in medium if (found := differences(r, r.metered()))}
     assert different.keys() == OWN_READING_OF_LESS_CERTAIN.keys(), different
+
+
+def _sessions() -> list[Recorded]:
+    return [recorded for name in PROVIDER_OF for recorded in sessions(name)]
+
+
+def test_usage_of_realtime_sessions_equals_the_expectation() -> None:
+    found = [r for r in _sessions() if r.expected is not None]
+    different = {r.id: d for r in found if (d := differences(r, r.metered()))}
+    assert different == {}
+    assert len(found) >= 38
+    assert {r.expected["confidence"] for r in found if r.expected} == {"medium"}
+
+
+def test_a_session_cut_anywhere_gives_the_same_usage() -> None:
+    spread = random.Random(5)
+    for recorded in _sessions():
+        whole, size = recorded.metered(), len(recorded.body)
+        assert whole.complete
+        assert "unreadable" not in whole.marks
+        places = sorted(spread.sample(range(size), 12))
+        for place in places:
+            assert recorded.metered([recorded.body[:place], recorded.body[place:]]) == whole, (recorded.id, place)
+        pieces = [recorded.body[a:b] for a, b in itertools.pairwise([0, *places, size])]
+        assert recorded.metered(pieces) == whole, recorded.id
+
+
+def test_a_session_that_breaks_off_says_so() -> None:
+    spread = random.Random(3)
+    for recorded in _sessions():
+        for place in spread.sample(range(len(recorded.body)), 6):
+            metered = recorded.metered([recorded.body[:place]])
+            assert not metered.complete
+            assert all(count > 0 for count in metered.usage.values())
 
 
 def test_no_record_is_unreadable() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from farebox.core.money import PICO_PER_USD
 from farebox.core.price_rows import Qualifiers, day_us
 from farebox.providers.sheets import load_book
 
@@ -41,3 +42,8 @@ def test_tools_cost_by_the_call(meter: str, usd_per_1k: str) -> None:
 
 def test_a_batch_is_a_fifth_cheaper() -> None:
     assert cost({"input": 100_000}, batch=True) == 10**11
+
+
+def test_voice_costs_by_the_second_and_its_tokens_nothing() -> None:
+    usage = {"seconds": 3_600_000, "input": 5000, "audio_input": 900, "output": 700, "audio_output": 90_000}
+    assert BOOK.charge("xai", "grok-voice-think-fast-1.0", NOW, usage, Qualifiers()).cost == 3 * PICO_PER_USD
