@@ -14,9 +14,10 @@ from farebox.providers.openai_media import MediaFold, spoken
 from farebox.providers.openai_requests import CHAT_FAMILIES, ask_for_usage, read_intent
 from farebox.providers.openai_responses import ResponsesFold
 from farebox.providers.openai_routes import MESSAGES, OwnRoutes, classify
-from farebox.providers.protocol import Endpoint, Intent, Metered, Reader
+from farebox.providers.protocol import Endpoint, Intent, Metered, Reader, SessionReader
 from farebox.providers.readers import NOTHING_USED, BodyReader, FixedReader, Fold, SniffingReader, StreamReader
 from farebox.providers.routing import with_prefix
+from farebox.providers.websocket import OpenAISession
 
 KNOWN_FIELDS: Final = frozenset({"user", "metadata", "safety_identifier", "service_tier"})
 
@@ -109,6 +110,9 @@ class OpenAICompatible:
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
     ) -> Reader:
         return openai_reader(endpoint, intent, status, headers, strip_usage=strip_usage, folds=self.folds)
+
+    def session(self, endpoint: Endpoint, model: str | None) -> SessionReader | None:
+        return OpenAISession(model) if endpoint.family == "realtime" and self.name == "openai" else None
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         return openai_error(status, code, message, extra)

@@ -148,6 +148,23 @@ class Reader(Protocol):
         ...
 
 
+class SessionReader(Protocol):
+    """Reads both directions of one realtime session, as Reader reads an answer."""
+
+    def upstream(self, data: bytes) -> None:
+        """Take the next bytes that the provider sent."""
+        ...
+
+    def client(self, data: bytes) -> None:
+        """Take the next bytes that the client sent."""
+        ...
+
+    def metered(self) -> Metered: ...
+
+    @property
+    def running(self) -> tuple[int, int]: ...
+
+
 class Provider(Protocol):
     """One provider's API. Instances are immutable."""
 
@@ -267,4 +284,14 @@ class NamesErrors(Provider, Protocol):
 
     def error_headers(self, status: int) -> tuple[tuple[str, str], ...]:
         """Header lines of a refusal with this status."""
+        ...
+
+
+@runtime_checkable
+class Realtime(Provider, Protocol):
+    """A provider with websockets that are metered."""
+
+    def session(self, endpoint: Endpoint, model: str | None) -> SessionReader | None:
+        """A reader for a session on this route with the model that the handshake names; None where the route is no
+        such websocket."""
         ...
