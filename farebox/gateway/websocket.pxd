@@ -13,10 +13,11 @@ from farebox.gateway.wire cimport AnswerHead
 cdef class WebsocketExchange(ProxyExchange):
     cdef object _session
     cdef FrameEnds _client_frames, _provider_frames
-    cdef bint _opened, _leaving
+    cdef bint _opened
+    cdef readonly bint _leaving
     cdef str _linger_as
     cdef list _held, _switch
-    cdef long long _held_bytes
+    cdef readonly long long _held_bytes
     @cython.locals(request=Request, caller=Caller)
     cpdef Caller _identify(self)
     cpdef _record_of(self, who, intent, long long body_bytes)

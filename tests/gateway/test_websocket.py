@@ -2,19 +2,28 @@
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
 
 import pytest
+from certificates import Authority
 from running_worker import Peer, Running, Upstream, read_answer, response
 from scripted import Step, hung_up, once, open_slots, perform, reset, reset_socket, until, wait_for_end
 
+from farebox.gateway.targets import Target
 from farebox.gateway.websocket import FrameEnds, named_models, with_model
+from farebox.providers.openai import OPENAI
+from farebox.providers.openai_shape import OpenAICompatible
+from farebox.providers.protocol import Endpoint, Metered
 
 Start = Callable[..., tuple[Running, Upstream]]
 PATH = "/proxy/openai/v1/realtime?model=gpt-realtime"
@@ -163,7 +172,7 @@ def test_bytes_pass_both_ways_unchanged_however_they_are_framed(gateway: Start) 
         ]
     )
     with session(worker) as (sock, rest):
-        for at in range(0, 400):
+        for at in range(400):
             sock.sendall(sent[at : at + 1])
         sock.sendall(sent[400:])
         assert read_exactly(sock, len(sent), rest) == sent
@@ -266,6 +275,29 @@ def test_a_session_has_a_connection_of_its_own(gateway: Start) -> None:
     assert upstream.connections == 2
     worker.post()
     assert upstream.connections == 2
+
+
+def test_a_session_over_tls_on_both_sides(gateway: Start, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.leaf()
+    worker, _ = gateway(
+        talks(done(100, 20), lambda peer: peer.send(frame(peer.sock.recv(65536), BINARY)), CLOSE),
+        context=authority.context(),
+        upstream__ca_file=str(authority.ca_file),
+        server__tls_cert=str(certificate),
+        server__tls_key=str(key),
+    )
+    trust = ssl.create_default_context(cafile=str(authority.ca_file))
+    sent = frame(b"over tls", masked=True)
+    with worker.connect() as raw, trust.wrap_socket(raw, server_hostname="localhost") as sock:
+        sock.sendall(handshake(worker))
+        head, rest = read_head(sock)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        rest = read_exactly(sock, len(done(100, 20)), rest)
+        sock.sendall(sent)
+        assert read_rest(sock, rest) == done(100, 20) + frame(sent, BINARY) + CLOSE
+    [(_, tail)] = worker.finished()
+    assert (tail.state, tail.usage) == ("done", {"input": 100, "output": 20})
 
 
 # what is recorded
@@ -411,6 +443,61 @@ def test_a_frame_that_never_ends_does_not_outlast_the_drain(gateway: Start) -> N
         assert b"\x03\xe9" not in read_rest(sock)
     [(_, tail)] = worker.finished()
     assert (tail.state, tail.usage) == ("interrupted", {"input": 100, "output": 20})
+
+
+class Defective(OpenAICompatible):
+    """OpenAI, with sessions whose readers fail in one part."""
+
+    def session(self, endpoint: Endpoint, model: str | None) -> Any:
+        return FailingReader()
+
+
+class FailingReader:
+    part = ""
+
+    def upstream(self, data: bytes) -> None:
+        self._fail("upstream")
+
+    def client(self, data: bytes) -> None:
+        self._fail("client")
+
+    def metered(self) -> Metered:
+        self._fail("metered")
+        return Metered(quality="exact")
+
+    @property
+    def running(self) -> tuple[int, int]:
+        self._fail("running")
+        return 0, 0
+
+    def _fail(self, part: str) -> None:
+        if part == self.part:
+            raise RuntimeError("a defect")
+
+
+@pytest.mark.parametrize("part", ["upstream", "client", "running", "metered"])
+def test_a_defect_of_the_reader_ends_this_session_alone_and_its_cost_is_open(
+    gateway: Start, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    worker, _ = gateway(talks(frame(b"hello"), lambda peer: peer.sock.recv(100), CLOSE))
+    worker.defective = True
+    sound = worker.worker.targets.get("openai")
+    assert sound is not None
+    monkeypatch.setattr(FailingReader, "part", part)
+    provider = Defective(**{field.name: getattr(OPENAI, field.name) for field in dataclasses.fields(OPENAI)})
+    broken = Target(sound.view, provider, sound.pool, sound.host, sound.prefix)
+    worker.loop.call_soon_threadsafe(worker.worker.targets._targets.__setitem__, "openai", broken)
+    with contextlib.suppress(AssertionError, OSError), session(worker) as (sock, _):
+        sock.sendall(frame(b"x", masked=True))
+        read_rest(sock)
+    [(_, tail)] = worker.finished()
+    assert (tail.state, tail.error, tail.marks) == ("interrupted", "internal_error", ("metering_failed",))
+    assert (tail.cost, tail.cost_source) == (None, "unpriced")
+    worker.loop.call_soon_threadsafe(worker.worker.targets._targets.__setitem__, "openai", sound)
+    with session(worker) as (sock, rest):
+        sock.sendall(frame(b"x", masked=True))
+        assert read_rest(sock, rest) == frame(b"hello") + CLOSE
+    worker.finished(2)
 
 
 # who may
