@@ -9,7 +9,7 @@ class Bounds:
     __slots__ = (
         "body_bytes_max", "body_idle_timeout_s", "buffer_bytes_max", "first_byte_timeout_s", "header_bytes_max",
         "header_timeout_s", "headers_max", "idle_timeout_s", "keepalive_s", "pipelined_max", "upload_bytes_max",
-        "upstream_drain_s_max",
+        "upstream_drain_s_max", "websocket_idle_s",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -26,3 +26,4 @@ class Bounds:
         self.first_byte_timeout_s = float(upstream.first_byte_timeout_s)
         self.idle_timeout_s = float(upstream.idle_timeout_s)
         self.upstream_drain_s_max = float(upstream.drain_s_max)
+        self.websocket_idle_s = float(upstream.websocket_idle_s)

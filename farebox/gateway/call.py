@@ -118,6 +118,12 @@ class Call:
         if coding:
             self._decoder = decoder_for(coding.encode("latin-1"))
 
+    def switched(self, reader: Reader) -> None:
+        """The provider switched protocols: what it sends from here on is for `reader`."""
+        self.status = 101
+        self._first_byte_us = now_us() - self._sent_us
+        self._reader = reader
+
     def read(self, data: bytes) -> bytes:
         """Meter some of the answer's body; returns what the client gets of it."""
         reader = self._reader

@@ -5,6 +5,7 @@ side means. What a call costs is none of its business: `ProxyExchange` and `Cont
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from farebox.errors import CallRefused
@@ -93,6 +94,11 @@ class Exchange(Answered):
     def keeps_reading(self) -> bool:
         """Whether to read the answer to its end after the client has gone."""
         return False
+
+    def tunnel(self) -> Callable[[bytes], None] | None:
+        """What takes the client's bytes behind a request that offers to switch protocols; None where the offer is
+        not taken up."""
+        return None
 
     def head_sent(self) -> bool:
         return self._head_sent

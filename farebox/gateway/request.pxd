@@ -1,7 +1,7 @@
 cimport cython
 
 cdef int _PLAIN, _DROP, _CREDENTIAL, _DIMENSION, _TAGS, _KEY, _LENGTH, _TRANSFER, _HOST, _CONNECTION
-cdef int _EXPECT, _UNITS, _ROUTE, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS, _FORWARDED
+cdef int _EXPECT, _UNITS, _ROUTE, _UPGRADE, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS, _FORWARDED
 cdef dict _names
 
 
@@ -16,7 +16,7 @@ cdef HeaderName _learn(bytes name)
 
 cdef class Request:
     cdef public bytes method, target, query, content_type, fetch_mode
-    cdef public bytes farebox_key, host, units, origin
+    cdef public bytes farebox_key, host, units, origin, upgrade
     cdef public long long content_length, body_bytes
     cdef public int retries
     cdef public bint is_old, chunked, expects_continue, keep_alive, complete

@@ -6,7 +6,7 @@ from farebox.core.attribution import HEADER_DIMENSIONS
 from farebox.errors import CallRefused, InvalidRequest
 
 _PLAIN, _DROP, _CREDENTIAL, _DIMENSION, _TAGS, _KEY, _LENGTH, _TRANSFER, _HOST, _CONNECTION = range(10)
-_EXPECT, _UNITS, _ROUTE, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS = range(10, 18)
+_EXPECT, _UNITS, _ROUTE, _UPGRADE, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS = range(10, 19)
 _FORWARDED: Final = _RETRIES
 """Kinds from here on are of interest to us and to the provider."""
 
@@ -31,6 +31,7 @@ _KINDS: Final[dict[bytes, int]] = {
     b"host": _HOST,
     b"connection": _CONNECTION,
     b"expect": _EXPECT,
+    b"upgrade": _UPGRADE,
     b"x-farebox-units": _UNITS,
     b"x-farebox-route": _ROUTE,
     b"x-stainless-retry-count": _RETRIES,
@@ -41,7 +42,7 @@ _KINDS: Final[dict[bytes, int]] = {
 }
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
 """A tunnel's end is no request's, and an echo would show the stored credential to the caller."""
-_REPEATABLE: Final = frozenset({_ENCODINGS, _RETRIES, _TYPE, _FETCH})
+_REPEATABLE: Final = frozenset({_ENCODINGS, _RETRIES, _TYPE, _FETCH, _UPGRADE})
 LENGTH_MAX: Final = 1 << 62
 """A greater Content-Length counts as this one, which is refused as well."""
 _NAMES_MAX: Final = 4096
@@ -94,7 +95,7 @@ class Request:
     __slots__ = (
         "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials", "dimensions",
         "expects_continue", "farebox_key", "fetch_mode", "forward", "headers", "host", "is_old", "keep_alive", "method",
-        "origin", "problem", "query", "retries", "tags", "target", "units",
+        "origin", "problem", "query", "retries", "tags", "target", "units", "upgrade",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -109,6 +110,8 @@ class Request:
         self.origin: bytes | None = None
         self.content_type = b""
         self.fetch_mode = b""
+        self.upgrade = b""
+        """The protocols it offers to switch to, in lower case; empty where it may not be switched."""
         self.content_length = -1
         """-1 where it is not said."""
         self.chunked = False
@@ -226,3 +229,5 @@ class Request:
             self.fetch_mode = value.lower()
         elif kind == _ORIGIN:
             self.origin = value
+        elif kind == _UPGRADE:
+            self.upgrade = (self.upgrade + b"," + value if self.upgrade else value).strip().lower()

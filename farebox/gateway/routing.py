@@ -12,7 +12,9 @@ from farebox.gateway.proxy import ProxyExchange
 from farebox.gateway.request import Request
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Target, Targets
+from farebox.gateway.websocket import WebsocketExchange, is_handshake, named_models, with_model
 from farebox.providers import by_name
+from farebox.providers.protocol import Realtime
 
 if TYPE_CHECKING:
     from farebox.gateway.shared import Shared
@@ -25,7 +27,7 @@ def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exch
     """The exchange for a request whose head is complete and checked."""
     known = worker.paths.get(request.target)
     if known is not None and (target := worker.targets.get(known[0])) is not None:
-        return ProxyExchange(worker, client, request, target, known[1])
+        return _proxied(worker, client, request, target, known[1])
     path = request.target.decode("latin-1")
     if path.startswith(("/proxy/", "/api/proxy/")):
         name, slash, rest = path.removeprefix("/api").removeprefix("/proxy/").partition("/")
@@ -35,11 +37,12 @@ def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exch
         if len(worker.paths) >= PATHS_MAX:
             worker.paths.clear()
         worker.paths[request.target] = name, slash + rest
-        return ProxyExchange(worker, client, request, target, slash + rest)
+        return _proxied(worker, client, request, target, slash + rest)
     if path.startswith("/v1/"):
         default = worker.targets.get(DEFAULT_PROVIDER)
         if default is not None:
-            return RoutedExchange(worker, client, request, default, path)
+            session = _routed_session(worker, client, request, default, path) if request.upgrade else None
+            return session or RoutedExchange(worker, client, request, default, path)
     if path == "/healthz":
         return FixedExchange(worker, client, request, 200, "ok", "alive")
     if path == "/readyz":
@@ -48,6 +51,46 @@ def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exch
             worker, client, request, 503 if problem else 200, "not_ready" if problem else "ok", problem or "ready"
         )
     return ControlExchange(worker, client, request)
+
+
+def _proxied(worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> Exchange:
+    session = _session(worker, client, request, target, path) if request.upgrade else None
+    return session or ProxyExchange(worker, client, request, target, path)
+
+
+def _session(
+    worker: "Shared", client: ClientSide, request: Request, target: Target, path: str
+) -> WebsocketExchange | None:
+    """The exchange of a realtime session; None where the request opens none that is known here."""
+    provider = target.provider
+    if not is_handshake(request) or not isinstance(provider, Realtime):
+        return None
+    endpoint = target.route(request.method, path).endpoint
+    models = named_models(request.query)
+    reader = provider.session(endpoint, models[0] if models else endpoint.model)
+    if endpoint.operation != "realtime" or reader is None:
+        return None
+    return WebsocketExchange(worker, client, request, target, path, models, reader)
+
+
+def _routed_session(
+    worker: "Shared", client: ClientSide, request: Request, default: Target, path: str
+) -> WebsocketExchange | None:
+    """As `_session`, at the provider that serves the model named in the query."""
+    models = named_models(request.query)
+    if not is_handshake(request) or len(models) != 1:
+        return _session(worker, client, request, default, path)
+    target, name = serving(worker.targets, worker.book, default, models[0])
+    prefix = target.provider.openai_prefix
+    if target is not default and prefix is not None:
+        path = prefix + path.removeprefix("/v1")
+    asked = request.query
+    if name != models[0]:
+        request.query = with_model(asked, name)
+    found = _session(worker, client, request, target, path)
+    if found is None:
+        request.query = asked
+    return found
 
 
 def _unknown(targets: Targets, name: str) -> str:

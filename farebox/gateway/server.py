@@ -13,7 +13,7 @@ from farebox.errors import CallRefused
 from farebox.gateway.exchange import Exchange, where
 from farebox.gateway.request import Request
 from farebox.gateway.sides import ClientSide
-from farebox.gateway.wire import answer
+from farebox.gateway.wire import Raw, answer, beyond
 
 if TYPE_CHECKING:
     from farebox.gateway.worker import Worker
@@ -73,7 +73,7 @@ class ClientConnection(ClientSide):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data, upgrade)
+            self._upgrade_offered(data, upgrade)
         except httptools.HttpParserCallbackError as error:
             self._callback_failed(error)
         except httptools.HttpParserError as error:
@@ -155,6 +155,8 @@ class ClientConnection(ClientSide):
         self.deadline = self.worker.now + self._bounds.body_idle_timeout_s
         if self.exchange is None and not self._waiting:
             self._serve(request)
+        else:
+            request.upgrade = b""  # what follows it cannot be told from further requests
 
     def on_body(self, data: bytes) -> None:
         request = self._reading
@@ -170,7 +172,7 @@ class ClientConnection(ClientSide):
         request = self._reading
         assert request is not None
         if request.has_body() and self._parser.should_upgrade():
-            return  # the parser takes the body for another protocol; `_ignore_upgrade` reads it
+            return  # the parser takes the body for another protocol; `_upgrade_offered` reads it
         self._reading = None
         request.complete = True
         self.deadline = 0.0
@@ -297,18 +299,22 @@ class ClientConnection(ClientSide):
         if self._head_bytes > self._bounds.header_bytes_max:
             self._bad_request("the request's head is too large", 431)
 
-    def _ignore_upgrade(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
-        """Upgrades are not spoken here: the request is served as plain HTTP/1.1, as RFC 9110 7.8 allows."""
-        offset = upgrade.args[0] if upgrade.args and isinstance(upgrade.args[0], int) else len(data)
-        request = self._reading
-        if request is None:
+    def _upgrade_offered(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
+        """Only realtime sessions are upgraded: any other such request is served as plain HTTP/1.1, as RFC 9110 7.8
+        allows."""
+        request, exchange = self._reading, self.exchange
+        tunnel = exchange.tunnel() if request is None and exchange is not None else None
+        if tunnel is not None and exchange is not None:
+            exchange.request.keep_alive = False  # if it is refused: what follows may be no HTTP
+            self._parser = Raw(tunnel)
+        elif request is None:
             self._parser = httptools.HttpRequestParser(self)
         else:
             length = request.content_length
             framing = b"Transfer-Encoding: chunked" if length < 0 else b"Content-Length: %d" % length
             self._parser = httptools.HttpRequestParser(_Resumed(self))
             self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
-        rest = data[offset:]
+        rest = beyond(data, upgrade)
         if rest:
             self.data_received(rest)
 

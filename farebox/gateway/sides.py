@@ -1,5 +1,7 @@
 """The two sides of an exchange, as each sees the other: the client's connection, and who takes an answer."""
 
+from collections.abc import Callable
+
 from farebox.gateway.request import Request
 from farebox.gateway.wire import AnswerHead
 
@@ -56,6 +58,11 @@ class Answered:
 
     def on_informational(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         raise NotImplementedError
+
+    def on_switched(self, data: bytes) -> Callable[[bytes], None] | None:
+        """The provider switched protocols; `data` came behind its head. Returns what takes all that follows; None
+        where it was not asked to switch."""
+        return None
 
     def on_body(self, data: bytes) -> None:
         raise NotImplementedError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from farebox.gateway.sides import Answered
-from farebox.gateway.wire import AnswerHead, BadAnswer
+from farebox.gateway.wire import AnswerHead, BadAnswer, Raw, beyond
 
 if TYPE_CHECKING:
     from farebox.gateway.pool import Pool
@@ -25,6 +25,7 @@ _STALE_WAIT_S: Final = 2.0
 """How long the provider's machine may take to say, by an acknowledgement or a reset, what became of a request that
 its end crossed: more than a round trip to anywhere."""
 HEADER_BYTES_MAX: Final = 262_144
+_HANG_UP_S: Final = 2.0
 TRAILERS_MAX: Final = 128
 
 
@@ -99,6 +100,16 @@ class UpstreamConnection:
         self.exchange = None
         if self.transport is not None:
             self.transport.abort()
+
+    def hang_up(self, last: bytes) -> None:
+        """Say this last thing, as far as the provider takes it in a moment, and close."""
+        self.exchange = None
+        transport = self.transport
+        if transport is not None:
+            if last:
+                transport.write(last)
+            transport.close()
+            asyncio.get_running_loop().call_later(_HANG_UP_S, transport.abort)
 
     # asyncio.Protocol
 
@@ -202,8 +213,12 @@ class UpstreamConnection:
     def _read(self, exchange: Answered, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail("the provider switched protocols unasked")
+        except httptools.HttpParserUpgrade as upgrade:
+            take = exchange.on_switched(beyond(data, upgrade))
+            if take is None:
+                self._fail("the provider switched protocols unasked")
+            else:
+                self._parser = Raw(take)
         except httptools.HttpParserCallbackError as error:
             if not isinstance(error.__context__, BadAnswer):
                 raise (error.__context__ or error) from None

@@ -1,7 +1,10 @@
 """Heads and chunks as bytes: the few lines of HTTP/1.1 that Farebox writes itself."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
+
+from httptools import HttpParserUpgrade
 
 from farebox.gateway.request import HOP_BY_HOP
 
@@ -30,6 +33,21 @@ class AnswerName:
 _names: Final[dict[bytes, AnswerName]] = {}
 """Header names as providers send them, looked up once."""
 _status_lines: Final[dict[tuple[int, bytes], bytes]] = {}
+
+
+class Raw:
+    """In the place of a connection's parser once protocols were switched: hands its bytes on."""
+
+    __slots__ = ("feed_data",)
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self.feed_data = take
+
+
+def beyond(data: bytes, upgrade: HttpParserUpgrade) -> bytes:
+    """What of `data` stands behind the message at which the parser stopped."""
+    offset = upgrade.args[0] if upgrade.args and isinstance(upgrade.args[0], int) else len(data)
+    return data[offset:]
 
 
 class BadAnswer(Exception):

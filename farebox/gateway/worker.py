@@ -103,6 +103,8 @@ class Worker(Shared):
             for client in list(self.clients):
                 client.close_if_idle()
             await asyncio.sleep(0.01)
+        for exchange in list(self.exchanges):
+            exchange.cut()  # those that waited for the end of a frame
         for client in list(self.clients):
             client.abort()
         self._sweeper.cancel()

@@ -20,7 +20,7 @@ from farebox.providers.openai_realtime import openai_session
 from farebox.providers.openai_requests import ask_for_usage, read_intent, text_bytes
 from farebox.providers.openai_routes import classify
 from farebox.providers.openai_shape import openai_reader
-from farebox.providers.protocol import Action, Endpoint, Intent, Metered, Reader, Session
+from farebox.providers.protocol import Action, Endpoint, Intent, Reader, Session
 from farebox.providers.readers import BodyReader, FixedReader, SniffingReader, StreamReader
 from farebox.providers.realtime import SessionReader
 from farebox.providers.routing import ESCAPED, segments

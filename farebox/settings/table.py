@@ -58,6 +58,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: Annotated[float, _note("connecting to a provider, TLS included", 0.1, 600)] = 10
     first_byte_timeout_s: Annotated[float, _note("from the request sent to the answer's first byte", 0.1, 86400)] = 600
     idle_timeout_s: Annotated[float, _note("silence inside an answer", 0.1, 86400)] = 300
+    websocket_idle_s: Annotated[float, _note("silence of both sides of a realtime session", 0.1, 86400)] = 600
     pool_idle_s: Annotated[float, _note("how long an unused connection is kept", 0, 3600)] = 55
     pool_max: Annotated[int, _note("unused connections that one worker keeps to one provider", 1, 100_000)] = 2000
     tls_verify: Annotated[bool, _note("check the providers' certificates")] = True
