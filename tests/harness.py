@@ -19,6 +19,7 @@ from farebox.demo.simulated import PROVIDERS, SimulatedProviders
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 40.0
 API_TIMEOUT_S = 30.0
+KEY_TIMEOUT_S = 5.0
 CREDENTIALS = {
     "OPENAI_API_KEY": "sk-stored-openai",
     "ANTHROPIC_API_KEY": "sk-ant-stored",
@@ -136,8 +137,14 @@ class Farebox:
         return json.loads(self.cli(*arguments, "--json").stdout)
 
     def key(self, name: str, *options: str) -> Key:
-        """Create a Farebox key; in force within a second."""
+        """Create a Farebox key, and wait until it is in force: within a second."""
         made = self.cli_json("keys", "create", name, *options)
+        # Tags that are none: a key that is known is told so, and nothing is sent.
+        headers = {"authorization": f"Bearer {made['key']}", "x-metering-tags": "{"}
+        deadline = time.monotonic() + KEY_TIMEOUT_S
+        while httpx.get(f"{self.url}/proxy/openai/v1/models", headers=headers, trust_env=False).status_code == 401:
+            assert time.monotonic() < deadline, f"key {name} is not in force"
+            time.sleep(0.02)
         return Key(made["id"], made["key"])
 
     @property
