@@ -20,6 +20,7 @@ READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 40.0
 API_TIMEOUT_S = 30.0
 KEY_TIMEOUT_S = 5.0
+PROBE = "/v1/is-this-key-in-force"
 CREDENTIALS = {
     "OPENAI_API_KEY": "sk-stored-openai",
     "ANTHROPIC_API_KEY": "sk-ant-stored",
@@ -139,13 +140,19 @@ class Farebox:
     def key(self, name: str, *options: str) -> Key:
         """Create a Farebox key, and wait until it is in force: within a second."""
         made = self.cli_json("keys", "create", name, *options)
-        # Tags that are none: a key that is known is told so, and nothing is sent.
-        headers = {"authorization": f"Bearer {made['key']}", "x-metering-tags": "{"}
         deadline = time.monotonic() + KEY_TIMEOUT_S
-        while httpx.get(f"{self.url}/proxy/openai/v1/models", headers=headers, trust_env=False).status_code == 401:
+        while not self._is_known(made["key"]):
             assert time.monotonic() < deadline, f"key {name} is not in force"
             time.sleep(0.02)
         return Key(made["id"], made["key"])
+
+    def _is_known(self, secret: str) -> bool:
+        """Ask the gateway with tags that are none: who is known is told so, and nothing is sent."""
+        headers = {"authorization": f"Bearer {secret}", "x-metering-tags": "{"}
+        try:
+            return httpx.get(f"{self.url}/proxy/openai{PROBE}", headers=headers, trust_env=False).status_code != 401
+        except httpx.TransportError:
+            return False
 
     @property
     def token(self) -> str:
@@ -186,7 +193,7 @@ class Farebox:
     def events(self, **params: object) -> list[dict[str, Any]]:
         """All events that match, newest first, over all pages, everything settled so far included."""
         self.flush()
-        return list(self._pages(params))
+        return [event for event in self._pages(params) if event["endpoint"] != PROBE]
 
     def the_event(self, **params: object) -> dict[str, Any]:
         """The one event that matches."""

@@ -662,7 +662,7 @@ def test_a_client_that_leaves_during_the_handshake(gateway: Start) -> None:
     "data",
     [
         lambda worker: handshake(worker, path="/proxy/openai/v1/models"),
-        lambda worker: handshake(worker, path="/proxy/groq/openai/v1/realtime"),
+        lambda worker: handshake(worker, path="/proxy/anthropic/v1/realtime"),
         lambda worker: handshake(worker).replace(b"Sec-WebSocket-Key", b"X-Key"),
         lambda worker: handshake(worker).replace(b"Sec-WebSocket-Version", b"X-Version"),
         lambda worker: handshake(worker).replace(b"Upgrade: websocket", b"Upgrade: websocket, h2c"),

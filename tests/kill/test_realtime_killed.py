@@ -21,8 +21,8 @@ def test_a_killed_session_is_booked_by_its_last_known_counts(installation: Calla
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
     upstream = Upstream(once(head + accept + b"\r\n\r\n\x81" + bytes([len(EVENT)]) + EVENT, wait_for_end))
     server = installation(env={"FAREBOX_PROVIDERS_OPENAI_BASE_URL": upstream.url})
-    key = server.key("voice")
     server.start()
+    key = server.key("voice")
     lines = [
         b"GET /proxy/openai/v1/realtime?model=gpt-realtime HTTP/1.1", b"Host: localhost", b"Upgrade: websocket",
         b"Connection: Upgrade", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: " + nonce,
