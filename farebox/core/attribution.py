@@ -50,7 +50,7 @@ NAMES: Final[dict[str, str]] = {
 """Names of dimensions in tags and bodies, beside the dimensions' own."""
 
 
-class Attribution(msgspec.Struct, frozen=True):
+class Attribution(msgspec.Struct, frozen=True, gc=False):
     """What a call is attributed to. `ignored` names values of the provider's own fields that cannot be ids."""
 
     tenant: str | None = None
@@ -64,7 +64,7 @@ class Attribution(msgspec.Struct, frozen=True):
     ignored: tuple[str, ...] = ()
 
 
-class BodyFields(msgspec.Struct, frozen=True):
+class BodyFields(msgspec.Struct, frozen=True, gc=False):
     """The attribution that a JSON body may carry at its top level, as msgspec reads it: all else is skipped.
     A null says nothing, but stands in the body all the same."""
 

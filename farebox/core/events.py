@@ -19,7 +19,7 @@ Tag = str | int | float | bool
 DIMENSIONS: Final = ("tenant", "workspace", "user", "tier", "feature", "task", "session")
 
 
-class Head(msgspec.Struct, array_like=True, frozen=True):
+class Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What is known of an attempt before anything is sent. Times are microseconds since 1970, UTC."""
 
     id: str
@@ -82,7 +82,7 @@ class Limits(msgspec.Struct, array_like=True, frozen=True):
 NO_LIMITS: Final = Limits()
 
 
-class Tail(msgspec.Struct, array_like=True, frozen=True):
+class Tail(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """How an attempt ended. `cost` is pico-dollars, None while unpriced; a part's cost is inside it."""
 
     finished_at_us: int

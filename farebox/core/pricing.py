@@ -38,7 +38,7 @@ _PER: Final = {name: meter.per for name, meter in BY_NAME.items()}
 _ONE: Final = (1, 1)
 
 
-class Charge(msgspec.Struct, frozen=True):
+class Charge(msgspec.Struct, frozen=True, gc=False):
     """What a usage costs. `cost` is pico-dollars, None where the model has no price or a counted meter no rate
     (then named in `missing`). cost = Σ by_meter; by_meter = count × rate × multiplier / per, rounded half-even once.
 

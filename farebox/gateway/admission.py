@@ -9,8 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from farebox.core import attribution
-from farebox.core.attribution import NO_FIELDS, Attribution, BodyFields
+from farebox.core.attribution import NO_FIELDS, Attribution, BodyFields, claim_header, merge, parse_tags
 from farebox.core.events import Tag
 from farebox.directory.snapshot import KeyView, Snapshot
 from farebox.errors import (
@@ -31,6 +30,8 @@ from farebox.providers.sigv4 import signer_of
 NO_KEY: Final = KeyView(id="", name="open access")
 _PREFIX: Final = b"fbx_"
 _KNOWN_MAX: Final = 16_384
+_SAID_MAX: Final = 4096
+_SAID_TAG_BYTES_MAX: Final = 1024
 _fields = msgspec.json.Decoder(BodyFields)
 
 
@@ -53,16 +54,21 @@ class Caller:
 class Door:
     """What identification rests on: how keys are hashed, and whether one is needed.
 
-    `known` holds the keys that called under the snapshot in force, by the whole secret; it is emptied with each new
-    snapshot, and bounded."""
+    `known` holds the keys that called under the snapshot in force, by the whole secret, and `said` what headers meant
+    that a key was last used with; `forget` empties both with each new snapshot. They are bounded."""
 
-    __slots__ = ("hosts", "key_hash", "known", "open")
+    __slots__ = ("hosts", "key_hash", "known", "open", "said")
 
     def __init__(self, key_hash: Callable[[str], bytes], is_open: bool, hosts: frozenset[bytes]) -> None:
         self.key_hash = key_hash
         self.open = is_open
         self.hosts = hosts
         self.known: dict[bytes, KeyView] = {}
+        self.said: dict[tuple[object, ...], Attribution] = {}
+
+    def forget(self) -> None:
+        self.known.clear()
+        self.said.clear()
 
 
 def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: bool) -> Caller:
@@ -196,19 +202,34 @@ def check_model(key: KeyView, intent: Intent, endpoint: Endpoint) -> None:
         raise ModelNotAllowed(f"this key is restricted to the models {', '.join(key.models)}; {named}")
 
 
-def attribute(caller: Caller, request: Request, fields: BodyFields) -> Attribution:
+def attribute(door: Door, caller: Caller, request: Request, fields: BodyFields) -> Attribution:
     """Merge what the call says of itself. Raises InvalidTags, AttributionConflict, AttributionMissing."""
+    if fields is not NO_FIELDS:
+        return merge_sources(caller, request, fields)
+    said = (caller.key.id, *request.dimensions, *request.tags)
+    found = door.said.get(said)
+    if found is None:
+        found = merge_sources(caller, request, fields)
+        if sum(map(len, request.tags)) <= _SAID_TAG_BYTES_MAX:
+            if len(door.said) >= _SAID_MAX:
+                door.said.clear()
+            door.said[said] = found
+    return found
+
+
+def merge_sources(caller: Caller, request: Request, fields: BodyFields) -> Attribution:
+    """The same, without a memory."""
     key = caller.key
     tags: dict[str, Tag] | None = None
     for raw in request.tags:
-        more = attribution.parse_tags(raw)
+        more = parse_tags(raw)
         if tags is not None and _contradict(tags, more):
             raise InvalidTags("x-metering-tags and x-farebox-tags contradict each other: send one")
         tags = more if tags is None else {**tags, **more}
     headers: dict[str, str] = {}
     for dimension, raw in request.dimensions:
-        attribution.claim_header(headers, dimension, raw)
-    return attribution.merge(key.bind, headers, tags, fields, key.require)
+        claim_header(headers, dimension, raw)
+    return merge(key.bind, headers, tags, fields, key.require)
 
 
 def _contradict(tags: dict[str, Tag], more: dict[str, Tag]) -> bool:

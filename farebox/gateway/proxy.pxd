@@ -1,6 +1,6 @@
 cimport cython
 
-from farebox.gateway.admission cimport Caller
+from farebox.gateway.admission cimport Caller, attribute, identify
 from farebox.gateway.bounds cimport Bounds
 from farebox.gateway.call cimport Call
 from farebox.gateway.exchange cimport Exchange

@@ -1,7 +1,7 @@
 """A call to a provider: identified, attributed, recorded, sent, metered, settled."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -18,8 +18,8 @@ from farebox.errors import (
     JournalFull,
     RouteNotAllowed,
 )
-from farebox.gateway import admission, objects
-from farebox.gateway.admission import Caller
+from farebox.gateway import objects
+from farebox.gateway.admission import Caller, attribute, body_fields, check_model, check_route, identify
 from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.request import Request
@@ -102,11 +102,11 @@ class ProxyExchange(Exchange):
         request, worker = self.request, self.worker
         if request.fetch_mode == b"navigate":
             raise RouteNotAllowed("proxy routes are not for a browser's address bar")
-        return admission.identify(worker.door, worker.snapshot, request, self._target.takes_query_key)
+        return identify(worker.door, worker.snapshot, request, self._target.takes_query_key)
 
     def _check_route(self) -> None:
         assert self._caller is not None
-        admission.check_route(self._caller, self._target, self.request.method, self._path, self._endpoint)
+        check_route(self._caller, self._target, self.request.method, self._path, self._endpoint)
 
     def _check_length(self) -> None:
         bounds, length = self.bounds, self.request.content_length
@@ -146,14 +146,8 @@ class ProxyExchange(Exchange):
         """Everything between the request and its first byte upstream. `body` None: it follows piece by piece."""
         if self._awaits_token(body):
             return
-        self._or_refuse(self._launch, body)
-
-    def _or_refuse(self, step: Callable[..., None], *arguments: object) -> None:
         try:
-            step(*arguments)
-        except JournalFull as full:
-            self.worker.log("journal.full", error=str(full))
-            self._refuse_started(full)
+            self._launch(body)
         except CallRefused as refused:
             self._refuse_started(refused)
 
@@ -200,30 +194,28 @@ class ProxyExchange(Exchange):
         """Go on once it is known that the call names none but its tenant's objects."""
         try:
             await asking
+            if not self._ended:
+                self._admit(body, buffered)
         except CallRefused as refused:
             if not self._ended:
                 self._refuse_started(refused)
-            return
         except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
             self.crashed(error)
-            return
-        if not self._ended:
-            self._or_refuse(self._admit, body, buffered)
 
     def _admit(self, body: bytes | None, buffered: bytes) -> None:
         request, caller, worker = self.request, self._caller, self.worker
         assert caller is not None
         endpoint, provider = self._endpoint, self._target.provider
         json_body = endpoint.body == "json" and body is not None and len(body) > 1
-        fields = admission.body_fields(buffered) if json_body else NO_FIELDS
+        fields = body_fields(buffered) if json_body else NO_FIELDS
         intent = provider.intent(endpoint, buffered) if buffered else Intent(model=endpoint.model)
         if self._model is not None:
             intent = replace(intent, model=self._model)
         self._intent = intent
         if len(intent.model or endpoint.model or "") > MODEL_CHARS_MAX:
             raise InvalidRequest(f"a model's name has at most {MODEL_CHARS_MAX} characters")
-        admission.check_model(caller.key, intent, endpoint)
-        who = admission.attribute(caller, request, fields)
+        check_model(caller.key, intent, endpoint)
+        who = attribute(worker.door, caller, request, fields)
         try:
             sent, strip = self._edit(buffered, fields, intent) if json_body else (buffered, False)
         except ValueError as problem:
@@ -373,6 +365,8 @@ class ProxyExchange(Exchange):
         return provider.error_headers(status) if isinstance(provider, NamesErrors) else ()
 
     def _refuse_started(self, refused: CallRefused) -> None:
+        if isinstance(refused, JournalFull):
+            self.worker.log("journal.full", error=str(refused))
         self.abandon()
         self.refuse(refused)
 

@@ -39,6 +39,6 @@ def record_refusal(
 def _attribution(caller: Caller, request: Request) -> Attribution:
     """As much attribution as the call's head gives; where that is what was wrong, what is bound to the key."""
     try:
-        return admission.attribute(caller, request, NO_FIELDS)
+        return admission.merge_sources(caller, request, NO_FIELDS)
     except CallRefused:
         return merge(caller.key.bind, {}, None, NO_FIELDS)

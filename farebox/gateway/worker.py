@@ -79,7 +79,7 @@ class Worker(Shared):
             except FareboxError as error:
                 self.log("snapshot.failed", error=str(error))
         self.snapshot = snapshot
-        self.door.known.clear()
+        self.door.forget()
         self.targets.use(snapshot)
         self.counters.set("snapshot_revision", snapshot.revision)
 

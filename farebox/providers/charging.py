@@ -27,7 +27,7 @@ _OWN_MARKS: Final = frozenset(
 )
 
 
-class Charged(msgspec.Struct, frozen=True):
+class Charged(msgspec.Struct, frozen=True, gc=False):
     """The fields of an event's Tail that pricing decides, under the same names.
 
     Where several models billed, `parts` holds the share of each, first that of the answering model if it has one;
@@ -119,7 +119,7 @@ def recharge(book: PriceBook, prices_as: str, head: Head, tail: Tail) -> Charged
 
 def tier(prices_as: str, word: str | None) -> str | None:
     """The book's word for a service tier, from the provider's; None for the standard one."""
-    if word is None:
+    if word is None or word == "default":
         return None
     lowered = word.strip().lower().removeprefix("service_tier_")
     if lowered in _STANDARD or lowered in _SAME_PRICE.get(prices_as, ()):
@@ -259,9 +259,15 @@ def _sums(tables: list[dict[str, int]]) -> dict[str, int]:
     return total
 
 
+def _served_plainly(metered: Metered) -> bool:
+    return not metered.batch and metered.speed is None and metered.region is None and metered.variant is None
+
+
 def _shown(metered: Metered, multiplier: tuple[int, int] = (1, 1)) -> dict[str, str | bool]:
     """Qualifiers as the event keeps them. `multiplier` stands there only where it is not inside the rates."""
     shown: dict[str, str | bool] = {}
+    if multiplier == (1, 1) and metered.prompt_tokens is None and not metered.parts and _served_plainly(metered):
+        return shown
     if metered.batch:
         shown["batch"] = True
     if metered.speed is not None:

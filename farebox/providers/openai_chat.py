@@ -26,7 +26,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     function: CalledFunction | None = None
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A message or a piece of one. Only its length is of interest, and only where no usage comes."""
 
     content: str | None = None
@@ -38,7 +38,7 @@ class Message(msgspec.Struct, frozen=True):
     annotations: msgspec.Raw = NULL
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     delta: Message | None = None
     message: Message | None = None
     text: str | None = None
@@ -74,7 +74,7 @@ class ErrorObject(msgspec.Struct, frozen=True):
         return next((word for word in words if word and isinstance(word, str)), None) or str(self.code or "error")
 
 
-class ChatDocument(msgspec.Struct, frozen=True):
+class ChatDocument(msgspec.Struct, frozen=True, gc=False):
     """A whole answer or one chunk."""
 
     id: str | None = None

@@ -31,7 +31,7 @@ class StreamOptions(msgspec.Struct, frozen=True, gc=False):
     include_usage: bool | None = None
 
 
-class OpenAIRequest(msgspec.Struct, frozen=True):
+class OpenAIRequest(msgspec.Struct, frozen=True, gc=False):
     """The members of any JSON request that tell what it may cost."""
 
     model: str | None = None

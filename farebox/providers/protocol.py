@@ -48,7 +48,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     """A session over a websocket: the request is an upgrade, both directions are read (`Realtime.session`)."""
 
 
-class Intent(msgspec.Struct, frozen=True):
+class Intent(msgspec.Struct, frozen=True, gc=False):
     """What a request asks for, as far as its body says. Never the prompt itself."""
 
     model: str | None = None
@@ -83,7 +83,7 @@ class SubUsage(msgspec.Struct, frozen=True):
     """Where this is the sum of several answers: their longest prompt, which decides what long prompts cost."""
 
 
-class Metered(msgspec.Struct, frozen=True):
+class Metered(msgspec.Struct, frozen=True, gc=False):
     """What an answer says was used, as disjoint meters."""
 
     usage: Usage = {}
