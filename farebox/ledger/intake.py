@@ -16,7 +16,7 @@ import pyarrow as pa
 from farebox.core.events import Head, Stored, Tail
 from farebox.ledger import records as shapes
 from farebox.ledger.batches import Batch
-from farebox.ledger.columns import build_bounded, decode, encode_row, gc_paused
+from farebox.ledger.columns import build_bounded, build_plain, decode, encode_row, gc_paused
 from farebox.ledger.journal import is_alive
 from farebox.ledger.objects import noted_by
 from farebox.ledger.reader import Fault, JournalReader, Position
@@ -27,8 +27,10 @@ Estimate = Callable[[Head, int, int], Tail]
 """(head, input tokens, output tokens) -> how an interrupted attempt is booked."""
 BATCH_MAX: Final = 125_000
 """Just above a row group of the store (122,880): what is larger is written in place, not by way of its log."""
-CHUNK: Final = 512
+CHUNK: Final = 1024
 """Records decoded and turned into columns at once: small enough to stay in the processor's cache."""
+_PLAIN: Final = b"\x93"
+"""How a record begins that is but its kind, a head and a tail."""
 _UUID_TEXT: Final = b"\xd9\x24"
 _HEAD = msgspec.msgpack.Decoder(tuple[int, Head])
 _NOTED = msgspec.msgpack.Decoder(tuple[int, Head, tuple[Stored, ...]])
@@ -260,7 +262,15 @@ def _voided_key(record: bytes) -> bytes:
 
 def _columns(name: str, ends: list[bytes], batch: Batch, tables: list[tuple[pa.Table, pa.Table]]) -> None:
     for start in range(0, len(ends), CHUNK):
-        rows, unreadable = decode(ends[start : start + CHUNK])
+        chunk = ends[start : start + CHUNK]
+        plain = [record for record in chunk if record[:1] == _PLAIN]
+        built = build_plain(plain)
+        if built is not None:
+            tables.append(built)
+            if len(plain) == len(chunk):
+                continue
+            chunk = [record for record in chunk if record[:1] != _PLAIN]
+        rows, unreadable = decode(chunk)
         events, usage_raw, unusable = build_bounded(rows, encode_row)
         tables.append((events, usage_raw))
         for reject in (*unreadable, *unusable):
