@@ -318,6 +318,9 @@ class ProxyExchange(Exchange):
         call = self._call
         assert call is not None
         call.answered(status, head.named)
+        tokens, caller = self._target.tokens, self._caller
+        if status == 401 and tokens is not None and caller is not None and not caller.byok:
+            tokens.refused()
         if call.strip and status == 200:
             head.drop_length()
         lines = head.lines
