@@ -4,6 +4,7 @@ A worker keeps its counters in a small file that others map read-only: counting 
 them asks nothing of the worker.
 """
 
+import logging
 from typing import Final
 
 WORKER_COUNTERS: Final[tuple[tuple[str, str], ...]] = (
@@ -35,6 +36,30 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "worker.drained": "a worker is done; how many calls it had to cut",
     "journal.full": "no space for the journal: calls are refused or pass unrecorded, by setting",
     "journal.recovered": "the journal has space again",
+    "journal.torn": "a journal ends in the middle of a record, as a killed process leaves it; the rest is whole",
+    "journal.corrupt": "a journal holds bytes that are no record; they are kept aside",
+    "journal.missing": "a journal lacks a file between others: what stood in it is lost",
     "snapshot.failed": "the directory could not be read; the last good view stays in force",
     "exchange.failed": "a defect in Farebox met while serving a call; the call was answered 500",
+    "keeper.ready": "the keeper answers questions",
+    "keeper.done": "the keeper has taken in what there was, and ends",
+    "keeper.prices": "there is no directory to take prices from: shipped ones hold",
+    "ledger.stuck": "the store cannot be written; it is tried again, and nothing is lost meanwhile",
+    "ledger.defect": "a defect in Farebox met while reading journals; it is tried again",
+    "ledger.upkeep": "roll-ups or compaction failed: answers stay right, only slower",
+    "ledger.retained": "what was dropped by the retention settings",
 }
+_FACTS: Final = "farebox_facts"
+
+
+def tell(log: logging.Logger, event: str, level: int = logging.INFO, **facts: object) -> None:
+    """Log an event of LOG_EVENTS. How its line looks is up to the process's handler (`log.format`); elsewhere it reads
+    as the event's name and its facts."""
+    told = "".join(f" {name}={value}" for name, value in facts.items())
+    log.log(level, "%s%s", event, told, extra={_FACTS: {"event": event, **facts}})
+
+
+def facts_of(record: logging.LogRecord) -> dict[str, object]:
+    """What `tell` was told, its event among it; nothing for other lines."""
+    found: dict[str, object] = getattr(record, _FACTS, {})
+    return found

@@ -35,8 +35,10 @@ class StoringProvider:
             method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
             with self._lock:
                 status, answer = self.answer(method, target.partition("?")[0], body)
+            begun = _begun(method, target)
+            extra = [f"Location: /v1/{begun}/rtc_Ab{next(self._numbers)}".encode()] if begun else []
             text = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            peer.send(response(text, status=status))
+            peer.send(response(text, *extra, status=status))
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[bytes, object]:
         parts = path.strip("/").split("/")[1:]
@@ -44,6 +46,8 @@ class StoringProvider:
             parts = ["batches", *parts[2:]]
         if parts in (["chat", "completions"], ["fine_tuning", "jobs"]):
             return b"200 OK", {"id": f"{parts[1]}-1", "object": parts[1], "model": MODEL}
+        if method == "POST" and parts == ["realtime", "calls"]:
+            return b"201 Created", b"v=0\r\n"
         if method == "POST" and len(parts) == 1:
             return b"200 OK", self._make(parts[0], body)
         found = self._objects.get(parts[1]) if len(parts) > 1 else None
@@ -92,3 +96,8 @@ class StoringProvider:
         if kind == "results":
             line = {"custom_id": "1", "result": {"type": "succeeded", "message": message}}
         return b"\n".join([json.dumps(line).encode()] * 2) + b"\n"
+
+
+def _begun(method: str, target: str) -> str:
+    """The collection of the call that a request begins; '' for any other request."""
+    return "realtime/calls" if method == "POST" and target.endswith("/realtime/calls") else ""

@@ -18,7 +18,7 @@ from farebox.errors import CallRefused, DirectoryError
 from farebox.gateway import tokens
 from farebox.providers import google_accounts
 from farebox.providers.charging import charge
-from farebox.providers.protocol import Endpoint, Intent, Metered, Provider
+from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Signing, Unsigned
 from farebox.providers.routing import joined
 from farebox.providers.vertex import location_of
 
@@ -38,6 +38,7 @@ MODELS: Final[Mapping[str, str]] = {
     "together": "meta-llama/Llama-3.3-70B-Instruct-Turbo",
     "fireworks": "accounts/fireworks/models/gpt-oss-20b",
     "perplexity": "sonar",
+    "bedrock": "openai.gpt-oss-20b-1:0",
 }
 """A cheap model that answers a smoke prompt; elsewhere the first that the provider lists."""
 
@@ -118,8 +119,7 @@ def asks(wire: str, model: str, parent: str = "") -> tuple[Ask, ...]:
         body: dict[str, object] = {**turn, "generationConfig": {"maxOutputTokens": TOKENS_MAX}}
         streamed = body
     else:
-        below = "/openai/v1" if wire in ("azure", "bedrock") else ""  # these have no version that may be left out
-        path = streamed_path = "/messages" if wire == "anthropic" else f"{below}/chat/completions"
+        path = streamed_path = "/messages" if wire == "anthropic" else f"{below(wire)}/chat/completions"
         limit = "max_completion_tokens" if wire == "openai" else "max_tokens"
         body = {"model": model, limit: TOKENS_MAX, "messages": [{"role": "user", "content": PROMPT}]}
         options = {} if wire == "anthropic" else {"stream_options": {"include_usage": True}}
@@ -129,6 +129,11 @@ def asks(wire: str, model: str, parent: str = "") -> tuple[Ask, ...]:
         Ask("stream", streamed_path, msgspec.json.encode(streamed)),
         Ask("error", path, b"{", wants_error=True),
     )
+
+
+def below(wire: str) -> str:
+    """Where OpenAI's routes begin at providers that have no version prefix that may be left out."""
+    return "/openai/v1" if wire in ("azure", "bedrock") else ""
 
 
 class Caller:
@@ -150,8 +155,9 @@ class Caller:
 
     def first_model(self) -> str:
         """The first model that the provider lists. Raises httpx.HTTPError, or MsgspecError where it lists none."""
-        listing = self.provider.endpoint("GET", self.provider.upstream_path("/models"))
-        answer = self._http.get(self._url("/models"), headers=self._headers(listing))
+        path = below(self._view.wire) + "/models"
+        listing = self.provider.endpoint("GET", self.provider.upstream_path(path))
+        answer = self._http.get(self._url(path), headers=self._headers("GET", path, b"", listing))
         return msgspec.json.decode(answer.content, type=_Models).data[0].id
 
     def send(self, ask: Ask) -> Answer:
@@ -160,9 +166,8 @@ class Caller:
         endpoint = self.provider.endpoint("POST", path)
         intent = self.provider.intent(endpoint, ask.body)
         started = time.perf_counter()
-        with self._http.stream(
-            "POST", self._url(ask.path), content=ask.body, headers=self._headers(endpoint)
-        ) as answer:
+        headers = self._headers("POST", ask.path, ask.body, endpoint)
+        with self._http.stream("POST", self._url(ask.path), content=ask.body, headers=headers) as answer:
             first_byte_ms = _ms_since(started)
             reader = self.provider.reader(endpoint, intent, answer.status_code, answer.headers)
             kept = bytearray()
@@ -188,12 +193,26 @@ class Caller:
         upstream = joined(origin.path, self.provider.version_prefix, self.provider.upstream_path(bare))
         return str(origin.copy_with(path=upstream)) + question + query
 
-    def _headers(self, endpoint: Endpoint) -> dict[str, str]:
+    def _headers(self, method: str, path: str, body: bytes, endpoint: Endpoint) -> dict[str, str]:
         own = {"content-type": "application/json"}
         if self._view.wire == "anthropic":
             own["anthropic-version"] = "2023-06-01"
         secret = self._secret
-        return {**own, **dict(self.provider.authorize(secret, endpoint) if secret else ()), **dict(self._view.headers)}
+        if secret:
+            own.update(self.provider.authorize(secret, endpoint))
+            own.update(self._signature(secret, method, path, body))
+        return {**own, **dict(self._view.headers)}
+
+    def _signature(self, secret: str, method: str, path: str, body: bytes) -> tuple[tuple[str, str], ...]:
+        """The lines that sign a request, where the credential is one that signs."""
+        if not isinstance(self.provider, Signing):
+            return ()
+        url = httpx.URL(self._url(path))
+        at_us = time.time_ns() // 1000
+        request = Unsigned(
+            method, url.raw_path.partition(b"?")[0].decode(), url.query.decode(), url.netloc.decode(), {}, body, at_us
+        )
+        return self.provider.sign(secret, request)
 
 
 class _Model(msgspec.Struct):

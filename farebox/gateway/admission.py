@@ -32,6 +32,8 @@ _PREFIX: Final = b"fbx_"
 _KNOWN_MAX: Final = 16_384
 _SAID_MAX: Final = 4096
 _SAID_TAG_BYTES_MAX: Final = 1024
+_QUERY_KEYS: Final = frozenset({"key", "api-key"})
+"""Where SDKs put a key in the query: Google's, and Azure's for realtime sessions."""
 _fields = msgspec.json.Decoder(BodyFields)
 
 
@@ -144,7 +146,7 @@ def _is_private(host: bytes) -> bool:
 
 
 def _split_query(query: bytes, takes_query_key: bool) -> tuple[bytes | None, bytes, bool]:
-    """(Farebox key in ?key=, the query without any ?key=, whether another's secret stood there)."""
+    """(Farebox key in ?key= or ?api-key=, the query without them, whether another's secret stood there)."""
     if b"key=" not in query and b"%" not in query:
         return None, query, False
     own: bytes | None = None
@@ -152,12 +154,13 @@ def _split_query(query: bytes, takes_query_key: bool) -> tuple[bytes | None, byt
     kept: list[bytes] = []
     for piece in query[1:].split(b"&"):
         name, _, value = piece.partition(b"=")
-        if unquote(name.decode("latin-1")) == "key":
+        called = unquote(name.decode("latin-1")).lower()
+        if called in _QUERY_KEYS:
             secret = unquote(value.decode("latin-1")).encode("latin-1", "replace")
             if secret.startswith(_PREFIX):
                 own = own or secret
                 continue
-            if takes_query_key:
+            if takes_query_key or called == "api-key":
                 foreign = True
                 continue
         kept.append(piece)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qsl
 
 from farebox.core.events import Head, Stored
 from farebox.directory.snapshot import KeyView
@@ -29,6 +30,7 @@ from farebox.providers.references import Unreadable, references
 KNOWN_MAX: Final = 65_536
 """Objects of which a worker remembers the tenant: about 20 MB."""
 _RETRY_S: Final = 0.1
+_JOINS: Final = frozenset({"call_id", "conversation_id"})
 NOTHING: Final[tuple[Stored, ...]] = ()
 
 
@@ -50,6 +52,8 @@ def check_action(key: KeyView, method: str, path: str, endpoint: Endpoint) -> No
 def named(endpoint: Endpoint, request: Request, body: bytes) -> frozenset[str]:
     """The stored objects that a call names. Raises InvalidRequest where that cannot be told."""
     roots = frozenset({endpoint.root}) if endpoint.root is not None else frozenset[str]()
+    if endpoint.websocket and request.query:
+        roots |= _joined(request.query)
     if not body or not (endpoint.stored or endpoint.body == "json"):
         return roots
     if any(name.lower() == b"content-encoding" for name, _ in request.headers):
@@ -58,6 +62,12 @@ def named(endpoint: Endpoint, request: Request, body: bytes) -> frozenset[str]:
         return roots | references(endpoint.family, body)
     except Unreadable as problem:
         raise InvalidRequest(f"the body may name stored objects and cannot be read: {problem}") from None
+
+
+def _joined(query: bytes) -> frozenset[str]:
+    """The calls that a session's query joins: `?call_id=` is OpenAI's sideband to a call by WebRTC or SIP."""
+    pairs = parse_qsl(query[1:].decode("latin-1"), keep_blank_values=True)
+    return frozenset(value for name, value in pairs if name in _JOINS)
 
 
 def told(endpoint: Endpoint, status: int | None, head: Head, metered: Metered) -> tuple[Stored, ...]:

@@ -246,7 +246,8 @@ class ProxyExchange(Exchange):
             body = jsonsplice.remove_members(body, own)
         if self._model is not None:
             body = jsonsplice.replace_member(body, "model", self._model)
-        asked = provider.with_usage(self._endpoint, intent, body) if intent.streaming else None
+        asks = intent.streaming and self._target.asks_for_usage(self.request.query)
+        asked = provider.with_usage(self._endpoint, intent, body) if asks else None
         return (body, False) if asked is None else (asked, True)
 
     def _record_of(self, who: attribution.Attribution, intent: Intent, body_bytes: int) -> Head:
@@ -310,6 +311,9 @@ class ProxyExchange(Exchange):
         call = self._call
         assert call is not None
         call.answered(status, head.named)
+        tokens, caller = self._target.tokens, self._caller
+        if status == 401 and tokens is not None and caller is not None and not caller.byok:
+            tokens.refused()
         if call.strip and status == 200:
             head.drop_length()
         lines = head.lines

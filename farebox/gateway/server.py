@@ -12,6 +12,7 @@ from msgspec.json import encode
 from farebox.errors import CallRefused
 from farebox.gateway.exchange import Exchange, where
 from farebox.gateway.request import Request
+from farebox.gateway.resumed import Resumed
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.wire import Raw, answer, beyond
 
@@ -312,7 +313,7 @@ class ClientConnection(ClientSide):
         else:
             length = request.content_length
             framing = b"Transfer-Encoding: chunked" if length < 0 else b"Content-Length: %d" % length
-            self._parser = httptools.HttpRequestParser(_Resumed(self))
+            self._parser = httptools.HttpRequestParser(Resumed(self))
             self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
         rest = beyond(data, upgrade)
         if rest:
@@ -373,33 +374,6 @@ class ClientConnection(ClientSide):
         if transport.can_write_eof():
             transport.write_eof()
         self.worker.loop.call_later(_LINGER_S, transport.close)
-
-
-class _Resumed:
-    """Parser callbacks for a connection in the middle of a request: what the first head says is known already."""
-
-    def __init__(self, client: ClientConnection) -> None:
-        self._resuming = True
-        self._client = client
-        self.on_body = client.on_body
-        self.on_message_complete = client.on_message_complete
-
-    def on_message_begin(self) -> None:
-        if not self._resuming:
-            self._client.on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if not self._resuming:
-            self._client.on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._resuming:
-            self._client.on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if not self._resuming:
-            self._client.on_headers_complete()
-        self._resuming = False
 
 
 class _HeadTooLarge(Exception):

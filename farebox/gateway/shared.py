@@ -1,9 +1,8 @@
 """What the exchanges of one worker share: its clock, its numbers, its view of the directory, its doors."""
 
 import asyncio
-import json
+import logging
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -23,12 +22,15 @@ from farebox.gateway.request import Request
 from farebox.gateway.targets import Targets
 from farebox.providers.protocol import Endpoint
 from farebox.settings import Settings
+from farebox.telemetry import tell
 
 if TYPE_CHECKING:
     from farebox.gateway.exchange import Exchange
     from farebox.gateway.server import ClientConnection
 
 _LOG_REPEAT_S: Final = 5.0
+_ERRORS: Final = frozenset({"journal.full", "snapshot.failed", "exchange.failed"})
+_log = logging.getLogger("farebox.gateway")
 
 
 class Shared:
@@ -108,9 +110,9 @@ class Shared:
         return None
 
     def log(self, event: str, **fields: object) -> None:
-        """One JSON line on standard error; the same event at most every few seconds."""
+        """Log one of the worker's events; the same at most every few seconds."""
         last = self._logged.get(event)
         if last is not None and self.now - last < _LOG_REPEAT_S:
             return
         self._logged[event] = self.now
-        print(json.dumps({"event": event, "pid": os.getpid(), **fields}), file=sys.stderr, flush=True)  # noqa: T201
+        tell(_log, event, logging.ERROR if event in _ERRORS else logging.INFO, **fields)

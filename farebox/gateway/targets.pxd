@@ -12,13 +12,14 @@ cdef class Route:
 
 cdef class Target:
     cdef readonly str name, prefix, prices_as
-    cdef readonly object view, provider, region, signing, tokens
+    cdef readonly object view, provider, region, signing, tokens, versioned
     cdef readonly Pool pool
     cdef readonly bytes host
     cdef readonly bint takes_query_key
     cdef dict _routes
     @cython.locals(known=Route)
     cpdef Route route(self, bytes method, str path)
+    cpdef bint asks_for_usage(self, bytes query) except -1
 
 
 cdef class Targets:

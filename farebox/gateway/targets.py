@@ -10,7 +10,7 @@ from farebox.directory.snapshot import ProviderView, Snapshot
 from farebox.gateway.pool import Origin, Pool, PoolLimits
 from farebox.gateway.tokens import TokenSource, minter
 from farebox.providers import google_accounts
-from farebox.providers.protocol import Endpoint, Provider, Signing, Unsigned
+from farebox.providers.protocol import Endpoint, Provider, Signing, Unsigned, Versioned
 from farebox.providers.routing import joined
 
 _ROUTES_MAX: Final = 4096
@@ -21,7 +21,7 @@ class Target:
 
     __slots__ = (
         "_routes", "host", "name", "pool", "prefix", "prices_as", "provider", "region", "signing",
-        "takes_query_key", "tokens", "view",
+        "takes_query_key", "tokens", "versioned", "view",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +45,7 @@ class Target:
         self.prices_as = provider.prices_as
         self.takes_query_key = "x-goog-api-key" in provider.credential_headers
         self.signing = provider if isinstance(provider, Signing) else None
+        self.versioned = provider if isinstance(provider, Versioned) else None
         self._routes: dict[tuple[bytes, str], Route] = {}
 
     def route(self, method: bytes, path: str) -> "Route":
@@ -59,6 +60,10 @@ class Target:
                 self._routes.clear()
             self._routes[(method, path)] = known
         return known
+
+    def asks_for_usage(self, query: bytes) -> bool:
+        """Whether streams of the version that a query names can be asked for their usage."""
+        return self.versioned is None or self.versioned.reports_usage_on_request(query.decode("latin-1"))
 
     def signed(
         self, method: bytes, path: bytes, query: bytes, forward: list[tuple[bytes, bytes]], body: bytes

@@ -21,6 +21,8 @@ AHEAD_S: Final = 300.0
 SLACK_S: Final = 10.0
 """A token that ends within this, or within a tenth of a short life, is not sent any more."""
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+REFUSED_S: Final = 10.0
+"""A token that is younger is kept though it was refused: the refused one was its predecessor, or no token helps."""
 ANSWER_BYTES_MAX: Final = 65_536
 
 Mint = Callable[[ServiceAccount], Granted]
@@ -43,6 +45,7 @@ class TokenSource:
             self._problem = NoCredential(str(wrong))
         self._token = b""
         self._stale_at = -1.0
+        self._taken_at = 0.0
         self._renew_at = 0.0
         """From when on the next attempt may begin: ahead of the token's end, or after a back-off."""
         self._failures = 0
@@ -72,6 +75,13 @@ class TokenSource:
             return
         self._waiting.append(waiter)
         self._begin()
+
+    def refused(self) -> None:
+        """The provider answered 401 to a token of ours, which may have been revoked: a call that comes next waits for
+        a new one."""
+        if self._clock() - self._taken_at >= REFUSED_S:
+            self._stale_at = -1.0
+            self._renew_at = 0.0
 
     def close(self) -> None:
         """Ask for no further tokens; whoever waits is told."""
@@ -104,6 +114,7 @@ class TokenSource:
     def _take(self, granted: Granted) -> None:
         now, life_s = self._clock(), granted.expires_in
         self._token = granted.access_token.encode("ascii")
+        self._taken_at = now
         self._stale_at = now + life_s - min(SLACK_S, life_s / 10)
         self._renew_at = now + max(life_s - AHEAD_S, life_s * 0.75)
         self._failures = 0

@@ -4,9 +4,7 @@ Nothing slow runs on its loop: ingest, upkeep and every question have threads.
 """
 
 import asyncio
-import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from farebox.ledger.client import SOCKET_NAME
 from farebox.ledger.ledger import Ledger
 from farebox.ledger.pricer import Pricer
 from farebox.settings import Settings, run_dir
+from farebox.telemetry import tell
 
 BACKOFF_S_MAX: Final = 30.0
 UPKEEP_S: Final = 2.0
@@ -146,8 +145,8 @@ def _watch(settings: Settings, ledger: Ledger) -> SnapshotWatcher | None:
 
 
 def say(event: str, level: int = logging.INFO, **facts: object) -> None:
-    """One line of JSON on standard error, by plain logging."""
-    _log.log(level, "%s", json.dumps({"event": event, "pid": os.getpid(), **facts}))
+    """One of the keeper's log events."""
+    tell(_log, event, level, **facts)
 
 
 def socket_of(settings: Settings) -> Path:

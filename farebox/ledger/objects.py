@@ -122,13 +122,6 @@ class ObjectIndex:
                 ).rowcount
         return gone
 
-    def rename_user(self, tenant: str | None, user: str, pseudonym: str) -> int:
-        """Erase a user of a tenant: the pseudonym takes the name's place. -> objects that named the user."""
-        with self._transaction() as cursor:
-            return cursor.execute(
-                'UPDATE objects SET "user" = ? WHERE tenant IS ? AND "user" = ?', [pseudonym, tenant, user]
-            ).rowcount
-
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
         with self._writing, self._failing(), self._writer:

@@ -7,10 +7,12 @@ Azure also bills prompts that its content filter refuses with 400 (its page on m
 such an event is marked. Provisioned throughput has no price by the token, and nothing on the wire tells of it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -34,6 +36,8 @@ _EXTENDED: Final[dict[tuple[str, ...], Endpoint]] = {
     ("extensions", "chat", "completions"): INFERENCE["chat", "completions"],
     ("images", "embeddings"): INFERENCE["embeddings",],
 }
+_STREAM_OPTIONS_SINCE: Final = "2024-09-01"
+_DATED: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _ADMIN_WORDS: Final = frozenset({"management", "admin", "subscriptions", "organizations"})
 
 
@@ -73,6 +77,13 @@ class Azure:
 
     def with_usage(self, endpoint: Endpoint, intent: Intent, body: bytes) -> bytes | None:
         return ask_for_usage(body) if intent.wants_usage is False else None
+
+    def reports_usage_on_request(self, query: str) -> bool:
+        """Versions before 2024-09-01-preview answer `stream_options` with 400 'unknown_parameter'; the v1 API has no
+        dates. Source: https://learn.microsoft.com/azure/ai-services/openai/api-version-deprecation ("Changes between
+        2024-09-01-preview and 2024-08-01-preview")."""
+        versions = [value for name, value in parse_qsl(query.removeprefix("?")) if name.lower() == "api-version"]
+        return not any(_DATED.match(version) and version[:10] < _STREAM_OPTIONS_SINCE for version in versions)
 
     def authorize(self, secret: str, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
         """An Entra token goes where tokens go; a resource's key into `api-key`, for Claude into `x-api-key`."""

@@ -13,7 +13,7 @@ import msgspec
 
 from farebox.providers import sigv4
 from farebox.providers.anthropic import ANTHROPIC
-from farebox.providers.bedrock_agents import AgentFold, GuardrailFold
+from farebox.providers.bedrock_agents import AgentFold, GuardrailFold, InvocationFold
 from farebox.providers.bedrock_converse import ConverseFold
 from farebox.providers.bedrock_invoke import InvokeFold, RerankIntent
 from farebox.providers.bedrock_models import aliases_of, model_name
@@ -26,7 +26,9 @@ from farebox.providers.openai_requests import read_intent as read_openai_intent
 from farebox.providers.openai_shape import KNOWN_FIELDS, openai_error_type, openai_reader
 from farebox.providers.protocol import NO_OPTIONS, Endpoint, Intent, Metered, Options, Reader, Unsigned
 from farebox.providers.readers import BodyReader, FixedReader, Fold, StreamReader
+from farebox.providers.stored_answers import stored_reader
 
+JSON: Final = "application/json"
 EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
 REGION: Final = "us-east-1"
 """Where nothing else is said."""
@@ -128,7 +130,9 @@ class Bedrock:
             if endpoint.operation == "messages":
                 return ANTHROPIC.reader(endpoint, intent, status, headers, strip_usage=strip_usage)
             return openai_reader(endpoint, intent, status, headers, strip_usage=strip_usage)
-        if not endpoint.billed or status < 200 or status == 204:
+        if status >= 200 and not endpoint.billed:
+            return stored_reader(endpoint, headers)
+        if status < 200 or status == 204:
             return FixedReader()
         return _own_reader(endpoint, intent, headers)
 
@@ -151,7 +155,7 @@ def _own_reader(endpoint: Endpoint, intent: Intent, headers: Mapping[str, str]) 
         units = {"search_unit": intent.pieces}
         return FixedReader(Metered(usage=units, quality="estimated" if guessed else "exact"))
     if family == "untold":
-        return FixedReader(Metered())
+        return BodyReader(InvocationFold) if header(headers, "content-type") == JSON else FixedReader(Metered())
     if family == "agent":
         return _events(AgentFold(intent))
     if header(headers, "content-type") == EVENT_STREAM or is_stream:

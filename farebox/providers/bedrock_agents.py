@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.bedrock_models import model_name
 from farebox.providers.bedrock_usage import Assessment, GuardrailUsage, TokenUsage, put_units, split
@@ -162,3 +163,27 @@ class GuardrailFold:
             complete=ended and not self._is_cut,
             finish_reason=self._action,
         )
+
+
+class _Invocation(msgspec.Struct, frozen=True, rename="camel"):
+    invocation_arn: str | None = None
+
+
+class InvocationFold:
+    """An answer that does not tell what it used; of an asynchronous invocation, which one it began."""
+
+    tree: Tree = tree_of(_Invocation)
+    running = (0, 0)
+
+    def __init__(self) -> None:
+        self._objects: tuple[Stored, ...] = ()
+
+    def take(self, document: bytes, whole: bool) -> None:
+        try:
+            begun = read(document, _Invocation).invocation_arn
+        except ValueError:
+            return
+        self._objects = (Stored(begun),) if begun else ()
+
+    def metered(self, ended: bool) -> Metered:
+        return Metered(objects=self._objects)

@@ -70,6 +70,10 @@ def classify(method: str, path: str) -> Endpoint:
         return _model(method, found)
     if method == "POST":
         return _posted(found)
+    if head == "async-invoke" and method == "GET":
+        # An invocation's name is an ARN, which has slashes.
+        below = "/".join(found[1:])
+        return replace(_STORED, root=below or None, action="read" if below else "list")
     if head == "foundation-models":
         return _MODELS
     return _STORED

@@ -17,7 +17,8 @@ from farebox.providers.openai_routes import ADMIN_WORDS, MODELS, STORED, STORED_
 from farebox.providers.openai_shape import openai_reader
 from farebox.providers.protocol import Endpoint, Intent, Reader
 from farebox.providers.readers import BodyReader, FixedReader, SniffingReader, StreamReader
-from farebox.providers.routing import ADMIN, ESCAPED, segments
+from farebox.providers.routing import ADMIN, ESCAPED, placed, segments
+from farebox.providers.stored_answers import stored_reader
 
 COMPATIBLE: Final = "/compatibility/v1"
 DOCUMENTS_PER_SEARCH: Final = 100
@@ -45,6 +46,13 @@ _INFERENCE: Final[dict[tuple[str, ...], Endpoint]] = {
 
 _VALUE_STREAMS: Final = frozenset({"v1.chat", "legacy.generate"})
 _STORES: Final = frozenset({"datasets", "connectors", "finetuning", "embed-jobs", "batches"})
+_COLLECTIONS: Final = (
+    ("datasets",),
+    ("embed-jobs",),
+    ("batches",),
+    ("connectors",),
+    ("finetuning", "finetuned-models"),
+)
 _FREE_READS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
@@ -99,7 +107,9 @@ class Cohere:
             return openai_reader(endpoint, intent, status, headers)
         if status >= 400:
             return BodyReader(lambda: ErrorFold(status))
-        if not endpoint.billed or status < 200 or status == 204:
+        if status >= 200 and not endpoint.billed:
+            return stored_reader(endpoint, headers)
+        if status < 200 or status == 204:
             return FixedReader()
         if endpoint.family == "audio.transcriptions":
             return BodyReader(TranscriptFold)
@@ -162,7 +172,8 @@ def _classify(method: str, path: str) -> Endpoint:
         return ADMIN
     if method == "POST" and found in _INFERENCE:
         return _INFERENCE[found]
-    return _stored_or_unknown(method, found[1:])
+    endpoint = _stored_or_unknown(method, found[1:])
+    return placed(endpoint, _COLLECTIONS, method, found[1:]) if endpoint.stored else endpoint
 
 
 def _stored_or_unknown(method: str, rest: tuple[str, ...]) -> Endpoint:

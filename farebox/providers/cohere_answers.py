@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from farebox.core.events import Stored
 from farebox.core.meters import input_tokens, output_tokens
 from farebox.providers.cohere_usage import CohereUsage, split_usage
 from farebox.providers.counts import Number, milliseconds, whole
@@ -201,6 +202,7 @@ class _Batch(msgspec.Struct, frozen=True):
     model: str | None = None
     input_tokens: Number = None
     output_tokens: Number = None
+    output_dataset_id: str | None = None
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -209,6 +211,7 @@ class Job(msgspec.Struct, frozen=True):
     status: str | None = None
     model: str | None = None
     meta: msgspec.Raw = NULL
+    output_dataset_id: str | None = None
     batch: _Batch | None = None
 
 
@@ -248,9 +251,14 @@ class JobFold:
             model=batch.model or job.model,
             batch=self._is_batch,
             object_id=self._job_id,
+            objects=self._results(job.output_dataset_id or batch.output_dataset_id),
             complete=ended,
             marks=counted.marks if counted else (),
         )
+
+    def _results(self, dataset_id: str | None) -> tuple[Stored, ...]:
+        """The data set that the job made is whose the job is."""
+        return (Stored(dataset_id, "of", self._job_id),) if dataset_id and self._job_id else ()
 
 
 def _embedded(meta: msgspec.Raw) -> Split | None:

@@ -23,6 +23,7 @@ from farebox.providers.openai_shape import openai_reader
 from farebox.providers.protocol import Action, Endpoint, Intent, Reader, Session
 from farebox.providers.readers import BodyReader, FixedReader, SniffingReader, StreamReader
 from farebox.providers.realtime import SessionReader
+from farebox.providers.references import UPLOADS
 from farebox.providers.routing import ESCAPED, segments
 from farebox.providers.stored_answers import stored_reader
 
@@ -292,7 +293,21 @@ def _transfer(method: str, found: tuple[str, ...]) -> Endpoint:
         return Endpoint(
             "batch", NATIVE + "download", body="none", stored=True, object_id=name, root=name, action="read"
         )
+    if found[:1] == ("upload",) and method == "POST":
+        return _uploaded(found)
     return STORED if found[:1] == ("upload",) or method != "POST" else UNKNOWN
+
+
+def _uploaded(found: tuple[str, ...]) -> Endpoint:
+    """The request that ends an upload is answered with the file's name. A resumable one is mostly ended at the address
+    that Google's answer gives, which is not here: its file is nobody's."""
+    endpoint = Endpoint("other", NATIVE + "files" + UPLOADS, body="opaque", billed=False, stored=True)
+    if found[2:] == ("files",):
+        return replace(endpoint, action="make")
+    name, _, verb = found[-1].partition(":")
+    if found[2:3] == ("fileSearchStores",) and len(found) == 4 and verb:
+        return replace(endpoint, action="change", root=f"fileSearchStores/{name}")
+    return endpoint
 
 
 def is_websocket(path: str) -> bool:

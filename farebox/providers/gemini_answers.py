@@ -19,6 +19,7 @@ from farebox.providers.openai_chat import NULL, error_name, is_given, judge
 from farebox.providers.openai_usage import COUNT_MAX, Meters, Split
 from farebox.providers.protocol import Endpoint, Intent, Metered
 from farebox.providers.readers import tokens_of
+from farebox.providers.stored_answers import short_name
 
 TIER_HEADER: Final = "x-gemini-service-tier"
 
@@ -255,6 +256,7 @@ def grounding_fees(model: str, queries: int, maps: int) -> Usage:
 
 
 class CacheDocument(msgspec.Struct, frozen=True):
+    name: str | None = None
     model: str | None = None
     usage_metadata: msgspec.Raw = msgspec.field(name="usageMetadata", default=NULL)
 
@@ -287,7 +289,9 @@ class CacheFold:
                 meters.put("input", read(raw, GeminiUsage).total_token_count or 0)
             except ValueError:
                 meters.mark("unreadable")
+        name = self._found.name
         return Metered(
+            objects=(Stored(short_name(name)),) if name else (),
             usage=meters.usage,
             quality="exact" if meters.usage else "missing",
             usage_raw=bytes(raw) if is_given(raw) else b"",

@@ -20,7 +20,8 @@ from farebox.providers.openai_shape import openai_reader
 from farebox.providers.protocol import Endpoint, Intent, Reader, Session
 from farebox.providers.readers import BodyReader, FixedReader, SniffingReader, StreamReader
 from farebox.providers.realtime import Folded, SessionReader
-from farebox.providers.routing import ADMIN, ESCAPED, segments, with_prefix
+from farebox.providers.routing import ADMIN, ESCAPED, placed, segments, with_prefix
+from farebox.providers.stored_answers import stored_reader
 
 PREFIX: Final = "/v1"
 
@@ -46,6 +47,10 @@ _ADMIN: Final = frozenset({"users", "whoami", "service-accounts", "webhooks", "c
 _STORES: Final = frozenset(
     {"agents", "conversations", "libraries", "fine_tuning", "connectors", "observability", "context", "rag", "triggers"}
 )
+_COLLECTIONS: Final = (
+    ("files",), ("batch", "jobs"), ("conversations",), ("libraries",), ("agents",), ("fine_tuning", "jobs"),
+    ("models",),
+)  # fmt: skip
 _FREE_READS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 _ERROR_TYPES: Final = {
@@ -116,7 +121,9 @@ class Mistral:
             return openai_reader(endpoint, intent, status, headers)
         if status >= 400:
             return BodyReader(lambda: ErrorFold(status))
-        if not endpoint.billed or status < 200 or status == 204:
+        if status >= 200 and not endpoint.billed:
+            return stored_reader(endpoint, headers)
+        if status < 200 or status == 204:
             return FixedReader()
         if family == "audio.speech":
             return FixedReader(spoken(intent))
@@ -127,11 +134,13 @@ class Mistral:
             return BodyReader(lambda: batch_job(endpoint.object_id))
 
         def stream() -> StreamReader:
-            return StreamReader(MistralFold(family, intent, is_stream=True))
+            return StreamReader(MistralFold(family, intent, is_stream=True, object_id=endpoint.object_id))
 
         if header(headers, "content-type") == "text/event-stream":
             return stream()
-        return SniffingReader(lambda: MistralFold(family, intent, is_stream=False), stream)
+        return SniffingReader(
+            lambda: MistralFold(family, intent, is_stream=False, object_id=endpoint.object_id), stream
+        )
 
     def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
         """Transcription as it is spoken. Told once, at its end."""
@@ -179,7 +188,9 @@ def _classify(method: str, path: str) -> Endpoint:
         return ADMIN
     if method == "POST" and rest in _INFERENCE:
         return _INFERENCE[rest]
-    return _stored_or_unknown(method, path, rest)
+    endpoint = _stored_or_unknown(method, path, rest)
+    is_placed = endpoint.stored and bool(rest) and rest[0] != "responses"
+    return placed(endpoint, _COLLECTIONS, method, rest) if is_placed else endpoint
 
 
 def _stored_or_unknown(method: str, path: str, rest: tuple[str, ...]) -> Endpoint:

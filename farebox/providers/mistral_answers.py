@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from farebox.core.events import Stored
 from farebox.core.meters import input_tokens, output_tokens
 from farebox.providers.batch_results import Answered, BatchFold
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
@@ -71,6 +72,7 @@ class MistralDocument(msgspec.Struct, frozen=True):
 
     type: str | None = None
     object: str | None = None
+    conversation_id: str | None = None
     model: str | None = None
     choices: list[Choice] | None = None
     outputs: list[Entry] | None = None
@@ -84,8 +86,10 @@ class MistralDocument(msgspec.Struct, frozen=True):
 class MistralFold:
     """The meaning of any answer but a batch's. `is_stream`: the documents are chunks, and an end mark is due."""
 
-    def __init__(self, family: str, intent: Intent, *, is_stream: bool) -> None:
+    def __init__(self, family: str, intent: Intent, *, is_stream: bool, object_id: str | None = None) -> None:
         self._family = family
+        self._object_id = object_id  # the conversation that is gone on with
+        self._conversation_id: str | None = None
         self._intent = intent
         self._is_stream = is_stream
         self._decode = decoder(MistralDocument).decode
@@ -153,6 +157,8 @@ class MistralFold:
             self._usage_raw, self._is_pages, self._split = bytes(found.usage), False, None
         elif is_given(found.usage_info):
             self._usage_raw, self._is_pages, self._split = bytes(found.usage_info), True, None
+        if self._family.startswith("conversations") and found.conversation_id != self._object_id:
+            self._conversation_id = found.conversation_id or self._conversation_id
         kind = found.type or ""
         self._done = self._done or kind in END_MARKS
         if kind.endswith(".error") or found.object == "error":
@@ -194,6 +200,7 @@ class MistralFold:
             model=self._model,
             service_tier=self._tier,
             variant=self._intent.variant if self._family == "ocr" else None,
+            objects=(Stored(self._conversation_id),) if self._conversation_id else (),
             error=self._error,
             complete=complete,
             finish_reason=self._finish,
@@ -238,6 +245,8 @@ class _Line(msgspec.Struct, frozen=True):
 class _Job(msgspec.Struct, frozen=True):
     model: str | None = None
     outputs: list[_Line] | None = None
+    output_file: str | None = None
+    error_file: str | None = None
     succeeded_requests: int | None = None
 
 
@@ -248,7 +257,25 @@ def result_file(file_id: str | None) -> BatchFold:
 
 def batch_job(job_id: str | None) -> BatchFold:
     """A batch job, which holds its results where they were asked for inline, and costs nothing elsewhere."""
-    return BatchFold(job_id, tree_of(_Job), _read_job)
+    return _JobFold(job_id, tree_of(_Job), _read_job)
+
+
+class _JobFold(BatchFold):
+    """A job with its results. They may stand in a file as well: then both are one bill, by the file's id."""
+
+    def take(self, document: bytes, whole: bool) -> None:
+        super().take(document, whole)
+        job_id = self._object_id
+        try:
+            job = read(document, _Job)
+        except ValueError:
+            return
+        if job_id is None:
+            return
+        self._objects = tuple(Stored(file, "of", job_id) for file in (job.output_file, job.error_file) if file)
+        if job.output_file and job.outputs:
+            self._object_id = job.output_file
+            self._objects += (Stored(job.output_file, "read"),)
 
 
 def _read_line(line: bytes) -> tuple[Answered, ...]:

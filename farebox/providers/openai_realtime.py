@@ -5,11 +5,12 @@ of a cancelled one; it is not cumulative. What callers say is transcribed by a s
 `conversation.item.input_audio_transcription.completed`. xAI puts usage beside `response`, in which it is `{}`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
+from farebox.core.events import Stored
 from farebox.providers.documents import Tree, read, tree_of
 from farebox.providers.openai_chat import NULL, error_name, is_given
 from farebox.providers.openai_live import LiveFold
@@ -213,6 +214,14 @@ class RealtimeFold:
             finish_reason=self._finish,
             marks=(*tally.marks, "usage_untold") if untold else tally.marks,
         )
+
+
+def call_made(headers: Mapping[str, str]) -> Metered:
+    """A call over WebRTC that was begun: its id is the last part of `location` (OpenAI's guide to WebRTC). Its media,
+    and with them its usage, pass elsewhere."""
+    path = headers.get("location", "").partition("?")[0].rstrip("/")
+    call_id = path.rpartition("/")[2]
+    return Metered(objects=(Stored(call_id),) if call_id else (), marks=("usage_untold",))
 
 
 Sessions = Callable[[Endpoint, str | None], SessionReader | None]

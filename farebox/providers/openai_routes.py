@@ -55,7 +55,7 @@ UNKNOWN: Final = Endpoint("other", "unknown", stored=True)
 _COLLECTIONS: Final = (
     ("files",), ("batches",), ("responses",), ("chat", "completions"), ("conversations",), ("threads",),
     ("assistants",), ("vector_stores",), ("fine_tuning", "jobs"), ("uploads",), ("containers",), ("skills",),
-    ("evals",), ("models",),
+    ("evals",), ("models",), ("realtime", "calls"),
 )  # fmt: skip
 """What is stored stands below these as `/{id}`, and what belongs to it below that."""
 _STORES: Final = frozenset(
@@ -107,6 +107,8 @@ def _stored_or_unknown(method: str, rest: tuple[str, ...]) -> Endpoint:
         return BATCHES
     if head == "threads":
         return _thread(method, rest)
+    if rest[:2] == ("realtime", "calls") and len(rest) > 2:
+        return STORED  # to accept, refer or end a call costs nothing; its sessions do
     if method == "GET" and head in ("realtime", "live") and (found := _session(rest)) is not None:
         return found
     if head in _STORES or method in _FREE_READS or rest[:2] == ("chat", "completions"):

@@ -11,7 +11,7 @@ from farebox.providers.batch_results import Lines
 from farebox.providers.openai_batch import result_file
 from farebox.providers.openai_chat import ChatFold, ErrorFold, header
 from farebox.providers.openai_media import TRANSCRIBES, MediaFold, TranscriptReader, spoken
-from farebox.providers.openai_realtime import Sessions, openai_session
+from farebox.providers.openai_realtime import Sessions, call_made, openai_session
 from farebox.providers.openai_requests import CHAT_FAMILIES, ask_for_usage, read_intent
 from farebox.providers.openai_responses import ResponsesFold
 from farebox.providers.openai_routes import MESSAGES, OwnRoutes, classify
@@ -140,6 +140,8 @@ def openai_reader(
     if status == 204:
         return FixedReader()
     family = endpoint.family
+    if family == "realtime.calls":
+        return FixedReader(call_made(headers))
     if family == "files.content":
         results = result_file(endpoint.object_id)
         return StreamReader(results, Lines(results.tree))

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from farebox.core.meters import Usage
 from farebox.providers.documents import Tree
 from farebox.providers.jobs import JobFold
-from farebox.providers.openai_routes import INFERENCE
+from farebox.providers.openai_routes import INFERENCE, STORED
 from farebox.providers.openai_shape import OpenAICompatible, openai_fold
 from farebox.providers.openai_usage import COUNT_MAX
 from farebox.providers.protocol import Endpoint, Intent, Metered
@@ -47,8 +47,11 @@ def _routes(method: str, rest: tuple[str, ...]) -> Endpoint | None:
     for made in _JOBS:
         if rest == made and method == "POST":
             return _MADE
+        if rest == made and method == "GET":
+            return replace(STORED, action="list")
         if rest[:-1] == made and method == "GET":
-            return Endpoint("chat", _JOB_FAMILY, body="none", stored=True, object_id=rest[-1])
+            job_id = rest[-1]
+            return Endpoint("chat", _JOB_FAMILY, body="none", stored=True, object_id=job_id, root=job_id, action="read")
     if method != "POST":
         return None
     return _OWN.get(rest) or INFERENCE.get(rest)

@@ -266,6 +266,15 @@ class Configurable(Provider, Protocol):
 
 
 @runtime_checkable
+class Versioned(Provider, Protocol):
+    """A provider whose older versions, named in the query, do not know all that newer ones do."""
+
+    def reports_usage_on_request(self, query: str) -> bool:
+        """Whether a stream of the version that this query ('?api-version=…') names can be asked for its usage."""
+        ...
+
+
+@runtime_checkable
 class Signing(Provider, Protocol):
     """A provider that has each request signed."""
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from farebox.providers.openai_requests import form_parts
+from farebox.providers.stored_answers import short_name
 
 REFERENCES_MAX: Final = 10_000
 _LINE_NAMES: Final = (
@@ -17,7 +18,7 @@ _LINE_NAMES: Final = (
     "input_file_id", "training_file", "validation_file", "file_id", "file_ids", "vector_store_id", "vector_store_ids",
     "thread_id", "assistant_id", "container", "container_id", "skill_id", "upload_id", "eval_id", "cachedContent",
     "cached_content", "fileUri", "file_uri", "fileName", "file_name", "fileSearchStoreNames",
-    "file_search_store_names",
+    "file_search_store_names", "input_files", "library_ids", "dataset_id", "input_dataset_id",
 )  # fmt: skip
 NAMES: Final = frozenset(_LINE_NAMES)
 _PATHS: Final = frozenset({"fileUri", "file_uri", "fileName", "file_name"})
@@ -31,6 +32,11 @@ _NEEDLES: Final = tuple(name.encode() for name in _LINE_NAMES)
 _ITEM_NEEDLES: Final = (b'"id"',)
 
 
+UPLOADS: Final = ".upload"
+"""How families of routes end whose bodies are the content of a file: such a body names nothing."""
+_CACHES: Final = frozenset({"cachedContent", "cached_content"})
+
+
 class Unreadable(ValueError):
     """A body that may name stored objects and cannot be read."""
 
@@ -42,6 +48,8 @@ class _Object(list[tuple[str, object]]):
 def references(family: str, body: bytes) -> frozenset[str]:
     """The ids of stored objects that a body names: of a JSON object, of JSON Lines, of the fields and lines of a
     form. Raises Unreadable where that cannot be told."""
+    if family.endswith(UPLOADS):
+        return frozenset()
     if body[:2] == b"--":
         return _of_form(family, body)
     return frozenset(_bounded(_of_json(family, body)))
@@ -114,7 +122,7 @@ def _walk(document: object) -> Iterator[str]:
 
 def _ids(name: str, value: object) -> Iterator[str]:
     if isinstance(value, str):
-        found = _stored_path(value) if name in _PATHS else value
+        found = _stored_path(value) if name in _PATHS else short_name(value) if name in _CACHES else value
         if found:
             yield found
     elif isinstance(value, _Object):

@@ -36,8 +36,15 @@ class Item(msgspec.Struct, frozen=True):
     """An object, as far as it names others."""
 
     id: str | None = None
+    job_id: str | None = None
+    batch_id: str | None = None
     name: str | None = None
     input_file_id: str | None = None
+    input_files: list[str] | None = None
+    output_file: str | None = None
+    error_file: str | None = None
+    input_dataset_id: str | None = None
+    output_dataset_id: str | None = None
     output_file_id: str | None = None
     error_file_id: str | None = None
     training_file: str | None = None
@@ -52,6 +59,7 @@ class Answer(Item, frozen=True):
     """An object or a page of them."""
 
     data: list[Item] | None = None
+    batch: Item | None = None
     batches: list[Item] | None = None
     operations: list[Item] | None = None
 
@@ -79,26 +87,31 @@ class StoredFold:
         return Metered(quality="exact", objects=self._objects, complete=ended, marks=self._marks)
 
     def _told(self, answer: Answer) -> Iterator[Stored]:
-        own = answer.name if self._by_name else answer.id
+        own = _own(answer, self._by_name) or (answer.batch and answer.batch.id)
         if self._endpoint.action == "make":
             own = own or (answer.file.name if answer.file else None)
             if own:
                 yield Stored(own)
             if answer.thread_id:
                 yield Stored(answer.thread_id)
-        for item in (answer, *(answer.data or answer.batches or answer.operations or ())):
+        for item in (
+            answer,
+            *((answer.batch,) if answer.batch else ()),
+            *(answer.data or answer.batches or answer.operations or ()),
+        ):
             yield from links(item, by_name=self._by_name)
 
 
 def links(item: Item, *, by_name: bool = False) -> Iterator[Stored]:
     """What belongs to whom: a batch to who made its input, where nobody is known to have made it; its results to it."""
-    own = item.name if by_name else item.id
+    own = _own(item, by_name)
     if not own:
         return
-    for source in (item.input_file_id, item.training_file):
+    for source in (item.input_file_id, item.training_file, item.input_dataset_id, *(item.input_files or ())[:1]):
         if source:
             yield Stored(own, "of", source)
-    results = [item.output_file_id, item.error_file_id, *(item.result_files or ())]
+    results = [item.output_file_id, item.error_file_id, item.output_file, item.error_file, item.output_dataset_id]
+    results += item.result_files or ()
     if not by_name and item.file is not None:
         results.append(item.file.id)
     for told in (item.response, item.metadata.output if item.metadata else None):
@@ -106,6 +119,23 @@ def links(item: Item, *, by_name: bool = False) -> Iterator[Stored]:
     for result in dict.fromkeys(results):
         if result and result != own:
             yield Stored(result, "of", own)
+
+
+def _own(item: Item, by_name: bool) -> str | None:
+    """An object's own id: Cohere's jobs and xAI's batches have it under names of their own. Google's names are taken
+    without project and location, which its answers spell otherwise than their callers."""
+    if not by_name:
+        return item.id or item.job_id or item.batch_id
+    return short_name(item.name) if item.name else None
+
+
+def short_name(name: str) -> str:
+    """An object of Google's by its name below project and location.
+
+    >>> short_name("projects/7/locations/eu/cachedContents/c1"), short_name("files/f1")
+    ('cachedContents/c1', 'files/f1')
+    """
+    return name.partition("/locations/")[2].partition("/")[2] or name
 
 
 def stored_reader(

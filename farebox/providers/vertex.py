@@ -32,10 +32,10 @@ from farebox.providers.openai_realtime import openai_session
 from farebox.providers.openai_requests import read_intent
 from farebox.providers.openai_routes import classify
 from farebox.providers.openai_shape import openai_reader
-from farebox.providers.protocol import Endpoint, Intent, Metered, Reader, Session
-from farebox.providers.readers import FixedReader
+from farebox.providers.protocol import Action, Endpoint, Intent, Metered, Reader, Session
 from farebox.providers.realtime import SessionReader
 from farebox.providers.routing import ESCAPED, segments
+from farebox.providers.stored_answers import stored_reader
 
 GLOBAL: Final = "global"
 REGIONAL: Final = "regional"
@@ -104,7 +104,7 @@ class Vertex(Gemini):
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
     ) -> Reader:
         if status < 300 and endpoint.family in _UNMETERED:
-            return FixedReader(Metered(quality="exact", marks=(_UNMETERED[endpoint.family],)))
+            return stored_reader(endpoint, headers, by_name=True, marks=(_UNMETERED[endpoint.family],))
         return Located(_reader(endpoint, intent, status, headers, strip_usage), endpoint)
 
 
@@ -225,7 +225,7 @@ def _classify(method: str, path: str) -> Endpoint:
     rest, location = found[1:], None
     if rest[:1] == ("projects",) and rest[2:3] == ("locations",):
         location, rest = rest[3] if len(rest) > 3 else None, rest[4:]
-    meant = _resource(method, rest)
+    meant = _placed(_resource(method, rest), method, rest)
     if location is None:
         return meant
     return replace(meant, region=GLOBAL if location == GLOBAL else REGIONAL)
@@ -249,6 +249,17 @@ def _resource(method: str, rest: tuple[str, ...]) -> Endpoint:
     if method in ("GET", "HEAD", "OPTIONS", "DELETE", "PATCH") or verb in ("cancel", "fetchPredictOperation"):
         return STORED
     return UNKNOWN
+
+
+def _placed(endpoint: Endpoint, method: str, rest: tuple[str, ...]) -> Endpoint:
+    """With the stored object that the path leads to, by its name below project and location. Its batches are kept in
+    the caller's own buckets, and are the installation's."""
+    if not endpoint.stored or endpoint.action or rest[:1] != ("cachedContents",) or len(rest) > 2:
+        return endpoint
+    if len(rest) == 1:
+        return replace(endpoint, action="make" if method == "POST" else "list" if method == "GET" else "")
+    actions: dict[str, Action] = {"GET": "read", "DELETE": "delete", "PATCH": "change"}
+    return replace(endpoint, action=actions.get(method, ""), root="/".join(rest))
 
 
 def _published(maker: str, model: str, verb: str) -> Endpoint:

@@ -24,7 +24,7 @@ from farebox.providers.protocol import Endpoint, Intent, Metered
 from farebox.providers.readers import Fold
 from farebox.providers.realtime import SessionReader
 from farebox.providers.reported import Amended, marked, stated
-from farebox.providers.routing import ADMIN
+from farebox.providers.routing import ADMIN, placed
 from farebox.providers.xai_answers import VideoFold, batch_page, pico_of_ticks
 
 _OWN: Final[dict[tuple[str, ...], Endpoint]] = {
@@ -45,7 +45,15 @@ _DEFERRED: Final = "chat.deferred"
 _RESULTS: Final = "batches.results"
 
 
+_COLLECTIONS: Final = (("chat", "deferred-completion"), ("videos",), ("batches",))
+
+
 def _routes(method: str, rest: tuple[str, ...]) -> Endpoint | None:
+    found = _own_route(method, rest)
+    return placed(found, _COLLECTIONS, method, rest) if found is not None and found.stored else found
+
+
+def _own_route(method: str, rest: tuple[str, ...]) -> Endpoint | None:
     head = rest[0] if rest else ""
     if head in ("api-key", "management"):
         return ADMIN

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from farebox.settings import Settings, from_json
+from farebox.telemetry import facts_of
 
 _PR_SET_PDEATHSIG: Final = 1
 _PARENT_POLL_S: Final = 1.0
@@ -101,6 +102,10 @@ class _Lines(logging.Formatter):
         super().__init__(f"%(asctime)s.%(msecs)03dZ %(levelname)-7s {process} %(message)s", "%Y-%m-%dT%H:%M:%S")
         self.converter = time.gmtime
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """One line for each message, whatever an error's text holds; a traceback has lines of its own."""
+        return super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
+
 
 class _JsonLines(logging.Formatter):
     def __init__(self, process: str) -> None:
@@ -113,8 +118,8 @@ class _JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "process": self._process,
             "logger": record.name,
-            "message": record.getMessage(),
+            **(facts_of(record) or {"message": record.getMessage()}),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+        return json.dumps(line, default=str)

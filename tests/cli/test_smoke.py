@@ -5,6 +5,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 Shell = Callable[..., Any]
 
@@ -15,6 +18,7 @@ class Openai(BaseHTTPRequestHandler):
     """Answers as an OpenAI-compatible service; `/broken` as one that has nothing to say."""
 
     seen: list[tuple[str, str | None]] = []
+    asked: list[tuple[dict[str, str], bytes]] = []
 
     def log_message(self, *_: object) -> None:
         return
@@ -25,6 +29,7 @@ class Openai(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.seen.append((self.path, self.headers.get("authorization")))
         body = self.rfile.read(int(self.headers["content-length"]))
+        self.asked.append((dict(self.headers.items()), body))
         if self.path.startswith("/broken"):
             self._send(200, "text/html", b"<p>hello</p>")
             return
@@ -89,6 +94,26 @@ def test_a_service_of_ones_own_is_asked_for_its_first_model(shell: Shell, url: s
     (result,) = shell("providers", "test", "local", "--json").data
     assert (result["model"], result["ok"]) == ("tiny", True)
     assert result["steps"][0]["cost_usd"] is None, "no price is not a price of 0"
+
+
+def test_bedrock_is_tried_with_requests_that_its_access_key_signs(shell: Shell, url: str) -> None:
+    held = ("AKIDEXAMPLE000000001", "wJalrXUtnFEMI/K7MDENG", "session")
+    shell("providers", "set", "bedrock", "--base-url", url, "--credential", ":".join(held))
+    Openai.asked.clear()
+    (result,) = shell("providers", "test", "bedrock", "--json").data
+    assert result["ok"], result
+    assert len(Openai.asked) == 3
+    for headers, body in Openai.asked:
+        lines = {name.lower(): value for name, value in headers.items()}
+        assert lines["x-amz-security-token"] == "session"
+        request = AWSRequest("POST", f"http://{lines['host']}/openai/v1/chat/completions", {}, body)
+        request.context["timestamp"] = lines["x-amz-date"]
+        request.headers["X-Amz-Date"] = lines["x-amz-date"]
+        request.headers["X-Amz-Security-Token"] = "session"
+        signer = SigV4Auth(Credentials(*held), "bedrock", "us-east-1")
+        proof = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+        assert lines["authorization"].endswith(f"Signature={proof}")
+        assert held[1] not in str(headers)
 
 
 def test_what_is_wrong_is_said_and_the_exit_code_is_1(shell: Shell, url: str) -> None:

@@ -296,6 +296,39 @@ def test_anthropics_batch_is_billed_once_to_who_made_it(scene: Scene) -> None:
     assert scene.keeper.spend().keys() == {"acme"}
 
 
+UPGRADE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+def join(scene: Scene, key: str, query: str) -> Answer:
+    """The answer to a handshake that joins a call. This provider has no sessions: whatever reaches it gets its 404."""
+    lines = [f"GET /proxy/openai/v1/realtime?{query} HTTP/1.1", "Host: localhost", f"x-farebox-key: {key}", *UPGRADE]
+    return ask(scene.worker, ("\r\n".join(lines) + "\r\n\r\n").encode())
+
+
+def test_a_sideband_connection_joins_no_call_but_its_tenants(scene: Scene, seen: Callable[[], None]) -> None:
+    begun = scene.call(scene.plain, "POST", "realtime/calls", b"v=0", "Content-Type: application/sdp")
+    assert begun.status == 201
+    call_id = begun.headers["location"].rpartition("/")[2]
+    seen()
+    sent = len(scene.upstream.requests)
+    for query in (f"call_id={call_id}", f"model=gpt-realtime&call%5Fid={call_id}", "call_id=rtc_other", "call_id="):
+        refused = join(scene, scene.globex, query)
+        assert (refused.status, code(refused)) == (404, "object_not_found"), query
+    ended = scene.call(scene.globex, "POST", f"realtime/calls/{call_id}/hangup")
+    assert (ended.status, code(ended)) == (404, "object_not_found")
+    assert len(scene.upstream.requests) == sent, "nothing was forwarded"
+    own = join(scene, scene.plain, f"call_id={call_id}")
+    assert own.status == 404 and "farebox" not in own.json
+    free = join(scene, scene.free, "call_id=rtc_other")
+    assert free.status == 404 and "farebox" not in free.json
+    assert len(scene.upstream.requests) == sent + 2
+
+
 def test_objects_of_a_callers_own_account_are_kept_apart(scene: Scene) -> None:
     own = "Authorization: Bearer sk-own"
     file = scene.make(scene.acme, "files", FORM % b"{}")

@@ -147,6 +147,22 @@ def test_a_defect_while_minting_reaches_whoever_waits_without_its_text() -> None
     asyncio.run(main())
 
 
+def test_a_refused_token_is_not_sent_again_and_a_new_one_is_kept_through_late_refusals() -> None:
+    async def main() -> None:
+        m = Minting()
+        await m.outcome()
+        m.now += 60
+        assert m.tokens.is_warm()
+        m.tokens.refused()
+        assert not m.tokens.is_warm()
+        assert await m.outcome() is None
+        assert m.tokens.line == b"authorization: Bearer ya29.2\r\n"
+        m.tokens.refused()  # the answer to a call that carried the first one
+        assert m.tokens.is_warm() and m.asked == 2
+
+    asyncio.run(main())
+
+
 def test_closing_tells_whoever_waits() -> None:
     async def main() -> None:
         m = Minting()
@@ -194,6 +210,33 @@ def test_a_call_carries_a_minted_token_and_the_next_one_the_same(gateway: Start,
     assert (claims["iss"], claims["aud"]) == (EMAIL, f"{google.url}/token")
     assert claims["exp"] - claims["iat"] == 3600 and abs(claims["iat"] - time.time()) < 60
     assert all(tail.cost_source == "computed" for _, tail in worker.finished(3))
+
+
+def test_after_a_401_the_next_call_carries_a_new_token(gateway: Start, google: FakeGoogle) -> None:
+    worker = started(gateway, google)
+    assert worker.post(BODY, path=PATH).status == 200
+    google.granted.clear()  # revoked
+    target = worker.worker.targets.get("vertex")
+    assert target is not None and target.tokens is not None
+    target.tokens._taken_at -= 60
+    assert [worker.post(BODY, path=PATH).status for _ in range(2)] == [401, 200]
+    assert google.asked == 2
+    worker.finished(3)
+
+
+def test_a_callers_own_401_leaves_our_token(gateway: Start, google: FakeGoogle) -> None:
+    worker = started(gateway, google)
+    assert worker.post(BODY, path=PATH).status == 200
+    target = worker.worker.targets.get("vertex")
+    assert target is not None and target.tokens is not None
+    target.tokens._taken_at -= 60
+    own = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ya29.own\r\nx-farebox-key: {worker.key}\r\n"
+    assert worker.raw(f"{own}Connection: close\r\nContent-Length: {len(BODY)}\r\n\r\n".encode() + BODY).startswith(
+        b"HTTP/1.1 401 "
+    )
+    assert worker.post(BODY, path=PATH).status == 200
+    assert google.asked == 1
+    worker.finished(3)
 
 
 def test_nothing_secret_is_told(gateway: Start, google: FakeGoogle, capsys: pytest.CaptureFixture[str]) -> None:

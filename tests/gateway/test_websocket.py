@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 from certificates import Authority
+from hypothesis import given
+from hypothesis import strategies as st
 from running_worker import Peer, Running, Upstream, read_answer, response
 from scripted import Step, hung_up, once, open_slots, perform, reset, reset_socket, until, wait_for_end
 
@@ -176,6 +178,30 @@ def test_bytes_pass_both_ways_unchanged_however_they_are_framed(gateway: Start) 
             sock.sendall(sent[at : at + 1])
         sock.sendall(sent[400:])
         assert read_exactly(sock, len(sent), rest) == sent
+
+
+ODD = {
+    "unmasked": frame(b"in clear"),
+    "reserved bits": b"\xf1\x02hi",
+    "reserved opcode": b"\x83\x02hi",
+    "continuation of nothing": frame(b"x", 0),
+    "long ping": b"\x89\x7e\x00\x80" + b"p" * 128,
+    "lying length": b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x01\x02\x03\x04short",
+    "negative length": b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xffshort",
+    "close with bad text": b"\x88\x05\x03\xe8\xff\xfe\xc3",
+    "close of one byte": b"\x88\x01\x03",
+}
+
+
+@pytest.mark.parametrize("odd", list(ODD))
+def test_frames_without_sense_pass_unchanged_for_the_provider_to_judge(gateway: Start, odd: str) -> None:
+    worker, _ = gateway(talks(echo_raw))
+    sent = frame(b'{"type":"session.update"}', masked=True) + ODD[odd]
+    with session(worker) as (sock, rest):
+        for at in range(len(sent)):
+            sock.sendall(sent[at : at + 1])
+        assert read_exactly(sock, len(sent), rest) == sent
+    worker.finished(1)
 
 
 def test_large_frames_pass_both_ways(gateway: Start) -> None:
@@ -530,14 +556,36 @@ def test_a_key_is_found_in_whichever_subprotocol_it_stands(gateway: Start, offer
     assert b"protocol" not in upstream.requests[0].lower()
 
 
-def test_a_key_in_the_query_or_in_its_own_header_counts_too(gateway: Start) -> None:
+def test_a_key_in_the_query_or_in_its_own_header_counts_too(gateway: Start, caplog: pytest.LogCaptureFixture) -> None:
     worker, upstream = gateway(talks(CLOSE))
-    for path, headers in ((f"{PATH}&key={worker.key}", []), (PATH, [f"x-farebox-key: {worker.key}"])):
+    for path, headers in (
+        (f"{PATH}&key={worker.key}", []),
+        (f"{PATH}&api-key={worker.key}", []),
+        (f"{PATH}&api%2Dkey={worker.key}", []),
+        (PATH, [f"x-farebox-key: {worker.key}"]),
+    ):
         with worker.connect() as sock:
             sock.sendall(handshake(worker, *headers, path=path, key=""))
             assert read_head(sock)[0].startswith(b"HTTP/1.1 101")
     for request in upstream.requests:
         assert request.startswith(b"GET /v1/realtime?model=gpt-realtime HTTP/1.1\r\n") and b"fbx_" not in request
+    assert "fbx_" not in caplog.text
+    kept = b"".join(path.read_bytes() for path in worker.journal_directory.iterdir() if path.is_file())
+    assert worker.key.encode() not in kept
+
+
+def test_a_callers_own_key_in_the_query_passes_only_beside_a_farebox_key_of_its_own(gateway: Start) -> None:
+    worker, upstream = gateway(talks(CLOSE))
+    for path, headers, key in (
+        (f"{PATH}&api-key=own", [f"x-farebox-key: {worker.key}"], ""),
+        (f"{PATH}&api-key=own", [], None),
+    ):
+        with worker.connect() as sock:
+            sock.sendall(handshake(worker, *headers, path=path, key=key))
+            assert read_head(sock)[0].startswith(b"HTTP/1.1 101")
+    own, stored = upstream.requests
+    assert b"&api-key=own" in own and b"sk-stored" not in own
+    assert b"api-key" not in stored.split(b"\r\n")[0] and b"sk-stored" in stored
 
 
 def test_a_callers_own_credential_among_the_subprotocols_passes(gateway: Start) -> None:
@@ -705,6 +753,19 @@ def test_frame_ends_are_found_wherever_the_bytes_are_cut() -> None:
         last = tracker.feed(data[cut:])
         assert last == (len(data) - cut if cut < len(data) else -1)
         assert tracker.at_boundary and tracker.closed
+
+
+@given(st.lists(st.binary(max_size=80), max_size=12))
+def test_no_bytes_whatever_break_the_search_for_frame_ends(pieces: list[bytes]) -> None:
+    whole, cut = FrameEnds(), FrameEnds()
+    end, passed = -1, 0
+    for piece in pieces:
+        found = cut.feed(piece)
+        assert -1 <= found <= len(piece)
+        end = passed + found if found >= 0 else end
+        passed += len(piece)
+    assert whole.feed(b"".join(pieces)) == end
+    assert (whole.closed, whole.at_boundary) == (cut.closed, cut.at_boundary)
 
 
 def test_the_model_of_a_query() -> None:

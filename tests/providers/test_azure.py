@@ -10,7 +10,7 @@ from answers import JSON, SSE, every_cut, sse
 from farebox.providers import installed
 from farebox.providers.azure import AZURE
 from farebox.providers.charging import charge
-from farebox.providers.protocol import Metered, Options, Provider
+from farebox.providers.protocol import Metered, Options, Provider, Versioned
 from farebox.providers.sheets import load_book
 
 CHAT = "/openai/deployments/my-gpt/chat/completions"
@@ -174,3 +174,21 @@ def test_a_data_zone_costs_a_tenth_more(region_class: str, rate: int) -> None:
     )  # fmt: skip
     assert charged.rates["input"] == rate * 1_000_000
     assert charged.cost == 12 * rate + 5 * 4 * rate
+
+
+@pytest.mark.parametrize(
+    ("query", "asks"),
+    [
+        ("?api-version=2024-08-01-preview", False),
+        ("?api-version=2024-06-01", False),
+        ("?x=1&api%2Dversion=2023-05-15", False),
+        ("?api-version=2024-09-01-preview", True),
+        ("?api-version=2024-10-21", True),
+        ("?api-version=preview", True),
+        ("?api-version=", True),
+        ("", True),
+    ],
+)
+def test_only_versions_that_know_stream_options_are_asked_for_usage(query: str, asks: bool) -> None:
+    assert isinstance(AZURE, Versioned)
+    assert AZURE.reports_usage_on_request(query) == asks

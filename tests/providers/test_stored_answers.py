@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from answers import JSON, Exchange
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from farebox.core.events import Stored
 from farebox.providers.references import Unreadable, references
 
+ARN = "arn:aws:bedrock:us-east-1:1:async-invoke/i1"
+PLACE = "projects/p/locations/us-central1"
 PLACES = [
     ("openai", "POST", "/v1/files", "make", None),
     ("openai", "GET", "/v1/files", "list", None),
@@ -45,7 +48,46 @@ PLACES = [
     ("gemini", "GET", "/v1beta/files/f1", "read", "files/f1"),
     ("gemini", "GET", "/v1beta/files/f1:download", "read", "files/f1"),
     ("gemini", "GET", "/download/v1beta/files/f1:download", "read", "files/f1"),
-    ("gemini", "POST", "/upload/v1beta/files", "", None),
+    ("gemini", "POST", "/upload/v1beta/files", "make", None),
+    ("gemini", "POST", "/upload/v1beta/fileSearchStores/s1:uploadToFileSearchStore", "change", "fileSearchStores/s1"),
+    ("gemini", "POST", "/upload/v1beta/novel", "", None),
+    ("mistral", "POST", "/v1/files", "make", None),
+    ("mistral", "GET", "/v1/files", "list", None),
+    ("mistral", "GET", "/v1/files/f1/content", "read", "f1"),
+    ("mistral", "DELETE", "/v1/files/f1", "delete", "f1"),
+    ("mistral", "POST", "/v1/batch/jobs", "make", None),
+    ("mistral", "GET", "/v1/batch/jobs", "list", None),
+    ("mistral", "GET", "/v1/batch/jobs/j1", "read", "j1"),
+    ("mistral", "POST", "/v1/batch/jobs/j1/cancel", "change", "j1"),
+    ("mistral", "POST", "/v1/conversations/c1", "change", "c1"),
+    ("mistral", "GET", "/v1/conversations/c1/history", "read", "c1"),
+    ("mistral", "GET", "/v1/libraries/l1/documents", "read", "l1"),
+    ("mistral", "GET", "/v1/novel/x", "", None),
+    ("cohere", "POST", "/v1/datasets", "make", None),
+    ("cohere", "GET", "/v1/datasets/d1", "read", "d1"),
+    ("cohere", "POST", "/v1/embed-jobs", "make", None),
+    ("cohere", "GET", "/v1/embed-jobs", "list", None),
+    ("cohere", "GET", "/v1/embed-jobs/e1", "read", "e1"),
+    ("cohere", "POST", "/v1/embed-jobs/e1/cancel", "change", "e1"),
+    ("cohere", "GET", "/v2/batches/b1", "read", "b1"),
+    ("xai", "POST", "/v1/batches", "make", None),
+    ("xai", "POST", "/v1/batches/b1/requests", "change", "b1"),
+    ("xai", "GET", "/v1/batches/b1", "read", "b1"),
+    ("xai", "GET", "/v1/batches/b1/results", "read", "b1"),
+    ("xai", "GET", "/v1/chat/deferred-completion/r1", "read", "r1"),
+    ("xai", "GET", "/v1/videos/v1", "read", "v1"),
+    ("perplexity", "GET", "/async/chat/completions", "list", None),
+    ("perplexity", "GET", "/async/chat/completions/a1", "read", "a1"),
+    ("perplexity", "GET", "/v1/async/sonar/a1", "read", "a1"),
+    ("bedrock", "GET", "/async-invoke", "list", None),
+    ("bedrock", "GET", f"/async-invoke/{quote(ARN, safe='')}", "read", ARN),
+    ("bedrock", "GET", f"/async-invoke/{ARN}", "read", ARN),
+    ("vertex", "GET", f"/v1/{PLACE}/cachedContents", "list", None),
+    ("vertex", "POST", f"/v1/{PLACE}/cachedContents", "make", None),
+    ("vertex", "GET", f"/v1/{PLACE}/cachedContents/c1", "read", "cachedContents/c1"),
+    ("vertex", "DELETE", f"/v1/{PLACE}/cachedContents/c1", "delete", "cachedContents/c1"),
+    ("vertex", "GET", f"/v1/{PLACE}/batchPredictionJobs/b1", "", None),
+    ("openai", "POST", "/v1/realtime/calls/rtc_1/hangup", "change", "rtc_1"),
     ("gemini", "POST", "/v1beta/cachedContents", "make", None),
     ("gemini", "PATCH", "/v1beta/cachedContents/c1", "change", "cachedContents/c1"),
     ("gemini", "DELETE", "/v1beta/fileSearchStores/s1/documents/d1", "change", "fileSearchStores/s1"),
@@ -101,6 +143,18 @@ ANSWERS: dict[str, tuple[str, str, str, object, tuple[Stored, ...]]] = {
         "gemini", "GET", "/v1beta/batches/b1", {"name": "batches/b1", "response": {"responsesFile": "files/r1"}},
         (Stored("files/r1", "of", "batches/b1"),),
     ),
+    "a batch of Mistral's": (
+        "mistral", "POST", "/v1/batch/jobs", {"id": "j1", "input_files": ["f1"], "output_file": None},
+        (Stored("j1"), Stored("j1", "of", "f1")),
+    ),
+    "a job of Cohere's": ("cohere", "POST", "/v1/embed-jobs", {"job_id": "e1", "meta": {}}, (Stored("e1"),)),
+    "a data set": ("cohere", "POST", "/v1/datasets", {"id": "d1"}, (Stored("d1"),)),
+    "a batch of Cohere's": ("cohere", "POST", "/v2/batches", {"batch": {"id": "b1"}}, (Stored("b1"),)),
+    "a batch of xAI's": ("xai", "POST", "/v1/batches", {"batch_id": "b1", "name": "n"}, (Stored("b1"),)),
+    "a file of Google's": (
+        "gemini", "POST", "/upload/v1beta/files", {"file": {"name": "files/f1", "uri": "https://x"}},
+        (Stored("files/f1"),),
+    ),
     "nothing that is known": ("openai", "POST", "/v1/files", ["file-1"], ()),
     "numbers": ("openai", "POST", "/v1/files", {"id": 7, "file": 3, "data": {"id": "x"}}, ()),
 }  # fmt: skip
@@ -112,6 +166,61 @@ def test_answers_tell_of_objects(what: str) -> None:
     metered = Exchange(name, path, method=method, headers=JSON).metered(json.dumps(answer).encode())
     assert metered.objects == objects
     assert (metered.usage, metered.quality) == ({}, "exact")
+
+
+BILLED: dict[str, tuple[str, str, str, object, str | None, tuple[Stored, ...]]] = {
+    "a conversation": (
+        "mistral", "POST", "/v1/conversations", {"conversation_id": "c1", "outputs": []}, None, (Stored("c1"),)
+    ),
+    "a conversation that goes on": (
+        "mistral", "POST", "/v1/conversations/c1", {"conversation_id": "c1", "outputs": []}, None, ()
+    ),
+    "a job of Cohere's that is done": (
+        "cohere", "GET", "/v1/embed-jobs/e1", {"status": "complete", "output_dataset_id": "d2"}, "e1",
+        (Stored("d2", "of", "e1"),),
+    ),
+    "an asynchronous invocation": ("bedrock", "POST", "/async-invoke", {"invocationArn": ARN}, None, (Stored(ARN),)),
+    "a cache of Vertex'": (
+        "vertex", "POST", f"/v1/{PLACE}/cachedContents",
+        {"name": "projects/77/locations/us-central1/cachedContents/c1"}, None, (CACHE,),
+    ),
+    "a ticket of xAI's": ("xai", "POST", "/v1/chat/completions", {"request_id": "r1"}, "r1", ()),
+    "a ticket of Perplexity's": (
+        "perplexity", "POST", "/async/chat/completions", {"id": "a1", "status": "CREATED"}, "a1", ()
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BILLED)
+def test_billed_answers_tell_what_they_made(what: str) -> None:
+    name, method, path, answer, object_id, objects = BILLED[what]
+    metered = Exchange(name, path, method=method, headers=JSON).metered(json.dumps(answer).encode())
+    assert (metered.object_id, metered.objects) == (object_id, objects)
+
+
+def test_results_of_mistral_are_one_bill_whether_read_from_the_job_or_from_its_file() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    line = {"custom_id": "1", "response": {"status_code": 200, "body": {"model": "mistral-small", "usage": usage}}}
+    job = {"id": "j1", "model": "mistral-small", "outputs": [line], "output_file": "f2", "succeeded_requests": 1}
+    inline = Exchange("mistral", "/v1/batch/jobs/j1", method="GET", headers=JSON).metered(job)
+    in_file = Exchange("mistral", "/v1/files/f2/content", method="GET").metered(json.dumps(line).encode())
+    assert inline.usage == in_file.usage == {"input": 10, "output": 5}
+    assert inline.object_id == in_file.object_id == "f2"
+    assert inline.objects == (Stored("f2", "of", "j1"), Stored("f2", "read"))
+    alone = Exchange("mistral", "/v1/batch/jobs/j1", method="GET", headers=JSON).metered({**job, "output_file": None})
+    assert alone.object_id == "j1"
+    empty = Exchange("mistral", "/v1/batch/jobs/j1", method="GET", headers=JSON).metered({**job, "outputs": None})
+    assert (empty.usage, empty.object_id, empty.objects) == ({}, "j1", (Stored("f2", "of", "j1"),))
+
+
+def test_the_content_of_an_upload_names_nothing() -> None:
+    family = Exchange("gemini", "/upload/v1beta/files", method="POST").endpoint.family
+    assert references(family, b"\0\1 cachedContent") == frozenset()
+
+
+def test_a_cache_has_one_name_however_its_project_is_spelt() -> None:
+    asked = json.dumps({"cachedContent": "projects/p/locations/eu/cachedContents/c1", "contents": []}).encode()
+    assert references("gemini.generateContent", asked) == {"cachedContents/c1"}
 
 
 def test_an_error_tells_of_none() -> None:

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websocket_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, fragmented, frame
 
+from farebox.providers import by_name
 from farebox.providers.documents import WHOLE_BYTES_MAX, Tree
+from farebox.providers.protocol import Realtime
 from farebox.providers.websocket import Frames, close_frame
 
 KEY = b"\x37\xfa\x21\x3d"
@@ -177,3 +179,75 @@ def test_a_close_frame_is_one_that_others_read() -> None:
         frames = Frames(TREE)
         frames.feed(data)
         assert frames.closed
+
+
+SESSIONS = (
+    ("openai", "/v1/realtime"),
+    ("openai", "/v1/live"),
+    ("azure", "/voice-live/realtime"),
+    ("xai", "/v1/realtime"),
+    ("mistral", "/v1/audio/transcriptions/realtime"),
+    ("gemini", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"),
+)
+LENGTHS = st.one_of(
+    st.integers(0, 125).map(lambda size: bytes([size])),
+    st.integers(0, 70_000).map(lambda size: bytes([126]) + min(size, 65_535).to_bytes(2)),
+    st.integers(0, 2**64 - 1).map(lambda size: bytes([127]) + size.to_bytes(8)),
+)
+
+
+@st.composite
+def odd_frames(draw: st.DrawFn) -> bytes:
+    """A frame as a hostile peer may write it: any bits, a length that may lie, a mask or none, any payload."""
+    first = draw(st.integers(0, 255))
+    length = draw(LENGTHS)
+    mask = draw(st.sampled_from([b"", KEY, bytes(4), b"\xff\x00\x80\x7f"]))
+    payload = draw(st.one_of(st.binary(max_size=200), st.just(b"\x03\xe8\xff\xfe\xc3"), st.just(b'{"type":"x"}')))
+    return bytes([first, length[0] | (0x80 if mask else 0)]) + length[1:] + mask + payload
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> bytes:
+    """Sound messages, control frames between their fragments, and odd frames, in any order."""
+    mask = draw(st.sampled_from([b"", KEY]))
+    control = st.sampled_from([PING, PONG, CLOSE]).flatmap(
+        lambda kind: st.binary(max_size=125).map(lambda reason: frame(reason, kind, mask=mask))
+    )
+    sound = st.builds(
+        lambda text, sizes, between: fragmented(text, sizes, mask=mask, between=between),
+        st.binary(max_size=300),
+        st.lists(st.integers(0, 100), max_size=4),
+        control,
+    )
+    return b"".join(draw(st.lists(st.one_of(sound, control, odd_frames()), max_size=8)))
+
+
+def cuts(data: bytes, step: int) -> list[bytes]:
+    return [data[start : start + step] for start in range(0, len(data), step)]
+
+
+@given(conversations(), st.integers(1, 40))
+def test_hostile_frames_break_nothing_and_are_read_alike_however_they_are_cut(data: bytes, step: int) -> None:
+    whole, cut = Frames(TREE), Frames(TREE)
+    found = whole.feed(data)
+    assert [message for piece in cuts(data, step) for message in cut.feed(piece)] == found
+    assert (whole.closed, whole.broken, whole.at_boundary) == (cut.closed, cut.broken, cut.at_boundary)
+    assert sum(map(len, found)) <= len(data), "no message has more than was sent"
+
+
+@given(conversations(), conversations(), st.integers(1, 40))
+def test_a_hostile_session_of_every_provider_is_metered_without_raising(
+    upstream: bytes, client: bytes, step: int
+) -> None:
+    for of, path in SESSIONS:
+        provider = by_name(of)
+        assert isinstance(provider, Realtime)
+        session = provider.session(provider.endpoint("GET", path), "m")
+        assert session is not None
+        for piece in cuts(upstream, step):
+            session.upstream(piece)
+        for piece in cuts(client, step):
+            session.client(piece)
+        metered = session.metered()
+        assert all(count >= 0 for count in metered.usage.values())
+        assert min(session.running) >= 0

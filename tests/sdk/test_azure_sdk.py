@@ -126,6 +126,15 @@ def test_streamed(options: dict[str, Any], worker: Running, asks: bool) -> None:
     assert (tail.usage, tail.cost, tail.state) == ({"input": 12, "output": 5}, COST, "done")
 
 
+def test_an_old_version_is_not_asked_for_what_it_refuses(options: dict[str, Any], worker: Running) -> None:
+    since = Since(worker)
+    with openai.AzureOpenAI(**{**options, "api_version": "2024-06-01"}) as client:
+        assert list(client.chat.completions.create(model="my-gpt", messages=MESSAGES, stream=True))
+    path, _, asked = Service.seen[-1]
+    assert path.endswith("?api-version=2024-06-01") and "stream_options" not in asked
+    since.one()
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_async(options: dict[str, Any], worker: Running, streaming: bool) -> None:
     since = Since(worker)
