@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from websocket_frames import BINARY, TEXT, frame
 
 from farebox.providers import by_name, compatible
+from farebox.providers.bedrock_models import model_name
 from farebox.providers.bedrock_usage import GUARDRAIL_METERS
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader, Realtime
 from farebox.providers.websocket import close_frame
@@ -44,12 +45,14 @@ COMPATIBLE = {
         "https://router.huggingface.co/together/v1",
     ),
     "moonshot": ("https://api.moonshot.ai/v1",),
-    "ollama": ("http://localhost:11434/v1",),
+    "ollama": ("http://localhost:11434/v1", "http://localhost:11434"),
+    "replicate": ("https://api.replicate.com/v1",),
     "writer": ("https://api.writer.com/v1",),
     "zai": ("https://api.z.ai/api/paas/v4",),
 }
 """Services without a file of their own that speak OpenAI's format, by the base URLs that were recorded. Ollama's own
-`/api/…` and what Replicate has (predictions: no usage, billed by seconds of hardware) are other formats."""
+`/api/…` and what Replicate has (predictions: no usage, billed by seconds of hardware) are other formats, of which only
+records that cost nothing have an expectation."""
 
 
 @dataclass(frozen=True)
@@ -273,6 +276,8 @@ def wanted(recorded: Recorded) -> dict[str, Any]:
         )
         for part in expected.get("extra_models", ())
     )
+    # A reranker's tokens have a name of their own there.
+    found["input_tokens_uncached"] += expected["other_billable"].get("rerank_total_tokens", 0)
     for optional in ("service_tier", "inference_geo", "model"):
         found[optional] = expected.get(optional)
     if found["service_tier"] == 1:
@@ -320,6 +325,15 @@ def expectations_counts() -> tuple[str, ...]:
     )
 
 
+def is_same_model(ours: str | None, theirs: str) -> bool:
+    """Whether both name one model: an ARN means the id inside it, an undated name the dated one that served."""
+    name = model_name(theirs.removeprefix("models/"))
+    return ours is not None and _DATED.sub("", ours) == _DATED.sub("", name) and ours.startswith(name)
+
+
+_DATED = re.compile(r"-20\d\d-\d\d-\d\d$")
+
+
 def differences(recorded: Recorded, metered: Metered) -> list[str]:
     """What differs from the expectation, in words; empty where nothing does."""
     ours, theirs = told(recorded, metered), wanted(recorded)
@@ -330,7 +344,8 @@ def differences(recorded: Recorded, metered: Metered) -> list[str]:
         if name == "model":
             if not theirs["billable"] or recorded.is_request_elided:
                 continue  # answers that cost nothing are not looked into; of elided requests nobody knows
-            value = str(value).removeprefix("models/")
+            if is_same_model(ours[name], str(value)):
+                continue
         if ours[name] != value:
             found.append(f"{name}: {ours[name]!r}, expected {value!r}")
     return found

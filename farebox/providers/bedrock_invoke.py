@@ -270,7 +270,7 @@ class InvokeFold:
             error=self._error or metered.error,
             complete=complete or (ended and blocked and self._error is None),
             finish_reason=self._finish or ("guardrail_intervened" if self._intervened else None),
-            marks=(*self._marks, *metered.marks, *(("guardrail_blocked",) if blocked else ())),
+            marks=tuple(dict.fromkeys((*self._marks, *metered.marks, *(("guardrail_blocked",) if blocked else ())))),
         )
 
     def _judged(self, counted: Split | None, complete: bool) -> Metered:

@@ -97,6 +97,7 @@ class MistralFold:
         self._usage_raw = b""
         self._is_pages = False
         self._split: Split | None = None
+        self._is_unreadable = False
         self._tier: str | None = None
         self._finish: str | None = None
         self._error: str | None = None
@@ -159,6 +160,7 @@ class MistralFold:
             self._usage_raw, self._is_pages, self._split = bytes(found.usage_info), True, None
         if self._family.startswith("conversations") and found.conversation_id != self._object_id:
             self._conversation_id = found.conversation_id or self._conversation_id
+        self._is_unreadable = self._is_unreadable and not self._usage_raw
         kind = found.type or ""
         self._done = self._done or kind in END_MARKS
         if kind.endswith(".error") or found.object == "error":
@@ -179,8 +181,8 @@ class MistralFold:
                     reported = read(self._usage_raw, MistralUsage)
                     self._split, self._tier = split_usage(reported), reported.service_tier
             except ValueError:
-                self._mark("unreadable")
-                self._usage_raw = b""
+                # No mark that lasts: a later usage may be readable, whenever this is asked.
+                self._is_unreadable, self._usage_raw, self._tier = True, b"", None
         return self._split
 
     @property
@@ -204,8 +206,14 @@ class MistralFold:
             error=self._error,
             complete=complete,
             finish_reason=self._finish,
-            marks=self._marks + marks,
+            marks=self._told(marks),
         )
+
+    def _told(self, more: tuple[str, ...]) -> tuple[str, ...]:
+        marks = self._marks
+        if self._is_unreadable and "unreadable" not in marks:
+            marks += ("unreadable",)
+        return marks + more
 
     def _is_complete(self) -> bool:
         if self._error is not None or "cut" in self._marks:

@@ -4,7 +4,7 @@ cimport cython
 cdef class ChatFold:
     cdef object _intent, _decode, _id, _model, _tier, _status, _split, _breakdown, _finish, _error
     cdef bytes _usage_raw
-    cdef bint _is_stream, _stored, _cites, _done
+    cdef bint _is_stream, _stored, _cites, _done, _unread
     cdef long long _characters
     cdef tuple _marks
     cpdef take(self, bytes document, bint whole)

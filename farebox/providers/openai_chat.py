@@ -112,7 +112,7 @@ class ChatFold:
 
     __slots__ = (
         "_breakdown", "_characters", "_cites", "_decode", "_done", "_error", "_finish", "_id", "_intent", "_is_stream",
-        "_marks", "_model", "_split", "_status", "_stored", "_tier", "_usage_raw",
+        "_marks", "_model", "_split", "_status", "_stored", "_tier", "_unread", "_usage_raw",
     )  # fmt: skip
 
     def __init__(self, intent: Intent, *, is_stream: bool, stored: bool = False) -> None:
@@ -126,6 +126,7 @@ class ChatFold:
         self._status: str | None = None
         self._usage_raw = b""
         self._split: Split | None = None
+        self._unread = False
         self._breakdown: Breakdown | None = None
         self._finish: str | None = None
         self._error: str | None = None
@@ -184,9 +185,9 @@ class ChatFold:
     def _take_rest(self, chunk: ChatDocument) -> None:
         groq = chunk.x_groq
         if is_given(chunk.usage):
-            self._usage_raw, self._split = bytes(chunk.usage), None
+            self._usage_raw, self._split, self._unread = bytes(chunk.usage), None, False
         elif groq is not None and is_given(groq.usage):
-            self._usage_raw, self._split = bytes(groq.usage), None
+            self._usage_raw, self._split, self._unread = bytes(groq.usage), None, False
         breakdown = chunk.usage_breakdown or (groq.usage_breakdown if groq else None)
         self._breakdown = breakdown or self._breakdown
         self._status = chunk.status or self._status
@@ -215,8 +216,8 @@ class ChatFold:
             try:
                 self._split = split(read(self._usage_raw, OpenAIUsage))
             except ValueError:
-                self.mark("unreadable")
-                self._usage_raw = b""
+                # No mark that lasts: a later usage may be readable, whenever this is asked.
+                self._unread, self._usage_raw = True, b""
         return self._split
 
     @property
@@ -235,6 +236,8 @@ class ChatFold:
         if self._breakdown is not None and self._breakdown.models:
             usage, parts, more = break_down(usage, self._breakdown)
             marks += more
+        if self._unread and "unreadable" not in self._marks:
+            marks = ("unreadable", *marks)
         return Metered(
             usage=usage,
             quality=quality,

@@ -7,7 +7,7 @@ import msgspec
 from farebox.core.meters import Usage
 from farebox.providers.documents import Tree, read, salvage, tree_of
 from farebox.providers.openai_chat import NULL, Believed, error_name, is_given
-from farebox.providers.openai_usage import OpenAIUsage, SvgUsage, split, split_svg
+from farebox.providers.openai_usage import Meters, OpenAIUsage, SvgUsage, split, split_svg
 from farebox.providers.protocol import Intent, Metered, Quality, SubUsage
 from farebox.providers.readers import tokens_of
 
@@ -92,7 +92,7 @@ class MediaFold:
         parts: tuple[SubUsage, ...] = ()
         if self._svg is not None and (svg := split_svg(self._svg)).usage:
             parts = (SubUsage(self._svg.model or "", svg.usage, "svg"),)
-            marks += svg.marks
+            marks += tuple(mark for mark in svg.marks if mark not in marks)
         return Metered(
             usage=usage,
             quality=quality,
@@ -118,7 +118,9 @@ class MediaFold:
         if self._family.startswith("images.") and self._pieces:
             return {"image": self._pieces}, ()
         if self._duration is not None and self._duration > 0:
-            return {"seconds": round(self._duration * 1000)}, ()
+            meters = Meters()
+            meters.put("seconds", round(self._duration * 1000))
+            return meters.usage, meters.marks
         return {}, ()
 
 

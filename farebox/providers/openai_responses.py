@@ -92,6 +92,12 @@ _UNCOUNTED_DELTAS: Final = ("response.audio.delta", "response.output_audio.delta
 """Deltas whose characters are no text of the model."""
 
 
+REMEMBERED_MAX: Final = 4096
+"""Items of one stream that are remembered until its terminal event, which repeats them; no answer has so many."""
+_UNREADABLE: Final = Split({}, ("unreadable",))
+"""Of a usage object that makes no sense. A later one of the same stream may be readable."""
+
+
 class ResponsesFold:
     """What answers of the Responses API mean. `is_stream`: documents are events, not the response itself."""
 
@@ -127,7 +133,7 @@ class ResponsesFold:
         if event.delta is not None and event.type not in _UNCOUNTED_DELTAS:
             self._characters += len(event.delta)
         elif event.response is not None:
-            self._response = event.response
+            self._response, self._split = event.response, None
         elif event.item is not None:
             self._take_item(event.item)
         elif event.type == "error" or is_given(event.error):
@@ -136,7 +142,11 @@ class ResponsesFold:
     def _take_item(self, item: Item) -> None:
         """Keep what fees depend on, should the stream end without its terminal event; not the item's text."""
         kept = Item(item.type, item.id, item.action, item.container_id, svg_usage=item.svg_usage)
-        self._items[item.id or str(len(self._items))] = kept
+        name = item.id or str(len(self._items))
+        if len(self._items) < REMEMBERED_MAX or name in self._items:
+            self._items[name] = kept
+        else:
+            self._mark("tools_unmetered")
 
     def _take_body(self, document: bytes, whole: bool) -> None:
         try:
@@ -157,8 +167,8 @@ class ResponsesFold:
             try:
                 self._split = split(read(response.usage, OpenAIUsage))
             except ValueError:
-                self._mark("unreadable")
-        return self._split
+                self._split = _UNREADABLE
+        return None if self._split is _UNREADABLE else self._split
 
     @property
     def running(self) -> tuple[int, int]:
@@ -172,6 +182,7 @@ class ResponsesFold:
         complete = ended and self._is_complete(response)
         pending = response.status in ("queued", "in_progress") and not is_given(response.usage) and complete
         counted = self._counted()
+        unread = _UNREADABLE.marks if self._split is _UNREADABLE else ()
         believed = judge(counted, self._characters, self._intent, complete, error)
         usage, quality, marks = NOTHING if pending else believed
         if response.status == "cancelled" and counted is None and not self._characters:
@@ -191,7 +202,7 @@ class ResponsesFold:
             complete=complete,
             finish_reason=(response.incomplete_details.reason if response.incomplete_details else None)
             or response.status,
-            marks=self._marks + marks + more,
+            marks=self._marks + tuple(mark for mark in unread if mark not in self._marks) + marks + more,
         )
 
     def _objects(self, response: Response) -> tuple[Stored, ...]:

@@ -148,7 +148,9 @@ class SniffingReader:
         return self._decided().end()
 
     def metered(self) -> Metered:
-        return self._decided().metered()
+        if self._reader is None:  # nothing told yet: asking decides nothing
+            return BodyReader(self._make_fold).metered()
+        return self._reader.metered()
 
     @property
     def running(self) -> tuple[int, int]:

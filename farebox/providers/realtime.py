@@ -79,7 +79,8 @@ class SessionReader:
         found = self._fold.metered(self.upstream_frames.closed or self.client_frames.closed)
         if self.upstream_frames.broken:
             quality: Quality = found.quality if found.usage or found.parts else "missing"
-            found = replace(found, quality=quality, complete=False, marks=(*found.marks, "unreadable"))
+            marks = (*(mark for mark in found.marks if mark != "unreadable"), "unreadable")
+            found = replace(found, quality=quality, complete=False, marks=marks)
         return found if self._amend is None else self._amend(found)
 
     @property

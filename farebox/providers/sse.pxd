@@ -8,7 +8,7 @@ cdef class SseFrames:
     cdef Document _document
     cdef bytes _head
     cdef int _field
-    cdef bint _has_data, _after_cr, _idle
+    cdef bint _has_data, _after_cr, _idle, _first
     cpdef list feed(self, bytes data)
     cpdef list end(self)
     @cython.locals(out=list, line=bytes, text=bytes)

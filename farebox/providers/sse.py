@@ -25,7 +25,7 @@ class SseFrames:
     """The payloads of a stream's events, wherever the stream is cut. An event that is very large is skimmed by
     `tree`, so memory stays bounded."""
 
-    __slots__ = ("_after_cr", "_document", "_field", "_has_data", "_head", "_idle", "_tree")
+    __slots__ = ("_after_cr", "_document", "_field", "_first", "_has_data", "_head", "_idle", "_tree")
 
     _UNKNOWN, _DATA, _OTHER = 0, 1, 2
 
@@ -36,7 +36,8 @@ class SseFrames:
         self._field = self._UNKNOWN
         self._has_data = False
         self._after_cr = False
-        self._idle = False  # the first bytes may be a byte order mark
+        self._first = True  # only the first line may begin with a byte order mark
+        self._idle = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that `data` completes."""
@@ -82,7 +83,8 @@ class SseFrames:
             self._field, self._head = self._UNKNOWN, b""
 
     def _begin_field(self) -> None:
-        head = self._head.removeprefix(b"\xef\xbb\xbf")
+        head = self._head.removeprefix(b"\xef\xbb\xbf") if self._first else self._head
+        self._first = False
         self._field = self._OTHER
         if head[:5] == b"data:" or head == b"data":
             self._field = self._DATA

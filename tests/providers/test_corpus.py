@@ -2,9 +2,20 @@
 
 import itertools
 import random
+from fractions import Fraction
 
 import pytest
-from corpus_files import COMPATIBLE, CORPUS, PROVIDER_OF, Recorded, differences, records, sessions
+from corpus_files import (
+    COMPATIBLE,
+    CORPUS,
+    PROVIDER_OF,
+    Recorded,
+    differences,
+    expectations,
+    records,
+    sessions,
+    told,
+)
 
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no recorded exchanges at {CORPUS}")
 
@@ -16,16 +27,18 @@ OWN_READING = {
     "google-d2b3b9b06b": "answered from the caller's own files: no search was run, so no search is billed",
     "google-460df283e5": "an interaction that searched, as its steps tell: the expectation counts no fee for it",
     "google-732461cf1d": "answered from a page that the caller named: no search was run, so no search is billed",
-    "openrouter-d29ce8b4af": "a reranker's tokens: the expectation has a count of their own, here they are input",
     "openrouter-19ec71a1c5": "reasoning 11 of 10 output tokens: disjoint meters cannot hold more than there is",
-    "azure-5c50478fe6": "the answer repeats the deployment's name; x-ms-served-model names the dated model",
-    "azure-f850becee3": "the answer repeats the deployment's name; x-ms-served-model names the dated model",
-    "bedrock-260b4eadf2": "a foundation model's ARN: the model inside it is named",
-    "bedrock-8d63b778df": "an inference profile's ARN: the model inside it is named",
     "bedrock-9d44cff045": "a rerank costs one search unit; the expectation names none, the answer tells none",
     "bedrock-cbcd9e3b52": "a guardrail rewrote the body without its output count; the header and the trace have it",
 }
 """Records that we read otherwise than the expectation, and why."""
+NAMED_OTHERWISE = {
+    "azure-5c50478fe6": "the answer repeats the deployment's name; x-ms-served-model names the dated model",
+    "azure-f850becee3": "the answer repeats the deployment's name; x-ms-served-model names the dated model",
+    "bedrock-260b4eadf2": "a foundation model's ARN: the model inside it is named",
+    "bedrock-8d63b778df": "an inference profile's ARN: the model inside it is named",
+}
+"""Records whose counts are the expectation's, and whose model is too, but spelt otherwise."""
 OWN_READING_OF_LESS_CERTAIN = {
     "openai-011756ac90": "speech by a model that bills tokens: they are estimated, its characters are not the bill",
 }
@@ -38,22 +51,43 @@ def _all() -> list[Recorded]:
     return [recorded for name in (*PROVIDER_OF, *COMPATIBLE) for recorded in records(name)]
 
 
-def test_usage_equals_the_expectation_but_for_named_readings() -> None:
-    high = [r for r in _all() if r.expected is not None and r.expected["confidence"] == "high"]
-    different = {r.id: found for r in high if (found := differences(r, r.metered()))}
-    assert different.keys() == OWN_READING.keys(), {i: d for i, d in different.items() if i not in OWN_READING}
-    assert len(high) > 1000
-    assert len(different) <= len(high) / 100
-
-
-def test_usage_of_less_certain_records_equals_the_expectation_too() -> None:
-    medium = [r for r in _all() if r.expected is not None and r.expected["confidence"] == "medium"]
-    different = {r.id: found for r in medium if (found := differences(r, r.metered()))}
-    assert different.keys() == OWN_READING_OF_LESS_CERTAIN.keys(), different
-
-
 def _sessions() -> list[Recorded]:
     return [recorded for name in PROVIDER_OF for recorded in sessions(name)]
+
+
+def _expected(confidence: str) -> list[Recorded]:
+    """Every record, HTTP and websocket, whose expectation is that certain."""
+    found = [r for r in (*_all(), *_sessions()) if r.expected is not None and r.expected["confidence"] == confidence]
+    assert {r.id for r in found} == {i for i, e in expectations().items() if e["confidence"] == confidence}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("confidence", "least", "equal", "named"),
+    [
+        ("high", 2000, Fraction("0.995"), OWN_READING),
+        ("medium", 40, Fraction("0.95"), OWN_READING_OF_LESS_CERTAIN),
+        ("low", 5, Fraction(1), {}),
+    ],
+)
+def test_usage_equals_the_expectation_but_for_named_readings(
+    confidence: str, least: int, equal: Fraction, named: dict[str, str]
+) -> None:
+    every = _expected(confidence)
+    different = {r.id: found for r in every if (found := differences(r, r.metered()))}
+    assert different.keys() == named.keys(), {i: d for i, d in different.items() if i not in named}
+    assert len(every) >= least
+    assert 1 - Fraction(len(different), len(every)) >= equal
+
+
+def test_models_are_named_as_expected_but_for_named_spellings() -> None:
+    otherwise = {
+        r.id
+        for r in _expected("high")
+        if r.expected and r.expected["billable"] and r.expected["model"] and not r.is_request_elided
+        if told(r, r.metered())["model"] != r.expected["model"].removeprefix("models/")
+    }
+    assert otherwise == NAMED_OTHERWISE.keys()
 
 
 def test_usage_of_realtime_sessions_equals_the_expectation() -> None:

@@ -1,0 +1,129 @@
+"""Long answers: the work grows as they do, and the memory does not. Both are counted, so that no clock decides."""
+
+import json
+import re
+import sys
+import tracemalloc
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+from every_reader import TYPES, Route, routes, session_routes
+from wire_seeds import SEEDS, Seed, framed
+
+PIECE_BYTES = 4096
+GROWTH = 4
+LINEAR = 1.35 * GROWTH
+"""How much more work four times the bytes may be: its share, and what is done once."""
+HELD_BYTES_MAX = 6 << 20
+"""What a reader may hold of any answer: a document of 1 MiB whole, its parts, what was kept of the last."""
+KIND = {"sse": TYPES[1], "events": TYPES[2]}
+
+Feed = Callable[[bytes], object]
+
+
+def one_of_each() -> list[tuple[Seed, Route]]:
+    """Each seed with a route that it is an answer of."""
+    found: dict[str, tuple[Seed, Route]] = {}
+    for seed in SEEDS:
+        for route in session_routes() if seed.framing == "frames" else routes():
+            if seed in route.seeds and route.endpoint.billed:
+                found.setdefault(seed.name, (seed, route))
+    return list(found.values())
+
+
+PAIRS = one_of_each()
+STREAMS = [pair for pair in PAIRS if pair[0].framing != "json"]
+IDS = [f"{seed.name}: {route}" for seed, route in STREAMS]
+
+
+def feeding(seed: Seed, route: Route) -> Feed:
+    if seed.framing == "frames":
+        return route.session().upstream
+    return route.reader(KIND.get(seed.framing, TYPES[0])).feed
+
+
+def distinct(document: Any, number: int) -> Any:
+    """The document with names, ids and words of its own, so that nothing can be remembered once for all."""
+    plain = json.dumps(document)
+    told = re.sub(r'("(?:id|model|query|traceId|custom_id|text|container_id)": ")', rf"\g<1>{number}-", plain)
+    return json.loads(re.sub(r'(\["|", ")([a-d])"', rf'\g<1>\g<2>{number}"', told))
+
+
+def stream(seed: Seed, rounds: int) -> bytes:
+    """The seed's documents again and again, each time with other names."""
+    documents = [distinct(document, number) for number in range(rounds) for document in seed.documents]
+    return framed(seed.framing, documents)
+
+
+def in_pieces(feed: Feed, body: bytes) -> None:
+    for start in range(0, len(body), PIECE_BYTES):
+        feed(body[start : start + PIECE_BYTES])
+
+
+def calls(act: Callable[[], None]) -> int:
+    """Calls of functions, Python's and C's, while this runs."""
+    count = 0
+
+    def counted(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def copied(feed: Feed, body: bytes) -> int:
+    """Bytes put into memory anew, summed over all pieces: a buffer that is copied with each piece shows here."""
+    total = 0
+    tracemalloc.start()
+    for start in range(0, len(body), PIECE_BYTES):
+        piece = body[start : start + PIECE_BYTES]
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        feed(piece)
+        total += tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    return total
+
+
+def held(feed: Feed, body: bytes) -> int:
+    """The most that was in memory at once."""
+    tracemalloc.start()
+    in_pieces(feed, body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize(("seed", "route"), STREAMS, ids=IDS)
+def test_four_times_the_stream_is_four_times_the_work(seed: Seed, route: Route) -> None:
+    short, long = stream(seed, 20), stream(seed, 20 * GROWTH)
+    in_pieces(feeding(seed, route), short)  # what is remembered for all
+    share = LINEAR * len(long) / len(short) / GROWTH
+    first, second = feeding(seed, route), feeding(seed, route)
+    assert calls(lambda: in_pieces(second, long)) <= share * calls(lambda: in_pieces(first, short)) + 200
+    assert copied(feeding(seed, route), long) <= share * copied(feeding(seed, route), short) + (64 << 10)
+
+
+@pytest.mark.parametrize(("seed", "route"), STREAMS, ids=IDS)
+def test_a_stream_of_any_length_is_held_in_bounded_memory(seed: Seed, route: Route) -> None:
+    feed = feeding(seed, route)
+    in_pieces(feed, stream(seed, 3))
+    body = stream(seed, 300)
+    assert held(feed, body) < min(HELD_BYTES_MAX, 0.75 * len(body) + (256 << 10))
+
+
+@pytest.mark.parametrize("framing", ["json", "sse", "lines", "array", "events", "frames"])
+@pytest.mark.parametrize("filler", [b'"' + b"A" * 9999, b"1" * 900], ids=["text", "digits"])
+def test_one_document_without_end_is_held_in_bounded_memory(framing: str, filler: bytes) -> None:
+    seed, route = next(pair for pair in PAIRS if pair[0].framing == framing)
+    body = b'{"usage":{"x":' + filler * (8_000_000 // len(filler)) + b"}}"
+    feed = feeding(seed, route)
+    feed(framed(framing, [b"{}"]))
+    assert held(feed, framed(framing, [("metadata", body)] if framing == "events" else [body])) < 2 * HELD_BYTES_MAX
