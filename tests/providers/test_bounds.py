@@ -18,6 +18,7 @@ LINEAR = 1.35 * GROWTH
 """How much more work four times the bytes may be: its share, and what is done once."""
 HELD_BYTES_MAX = 6 << 20
 """What a reader may hold of any answer: a document of 1 MiB whole, its parts, what was kept of the last."""
+A = b"A"
 KIND = {"sse": TYPES[1], "events": TYPES[2]}
 
 Feed = Callable[[bytes], object]
@@ -120,7 +121,11 @@ def test_a_stream_of_any_length_is_held_in_bounded_memory(seed: Seed, route: Rou
 
 
 @pytest.mark.parametrize("framing", ["json", "sse", "lines", "array", "events", "frames"])
-@pytest.mark.parametrize("filler", [b'"' + b"A" * 9999, b"1" * 900], ids=["text", "digits"])
+@pytest.mark.parametrize(
+    "filler",
+    [b'"' + A * 9999, b"1" * 900, b'["' + A * 97 + b'",', b'{"a":"' + A * 93 + b'","b":', b'"' + rb"\"" * 5000],
+    ids=["text", "digits", "lists", "objects", "escapes"],
+)
 def test_one_document_without_end_is_held_in_bounded_memory(framing: str, filler: bytes) -> None:
     seed, route = next(pair for pair in PAIRS if pair[0].framing == framing)
     body = b'{"usage":{"x":' + filler * (8_000_000 // len(filler)) + b"}}"
