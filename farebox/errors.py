@@ -5,6 +5,7 @@ FareboxError
 ├── Unpriced                a count without a rate, or a model without a price
 ├── SettingsError           a setting that is unknown, of the wrong type or out of range
 ├── PriceSheetError         a price file that cannot be read as one
+├── InvalidLimit            a limit that contradicts itself, or names what does not exist
 ├── QueryError              a question to the ledger that cannot be asked
 ├── CallRefused             a call that is answered by Farebox itself, before anything is spent
 │   ├── InvalidTags             400 invalid_tags
@@ -46,6 +47,9 @@ class SettingsError(FareboxError): ...
 
 
 class PriceSheetError(FareboxError): ...
+
+
+class InvalidLimit(FareboxError): ...
 
 
 class QueryError(FareboxError): ...
