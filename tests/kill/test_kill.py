@@ -73,7 +73,7 @@ def run(
     with make(providers, flags=("--workers", str(workers))) as server:
         key = server.key("load")
         load = kill_under_load(server, key, roles, random.Random(seed))
-        assert len(load.answered) > 20, server.errors()
+        assert len(load.answered) >= 10, server.errors()
         compare(server, providers, load)
         assert server.cli("verify").returncode == 0
         assert server.stop() == 0, server.errors()
