@@ -39,6 +39,9 @@ def length_of(prompt_tokens: int) -> int:
     return sum((prompt_tokens >= tokens) + (prompt_tokens > tokens) for tokens in LENGTHS)
 
 
+GROUPS_MAX: Final = 1000
+"""Batches name few models. What comes after so many is one group without a name, and so without a price."""
+
 ReadLine = Callable[[bytes], tuple[Answered, ...]]
 """What one line holds: empty where it failed or is no result at all. Never raises."""
 ReadLinks = Callable[[bytes], tuple[Stored, ...]]
@@ -82,7 +85,8 @@ class BatchFold:
         self._longest: dict[Group, int] = {}
         self._regions: set[str | None] = set()
         self._marks: tuple[str, ...] = ()
-        self._costs: list[int | None] = []
+        self._stated = 0
+        self._states_all = True
 
     @property
     def tree(self) -> Tree:
@@ -95,12 +99,22 @@ class BatchFold:
             self._objects = self._read_links(document)
         for answered in self._read_line(document):
             prompt = input_tokens(answered.usage)
-            group = Group(answered.model, length_of(prompt))
+            group = self._group(answered.model, length_of(prompt))
             self._sums[group] = sum_usage(self._sums.get(group, {}), answered.usage)
             self._longest[group] = max(self._longest.get(group, 0), prompt)
-            self._regions.add(answered.region)
+            if len(self._regions) < 2:
+                self._regions.add(answered.region)
             self._marks += tuple(mark for mark in answered.marks if mark not in self._marks)
-            self._costs.append(answered.reported_cost)
+            self._stated += answered.reported_cost or 0
+            self._states_all = self._states_all and answered.reported_cost is not None
+
+    def _group(self, model: str, length: int) -> Group:
+        group = Group(model, length)
+        if group in self._sums or len(self._sums) < GROUPS_MAX:
+            return group
+        if "too_many_models" not in self._marks:
+            self._marks += ("too_many_models",)
+        return Group("", length)
 
     @property
     def running(self) -> tuple[int, int]:
@@ -131,8 +145,7 @@ class BatchFold:
 
     def _reported_cost(self) -> int | None:
         """The sum, where each answer says what it cost."""
-        stated = [cost for cost in self._costs if cost is not None]
-        return sum(stated) if stated and len(stated) == len(self._costs) else None
+        return self._stated if self._sums and self._states_all else None
 
     def _prompt(self, group: Group) -> int | None:
         """The longest prompt, where the sum of them would be taken for a longer one."""

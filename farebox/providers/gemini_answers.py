@@ -101,7 +101,7 @@ class GenerateFold:
         self._usage_raw = b""
         self._read: GeminiUsage | None = None
         self._split: Split | None = None
-        self._queries: set[str] = set()
+        self._queries: set[int] = set()
         self._maps = False
         self._predicted: Usage | None = None
         self._whole = False
@@ -154,7 +154,8 @@ class GenerateFold:
             self._finish = str(candidate.finish_reason)
         grounding = candidate.grounding_metadata
         if grounding is not None:
-            self._queries |= searched(grounding)
+            if len(self._queries) < QUERIES_MAX:
+                self._queries |= searched(grounding)
             self._maps = self._maps or uses_maps(grounding)
             if any(query.strip() for query in grounding.retrieval_queries or ()):
                 self._mark("retrieval_unmetered")  # searched by another product, which has its own bill
@@ -230,10 +231,14 @@ def predicted(answer: GenerateDocument, endpoint: Endpoint) -> Usage | None:
     return meters.usage if known else None
 
 
-def searched(grounding: Grounding) -> set[str]:
-    """The distinct queries that were run on the web, empty ones left out."""
+QUERIES_MAX: Final = 10_000
+"""Distinct queries of one answer that are told apart; answers have a handful."""
+
+
+def searched(grounding: Grounding) -> set[int]:
+    """The distinct queries that were run on the web, each as a hash of its text; empty ones left out."""
     queries = (*(grounding.web_search_queries or ()), *(grounding.image_search_queries or ()))
-    return {query for query in queries if query.strip()}
+    return {hash(query) for query in queries if query.strip()}
 
 
 def uses_maps(grounding: Grounding) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Tree, read, salvage, tree_of
-from farebox.providers.gemini_answers import TIER_HEADER, grounding_fees
+from farebox.providers.gemini_answers import QUERIES_MAX, TIER_HEADER, grounding_fees
 from farebox.providers.gemini_usage import InteractionUsage, split_interaction
 from farebox.providers.openai_chat import NULL, PENDING, error_name, is_given, judge
 from farebox.providers.openai_usage import Split
@@ -60,7 +60,7 @@ class InteractionFold:
         self._usage_raw = b""
         self._error: str | None = None
         self._characters = 0
-        self._queries: set[str] = set()
+        self._queries: set[int] = set()
         self._marks: tuple[str, ...] = ()
 
     @property
@@ -105,7 +105,8 @@ class InteractionFold:
             queries = read(step.arguments, SearchArguments).queries or ()
         except ValueError:
             return
-        self._queries.update(query for query in queries if query.strip())
+        if len(self._queries) < QUERIES_MAX:
+            self._queries.update(hash(query) for query in queries if query.strip())
 
     def _reported(self) -> InteractionUsage | None:
         if not self._usage_raw:

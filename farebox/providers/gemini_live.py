@@ -12,16 +12,13 @@ import msgspec
 
 from farebox.core.meters import Usage
 from farebox.providers.documents import Tree, read, tree_of
-from farebox.providers.gemini_answers import Grounding, grounding_fees, searched, uses_maps
+from farebox.providers.gemini_answers import QUERIES_MAX, Grounding, grounding_fees, searched, uses_maps
 from farebox.providers.gemini_usage import GeminiUsage, split_live
 from farebox.providers.openai_chat import NULL, is_given
 from farebox.providers.openai_usage import Split
 from farebox.providers.protocol import Metered
 from farebox.providers.readers import sum_usage
 from farebox.providers.realtime import Tally, message
-
-_QUERIES_MAX: Final = 1000
-"""Search queries of one turn that are told apart."""
 
 
 class Setup(msgspec.Struct, frozen=True, gc=False):
@@ -67,7 +64,7 @@ class LiveFold:
         self._tally = Tally()
         self._pending: tuple[Split, bytes] | None = None
         self._fees: Usage = {}
-        self._queries: set[str] = set()
+        self._queries: set[int] = set()
         self._maps = False
         self._speaks = False
         self._untold = 0
@@ -90,7 +87,7 @@ class LiveFold:
         self._speaks = self._speaks or any(
             raw is not NULL for raw in (content.model_turn, content.output_transcription, told.tool_call)
         )
-        if content.grounding_metadata is not None and len(self._queries) < _QUERIES_MAX:
+        if content.grounding_metadata is not None and len(self._queries) < QUERIES_MAX:
             self._queries |= searched(content.grounding_metadata)
             self._maps = self._maps or uses_maps(content.grounding_metadata)
         if is_given(told.usage_metadata):

@@ -12,6 +12,9 @@ import pytest
 from every_reader import TYPES, Route, routes, session_routes
 from wire_seeds import SEEDS, Seed, framed
 
+from farebox.providers.batch_results import GROUPS_MAX, Answered, BatchFold
+from farebox.providers.documents import tree_of
+
 PIECE_BYTES = 4096
 GROWTH = 4
 LINEAR = 1.35 * GROWTH
@@ -132,3 +135,16 @@ def test_one_document_without_end_is_held_in_bounded_memory(framing: str, filler
     feed = feeding(seed, route)
     feed(framed(framing, [b"{}"]))
     assert held(feed, framed(framing, [("metadata", body)] if framing == "events" else [body])) < 2 * HELD_BYTES_MAX
+
+
+def test_a_batch_that_names_models_without_end_is_summed_in_bounded_memory() -> None:
+    """A million names would be a million sums: beyond a bound they are one group, which has no price and says so."""
+    fold = BatchFold("batch_1", tree_of(Answered), lambda line: (Answered(line.decode(), {"input": 1}, reported_cost=2),))
+    for number in range(3 * GROUPS_MAX):
+        fold.take(b"model-%d" % number, True)
+    metered = fold.metered(True)
+    assert len(metered.parts) <= GROUPS_MAX + 1
+    assert metered.marks == ("too_many_models",)
+    assert sum(part.usage["input"] for part in metered.parts) + metered.usage["input"] == 3 * GROUPS_MAX
+    assert metered.reported_cost == 2 * 3 * GROUPS_MAX
+    assert metered.parts[-1].model == ""
