@@ -139,7 +139,9 @@ def test_one_document_without_end_is_held_in_bounded_memory(framing: str, filler
 
 def test_a_batch_that_names_models_without_end_is_summed_in_bounded_memory() -> None:
     """A million names would be a million sums: beyond a bound they are one group, which has no price and says so."""
-    fold = BatchFold("batch_1", tree_of(Answered), lambda line: (Answered(line.decode(), {"input": 1}, reported_cost=2),))
+    fold = BatchFold(
+        "batch_1", tree_of(Answered), lambda line: (Answered(line.decode(), {"input": 1}, reported_cost=2),)
+    )
     for number in range(3 * GROUPS_MAX):
         fold.take(b"model-%d" % number, True)
     metered = fold.metered(True)
