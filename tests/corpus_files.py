@@ -102,22 +102,23 @@ def expectations() -> dict[str, dict[str, Any]]:
 
 def records(name: str) -> Iterator[Recorded]:
     """The HTTP exchanges of one file ('openai', 'core' …) with providers that are known here."""
-    with (CORPUS / f"{name}.jsonl").open() as lines:
-        for line in lines:
-            raw = json.loads(line)
-            found = _serving(raw) if raw["transport"] == "http" else None
-            if found is not None:
-                yield _recorded(raw, *found)
+    for raw, provider, path in _exchanges(name, "http"):
+        yield _recorded(raw, provider, path)
 
 
 def sessions(name: str) -> Iterator[Recorded]:
     """The websocket sessions of one file: each recorded line as a frame, then a close frame from the provider."""
+    for raw, provider, path in _exchanges(name, "websocket"):
+        yield _session(raw, provider, path)
+
+
+def _exchanges(name: str, transport: str) -> Iterator[tuple[dict[str, Any], Provider, str]]:
     with (CORPUS / f"{name}.jsonl").open() as lines:
         for line in lines:
             raw = json.loads(line)
-            found = _serving(raw) if raw["transport"] == "websocket" else None
+            found = _serving(raw) if raw["transport"] == transport else None
             if found is not None:
-                yield _session(raw, *found)
+                yield (raw, *found)
 
 
 def _session(raw: dict[str, Any], provider: Provider, path: str) -> Recorded:

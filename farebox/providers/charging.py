@@ -259,15 +259,9 @@ def _sums(tables: list[dict[str, int]]) -> dict[str, int]:
     return total
 
 
-def _served_plainly(metered: Metered) -> bool:
-    return not metered.batch and metered.speed is None and metered.region is None and metered.variant is None
-
-
 def _shown(metered: Metered, multiplier: tuple[int, int] = (1, 1)) -> dict[str, str | bool]:
     """Qualifiers as the event keeps them. `multiplier` stands there only where it is not inside the rates."""
     shown: dict[str, str | bool] = {}
-    if multiplier == (1, 1) and metered.prompt_tokens is None and not metered.parts and _served_plainly(metered):
-        return shown
     if metered.batch:
         shown["batch"] = True
     if metered.speed is not None:
@@ -276,9 +270,11 @@ def _shown(metered: Metered, multiplier: tuple[int, int] = (1, 1)) -> dict[str, 
         shown["region"] = metered.region
     if metered.variant is not None:
         shown["variant"] = metered.variant
-    prompts = [*([metered.prompt_tokens] if metered.usage else []), *(part.prompt_tokens for part in metered.parts)]
-    if any(prompts):
-        shown["prompts"] = ",".join(str(tokens or "") for tokens in prompts)
+    if metered.prompt_tokens is not None or metered.parts:
+        own = [metered.prompt_tokens] if metered.usage else []
+        prompts = [*own, *(part.prompt_tokens for part in metered.parts)]
+        if any(prompts):
+            shown["prompts"] = ",".join(str(tokens or "") for tokens in prompts)
     if multiplier != (1, 1):
         shown["multiplier"] = f"{multiplier[0]}/{multiplier[1]}"
     return shown

@@ -14,6 +14,7 @@ from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.batch_results import Answered, BatchFold
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
+from farebox.providers.gemini_grounding import QUERIES_MAX, Grounding, grounding_fees, searched, uses_maps
 from farebox.providers.gemini_usage import GeminiUsage, split_generate
 from farebox.providers.openai_chat import NULL, error_name, is_given, judge
 from farebox.providers.openai_usage import COUNT_MAX, Meters, Split
@@ -23,7 +24,6 @@ from farebox.providers.stored_answers import short_name
 
 TIER_HEADER: Final = "x-gemini-service-tier"
 
-_GENERATION: Final = re.compile(r"gemini-(\d+)")
 _BY_CHARACTER: Final = re.compile(r"text-embedding|textembedding|text-multilingual-embedding")
 """Vertex' pricing page: $0.000025 for 1,000 characters; Gemini embeddings are billed by the token."""
 
@@ -35,17 +35,6 @@ class Part(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 class Content(msgspec.Struct, frozen=True, gc=False):
     parts: list[Part] | None = None
-
-
-class GroundingChunk(msgspec.Struct, frozen=True, gc=False):
-    maps: msgspec.Raw = NULL
-
-
-class Grounding(msgspec.Struct, frozen=True, rename="camel"):
-    web_search_queries: list[str] | None = None
-    image_search_queries: list[str] | None = None
-    retrieval_queries: list[str] | None = None
-    grounding_chunks: list[GroundingChunk] | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, rename="camel"):
@@ -229,35 +218,6 @@ def predicted(answer: GenerateDocument, endpoint: Endpoint) -> Usage | None:
         meters.put("characters", characters or 0)
     known = pieces or counts or characters is not None or endpoint.operation == "image"
     return meters.usage if known else None
-
-
-QUERIES_MAX: Final = 10_000
-"""Distinct queries of one answer that are told apart; answers have a handful."""
-
-
-def searched(grounding: Grounding) -> set[int]:
-    """The distinct queries that were run on the web, each as a hash of its text; empty ones left out."""
-    queries = (*(grounding.web_search_queries or ()), *(grounding.image_search_queries or ()))
-    return {hash(query) for query in queries if query.strip()}
-
-
-def uses_maps(grounding: Grounding) -> bool:
-    return any(is_given(chunk.maps) for chunk in grounding.grounding_chunks or ())
-
-
-def grounding_fees(model: str, queries: int, maps: int) -> Usage:
-    """What grounding costs: up to Gemini 2.5 each prompt that searched, from 3 each query that was run.
-    An answer grounded without a query (the caller's own files, pages it named) was no search."""
-    fees: Usage = {}
-    if queries > 0:
-        generation = _GENERATION.search(model)
-        if generation is not None and int(generation[1]) < 3:
-            fees["grounded_prompt"] = 1
-        else:
-            fees["grounding_query"] = queries
-    if maps > 0:
-        fees["maps_query"] = maps
-    return fees
 
 
 class CacheDocument(msgspec.Struct, frozen=True):

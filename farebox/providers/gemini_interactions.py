@@ -7,7 +7,8 @@ import msgspec
 
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Tree, read, salvage, tree_of
-from farebox.providers.gemini_answers import QUERIES_MAX, TIER_HEADER, grounding_fees
+from farebox.providers.gemini_answers import TIER_HEADER
+from farebox.providers.gemini_grounding import QUERIES_MAX, grounding_fees
 from farebox.providers.gemini_usage import InteractionUsage, split_interaction
 from farebox.providers.openai_chat import NULL, PENDING, error_name, is_given, judge
 from farebox.providers.openai_usage import Split

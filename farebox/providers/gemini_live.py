@@ -12,7 +12,7 @@ import msgspec
 
 from farebox.core.meters import Usage
 from farebox.providers.documents import Tree, read, tree_of
-from farebox.providers.gemini_answers import QUERIES_MAX, Grounding, grounding_fees, searched, uses_maps
+from farebox.providers.gemini_grounding import QUERIES_MAX, Grounding, grounding_fees, searched, uses_maps
 from farebox.providers.gemini_usage import GeminiUsage, split_live
 from farebox.providers.openai_chat import NULL, is_given
 from farebox.providers.openai_usage import Split
