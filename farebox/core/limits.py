@@ -23,6 +23,8 @@ ACTIONS: Final = get_args(Action)
 STOPPING: Final = frozenset({"block", "downgrade", "throttle"})
 """Actions that change what happens to a call; the others only tell of it."""
 EVERYBODY: Final = "all"
+NOBODY: Final = "(none)"
+"""The subject of calls that lack the dimension that a limit counts by: leaving a header out evades nothing."""
 WITHIN_TENANT: Final = frozenset({"workspace", "user", "task", "session"})
 """Dimensions whose values belong to a tenant: `u_1` of one is not `u_1` of another."""
 AMOUNT_MAX: Final = 2**63 - 1
@@ -46,12 +48,18 @@ class Limit(msgspec.Struct, frozen=True, gc=False):
     action: Action = "block"
     model: str | None = None
     """What 'downgrade' turns the call to."""
+    rate: int | None = None
+    """Calls a minute that 'throttle' still lets through once the amount is used up."""
     warn_at: tuple[float, ...] = (0.8,)
     reserve: Reserve = "expected"
     strict: bool = False
     unpriced: Literal["refuse", "pass"] = "refuse"
     allow_unbounded: bool = False
     min_output: int = MIN_OUTPUT
+    include_byok: bool = False
+    """Whether usd counts calls with the caller's own provider credential, too."""
+    anchor_day: int = 1
+    """The day on which a 'billing' window begins for tenants that have none of their own."""
     message: str | None = None
 
 
@@ -117,6 +125,14 @@ def check(limit: Limit) -> Limit:
         raise InvalidLimit("a limit per all has no subject: it is one account for everybody")
     if (limit.action == "downgrade") != (limit.model is not None):
         raise InvalidLimit("a model belongs to the action downgrade, and the action downgrade needs one")
+    if (limit.action == "throttle") != (limit.rate is not None):
+        raise InvalidLimit("a rate (calls a minute) belongs to the action throttle, and the action throttle needs one")
+    if limit.rate is not None and limit.rate < 1:
+        raise InvalidLimit("a rate is at least one call a minute: to stop all of them the action is block")
+    if not 1 <= limit.anchor_day <= 31:
+        raise InvalidLimit(f"an anchor day is a day of the month, 1 to 31, not {limit.anchor_day}")
+    if not 1 <= limit.min_output <= 1_000_000:
+        raise InvalidLimit("min_output is a count of tokens, at least 1")
     if not limit.warn_at or not all(0 < share <= 1 for share in limit.warn_at):
         raise InvalidLimit("warn_at is a list of shares above 0 and up to 1, such as [0.5, 0.8]")
     if limit.strict and limit.action != "block":
@@ -139,15 +155,14 @@ class Who(NamedTuple):
     def value(self, name: str) -> Tag | None:
         return self.tags.get(name[4:]) if name.startswith("tag.") else self.dimensions.get(name)
 
-    def subject(self, per: str) -> str | None:
-        """The subject whose account a limit per this dimension counts in; None where the call names none."""
+    def subject(self, per: str) -> str:
+        """The subject whose account a limit per this dimension counts in."""
         if per == EVERYBODY:
             return EVERYBODY
         value = self.value(per)
-        if value is None:
-            return None
+        text = NOBODY if value is None else _text(value)
         tenant = self.dimensions.get("tenant") if per in WITHIN_TENANT else None
-        return f"{tenant}/{_text(value)}" if tenant is not None else _text(value)
+        return f"{tenant}/{text}" if tenant is not None else text
 
 
 def _text(value: Tag) -> str:
@@ -186,28 +201,29 @@ class LimitBook:
         replaced: set[tuple[str, str, str]] = set()
         for kind, overrides in self._overrides.items():
             subject = who.subject(kind[0])
-            if subject is None:
-                continue
             for limit in _overriding(overrides, who, kind[0], subject):
                 replaced.add(kind)
                 found.append(self._account(limit, subject, who, moment_us))
         for limit in self._templates:
-            subject = who.subject(limit.per)
-            if subject is None or not _meets(limit, who) or (limit.per, limit.unit, limit.window) in replaced:
+            if not _meets(limit, who) or (limit.per, limit.unit, limit.window) in replaced:
                 continue
+            subject = who.subject(limit.per)
             found.append(self._account(limit, subject, who, moment_us))
         found.sort(key=lambda applied: (applied.limit.action not in STOPPING, applied.limit.id))
         return found
 
     def _account(self, limit: Limit, subject: str, who: Who, moment_us: int) -> Applied:
-        anchor = self._anchor_days.get(who.dimensions.get("tenant", ""), 1) if limit.window == "billing" else 1
+        anchor = 1
+        if limit.window == "billing":
+            anchor = self._anchor_days.get(who.dimensions.get("tenant", ""), limit.anchor_day)
         return Applied(limit, subject, window_at(limit.window, moment_us, self._zones[limit.time_zone], anchor))
 
 
 def _overriding(overrides: Mapping[str, list[Limit]], who: Who, per: str, subject: str) -> list[Limit]:
     """Those for this very subject whose conditions it meets, else those for its bare name in every tenant."""
     own = [limit for limit in overrides.get(subject, ()) if _meets(limit, who)]
-    bare = _text(who.value(per) or "")
+    value = who.value(per)
+    bare = NOBODY if value is None else _text(value)
     return own or [limit for limit in overrides.get(bare, ()) if _meets(limit, who)]
 
 

@@ -59,6 +59,11 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
         ({"per": "all", "subject": "x"}, "no subject"),
         ({"action": "downgrade"}, "needs one"),
         ({"model": "gpt-4.1-mini"}, "downgrade"),
+        ({"action": "throttle"}, "needs one"),
+        ({"rate": 6}, "throttle"),
+        ({"action": "throttle", "rate": 0}, "at least one"),
+        ({"anchor_day": 32}, "1 to 31"),
+        ({"min_output": 0}, "min_output"),
         ({"warn_at": ()}, "warn_at"),
         ({"warn_at": (0.8, 1.2)}, "warn_at"),
         ({"strict": True, "action": "warn"}, "strict"),
@@ -80,7 +85,13 @@ def test_a_template_gives_each_subject_an_account_of_its_own() -> None:
         Account("lim_1", "globex/u_1", OCTOBER),
     )
     assert book.applied(who(tenant="acme", user="u_1", tier="pro"), NOON) == []
-    assert book.applied(who(tenant="acme", tier="free"), NOON) == []
+
+
+def test_who_leaves_a_dimension_out_shares_one_account_of_the_tenant() -> None:
+    book = [limit(where={"tier": "free"})]
+    assert applied(book, who(tenant="acme", tier="free")) == [("lim_1", "acme/(none)")]
+    assert applied(book, who(tier="free")) == [("lim_1", "(none)")]
+    assert applied([*book, limit("own", subject="acme/(none)")], who(tenant="acme")) == [("own", "acme/(none)")]
 
 
 def test_everybody_shares_one_account() -> None:
@@ -135,6 +146,8 @@ def test_a_billing_window_begins_on_the_tenants_own_day() -> None:
     [other] = book.applied(who(tenant="globex"), NOON)
     assert own.window.start_us == OCTOBER - 11 * 86_400_000_000
     assert other.window.start_us == OCTOBER
+    [later] = LimitBook([limit(per="tenant", window="billing", anchor_day=3)]).applied(who(tenant="acme"), NOON)
+    assert later.window.start_us == OCTOBER + 2 * 86_400_000_000
 
 
 def test_conditions_compare_by_text_as_headers_and_tags_spell_it() -> None:
