@@ -19,12 +19,13 @@ SHARE: Final = 4
 
 class Ask(NamedTuple):
     """What a worker says of one account, whole: it holds `given`, of which `spent` is settled, and wants `need` in
-    all. `number` rises with each of its messages about this account."""
+    all, or at least `least`. `number` rises with each of its messages about this account."""
 
     number: int
     given: int
     spent: int
     need: int
+    least: int
 
 
 class Held(msgspec.Struct):
@@ -77,15 +78,17 @@ class AccountState:
         held.number, held.spent = said.number, said.spent
         # It holds no more than it says: an answer that it never got was never spent.
         held.given = max(said.given, said.spent)
-        free = self.balance().free
-        if said.need > held.given and free > 0:
-            held.given += self._slice(said.need - held.given, free)
+        balance = self.balance()
+        if said.need > held.given and balance.free > 0:
+            held.given += self._slice(said, said.need - held.given, balance)
         return held.given
 
-    def _slice(self, wanted: int, free: int) -> int:
-        """What is wanted if it is there, and a share of the rest for the calls after it; else nothing."""
+    def _slice(self, said: Ask, wanted: int, balance: Balance) -> int:
+        """What is wanted if it is there, and a share of the rest for the calls after it. Where less is there: all of
+        it for whom that is enough, or where nobody holds anything, so that the last of an account can be used."""
+        free = balance.free
         if wanted > free:
-            return 0
+            return free if said.least <= said.need - wanted + free or not balance.held else 0
         ahead = (free - wanted) // (SHARE * len(self._owners))
         return wanted + min(ahead, wanted * SHARE)
 
@@ -131,10 +134,11 @@ class Lease:
         self.spent += spent
         self.given = max(self.given, self.spent + self.reserved)
 
-    def ask(self, more: int) -> Ask:
-        """The next message to the authority: room for `more` beside what is open."""
+    def ask(self, more: int, least: int | None = None) -> Ask:
+        """The next message to the authority: room for `more` beside what is open, or for `least`."""
         self.number += 1
-        return Ask(self.number, self.given, self.spent, self.spent + self.reserved + more)
+        used = self.spent + self.reserved
+        return Ask(self.number, self.given, self.spent, used + more, used + (more if least is None else least))
 
     def shrink(self, keep: int) -> Ask:
         """Give back all but `keep` beside what is open. The lease is smaller at once; the authority learns of it when

@@ -17,6 +17,7 @@ import uvloop
 from farebox.directory.snapshot import Snapshot
 from farebox.directory.watch import SnapshotWatcher
 from farebox.errors import FareboxError, LedgerError
+from farebox.keeper.authority import Authority
 from farebox.keeper.rpc import Server
 from farebox.ledger.client import SOCKET_NAME
 from farebox.ledger.ledger import Ledger
@@ -36,29 +37,30 @@ _log = logging.getLogger("farebox.keeper")
 def run(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM; what is being ingested then is finished. Raises LedgerLocked where another owns the data."""
     ledger = Ledger(settings)
-    watcher = _watch(settings, ledger)
+    authority = Authority(ledger)
+    watcher = _watch(settings, ledger, authority)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, ledger, ready))
+            runner.run(_serve(settings, ledger, authority, ready))
     finally:
         if watcher is not None:
             watcher.stop()
         ledger.close()
 
 
-async def _serve(settings: Settings, ledger: Ledger, ready: Callable[[], None]) -> None:
+async def _serve(settings: Settings, ledger: Ledger, authority: Authority, ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     path = run_dir(settings) / SOCKET_NAME
-    server = Server(ledger)
+    server = Server(ledger, authority)
     with ThreadPoolExecutor(2, thread_name_prefix="keeper") as threads:
         await server.start(path)
         ready()
         say("keeper.ready", socket=str(path))
         tasks = [
-            asyncio.create_task(_ingest(settings, ledger, threads, stopping)),
+            asyncio.create_task(_ingest(settings, ledger, authority, threads, stopping)),
             asyncio.create_task(_upkeep(ledger, threads, stopping)),
         ]
         await stopping.wait()
@@ -68,14 +70,16 @@ async def _serve(settings: Settings, ledger: Ledger, ready: Callable[[], None]) 
     path.unlink(missing_ok=True)
 
 
-async def _ingest(settings: Settings, ledger: Ledger, threads: ThreadPoolExecutor, stopping: asyncio.Event) -> None:
+async def _ingest(
+    settings: Settings, ledger: Ledger, authority: Authority, threads: ThreadPoolExecutor, stopping: asyncio.Event
+) -> None:
     """Read the journals every `ledger.ingest_ms`; where the store cannot be written, later and later, and loudly."""
     loop = asyncio.get_running_loop()
     pause = every = settings.ledger.ingest_ms / 1000
     seen = 0
     while not stopping.is_set():
         try:
-            await loop.run_in_executor(threads, ledger.ingest)
+            await loop.run_in_executor(threads, authority.tick, ledger.ingest)
             pause = every
         except LedgerError as error:
             pause = min(max(pause * 2, 0.5), BACKOFF_S_MAX)
@@ -127,12 +131,14 @@ def _last_words(ledger: Ledger) -> None:
         say("ledger.stuck", level=logging.ERROR, error=str(error))
 
 
-def _watch(settings: Settings, ledger: Ledger) -> SnapshotWatcher | None:
-    """Keep the ledger's prices those of the directory. None where there is no directory yet: shipped prices then."""
+def _watch(settings: Settings, ledger: Ledger, authority: Authority) -> SnapshotWatcher | None:
+    """Keep the ledger's prices and the authority's limits those of the directory. None where there is no directory
+    yet: shipped prices and no limits then."""
 
     def use(snapshot: Snapshot) -> None:
         wires = {name: view.wire for name, view in snapshot.providers.items()}
         ledger.pricer = Pricer(snapshot.price_overrides, wires)
+        authority.use(snapshot.limits)
 
     try:
         watcher = SnapshotWatcher(settings, use)

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from farebox.errors import FareboxError, LedgerError, NotFound, QueryError
+from farebox.keeper.authority import Authority
 from farebox.ledger.client import FRAME_BYTES_MAX, LENGTH, frame
 from farebox.ledger.ledger import Ledger
 from farebox.ledger.service import METHODS, answer
@@ -24,8 +25,9 @@ _log = logging.getLogger("farebox.keeper")
 
 
 class Server:
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, authority: Authority) -> None:
         self._ledger = ledger
+        self._authority = authority
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="answer")
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="slow")
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
@@ -84,6 +86,8 @@ class Server:
             number, method, params = msgspec.msgpack.decode(body, type=tuple[int, str, object])
         except msgspec.DecodeError:
             return frame([0, False, {"code": "invalid_query", "message": "a frame is [number, method, params]"}])
+        if method == "lease":
+            return self._lease(number, params)
         loop = asyncio.get_running_loop()
         pool = self._slow if method in SLOW else self._own.get(method, self._readers)
         try:
@@ -91,6 +95,13 @@ class Server:
         except Exception as error:  # noqa: BLE001 - outermost loop: one asker's defect must not end the keeper
             _log.exception("a question failed: %s", method if method in METHODS else "unknown")
             return _refused(number, "internal", f"the keeper failed at {method}: {type(error).__name__}")
+
+    def _lease(self, number: int, params: object) -> bytes:
+        """Here and now, on the loop: a call waits for it, and it waits for nothing."""
+        try:
+            return frame([number, True, self._authority.lease(params)])
+        except FareboxError as error:
+            return _refused(number, code_of(error), str(error))
 
     def _framed(self, number: int, method: str, params: object) -> bytes:
         try:

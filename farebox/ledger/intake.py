@@ -128,6 +128,10 @@ class Intake:
                 del self._journals[name]
                 self._forget.append(name)
 
+    def unfinished(self) -> frozenset[str]:
+        """The journals that are not read to their end for good: their process lives, or has left something unread."""
+        return frozenset(name for name, journal in list(self._journals.items()) if not journal.ended)
+
     def unread_bytes(self) -> int:
         return sum(journal.reader.unread_bytes() for journal in list(self._journals.values()))
 
@@ -261,17 +265,22 @@ def _voided_key(record: bytes) -> bytes:
 
 
 def _columns(name: str, ends: list[bytes], batch: Batch, tables: list[tuple[pa.Table, pa.Table]]) -> None:
+    """`journal` beside an event says whose count of it may stand in the authority's accounts already."""
     for start in range(0, len(ends), CHUNK):
         chunk = ends[start : start + CHUNK]
         plain = [record for record in chunk if record[:1] == _PLAIN]
         built = build_plain(plain)
         if built is not None:
-            tables.append(built)
+            tables.append((_named(built[0], name), built[1]))
             if len(plain) == len(chunk):
                 continue
             chunk = [record for record in chunk if record[:1] != _PLAIN]
         rows, unreadable = decode(chunk)
         events, usage_raw, unusable = build_bounded(rows, encode_row)
-        tables.append((events, usage_raw))
+        tables.append((_named(events, name), usage_raw))
         for reject in (*unreadable, *unusable):
             batch.rejects.append((name, "unreadable", reject.reason, reject.record))
+
+
+def _named(events: pa.Table, journal: str) -> pa.Table:
+    return events.append_column("journal", pa.repeat(pa.scalar(journal, pa.string()), len(events)))

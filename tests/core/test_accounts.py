@@ -199,5 +199,5 @@ def test_several_accounts_are_held_all_or_none() -> None:
 def test_a_late_or_doubled_message_changes_nothing(numbers: tuple[int, int]) -> None:
     state = AccountState(100)
     first, second = numbers
-    given = state.ask("w", Ask(first, 0, 0, 10))
-    assert state.ask("w", Ask(second, 0, 0, 90)) == given
+    given = state.ask("w", Ask(first, 0, 0, 10, 10))
+    assert state.ask("w", Ask(second, 0, 0, 90, 90)) == given

@@ -86,6 +86,7 @@ def _dim_type(name: str) -> str:
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (_EVENTS, *_REST, *(_rollup_ddl(rollup) for rollup in ROLLUPS)),
     ("ALTER TABLE events ADD COLUMN objects VARCHAR",),
+    ("ALTER TABLE events ADD COLUMN journal VARCHAR",),
 )
 """What brings a ledger from version N to N + 1 stands at index N. Entries are never changed once released."""
 

@@ -1,0 +1,284 @@
+"""The authority on limits: what of each account is spent, and how much of the rest which worker may spend by itself.
+
+It keeps nothing on disk. What is settled follows from the ledger, what living workers have spent since from their own
+word, which they repeat whole. So after a restart it is as it was once the journals are read and every worker that lives
+has been heard; until then nothing is lent (`ready`). A worker is gone when its journal is read to its end: from then on
+the ledger's sums stand for what it had counted, and the rest of its leases is free.
+
+`tick` runs in the thread that takes in the journals, right after it did; `lease` on the keeper's loop. Both are short
+under the lock: whatever asks the ledger does so outside of it.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from farebox.core.accounts import AccountState, Ask, Balance
+from farebox.core.limits import Account, Limit
+from farebox.core.windows import Window, window_at, zone
+from farebox.errors import QueryError
+from farebox.ledger.ledger import Ledger
+from farebox.ledger.stores.duckdb import spent
+from farebox.ledger.stores.duckdb.spent import Batches, Spent
+
+HEARD_S: Final = 5.0
+"""How long after a start living workers are waited for."""
+IN_FORCE_US: Final = 2_000_000
+"""Within this a changed limit is in force everywhere: calls that began earlier may not have counted under it."""
+KEPT_US: Final = 3_600_000_000
+"""How long after its window's end an account is still known: calls settle late."""
+SWEEP_S: Final = 60.0
+RATE: Final = "#rate"
+"""Behind a limit's id: the account by which `throttle` counts the calls of a minute."""
+
+
+class Asked(msgspec.Struct, array_like=True, frozen=True):
+    """One account in a worker's message: see `core.accounts.Ask`."""
+
+    limit: str
+    subject: str
+    start_us: int
+    end_us: int | None
+    number: int
+    given: int
+    spent: int
+    need: int
+    least: int
+
+
+class Message(msgspec.Struct, array_like=True, frozen=True):
+    """What a worker says: who it is (its journal's name), which authority it last heard (0: none), whether these are
+    all of its accounts that hold or have spent anything."""
+
+    owner: str
+    epoch: int
+    whole: bool
+    asked: list[Asked]
+
+
+class Answer(NamedTuple):
+    """`given` and the account's balance. None in its place: the limit is not known here (yet)."""
+
+    number: int
+    given: int
+    amount: int
+    settled: int
+    held: int
+
+
+class _Entry:
+    __slots__ = ("end_us", "state")
+
+    def __init__(self, state: AccountState, end_us: int | None) -> None:
+        self.state = state
+        self.end_us = end_us
+
+
+class Authority:
+    def __init__(self, ledger: Ledger, now_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+        self.epoch: Final = int.from_bytes(os.urandom(6), "big") or 1
+        self._ledger = ledger
+        self._now_us = now_us
+        self._lock = threading.Lock()
+        self._wanted: tuple[Limit, ...] = ()
+        self._limits: dict[str, Limit] = {}
+        """Those whose past is known: only these are answered for."""
+        self._changed_us = 0
+        self._bases: dict[Account, int] = {}
+        """Settled by the ledger alone, of accounts that no worker has asked for."""
+        self._entries: dict[Account, _Entry] = {}
+        self._owners: dict[str, bool] = {}
+        """Workers that were heard -> whether whole."""
+        self._buried: set[str] = set()
+        self._alive: frozenset[str] = frozenset()
+        self._batch = 0
+        self._begun_s = time.monotonic()
+        self._ticked = False
+        self._swept_s = self._begun_s
+
+    # what is in force
+
+    def use(self, limits: tuple[Limit, ...]) -> None:
+        """The directory's limits; in force with the next tick. Any thread."""
+        self._wanted = limits
+
+    def tick(self, ingest: Callable[[], object]) -> None:
+        """Take in the journals by `ingest`, and bring the accounts up to what the ledger then says."""
+        with self._lock:
+            heard = set(self._owners)
+        ingest()
+        unfinished = self._ledger.intake.unfinished()
+        wanted = self._wanted
+        if not wanted and not self._limits:
+            self._alive, self._ticked = unfinished, True
+            with self._lock:
+                for gone in heard - unfinished:
+                    self._owners.pop(gone, None)
+            return
+        store = self._ledger.store
+        until = spent.last_batch(store)
+        known = self._alive | heard | unfinished
+        settled = self._uncounted(Batches(self._batch, until), known)
+        buried: dict[str, list[tuple[Account, int]]] = {
+            gone: [
+                (Account(limit.id, *_place(found)), found.amount)
+                for limit in self._limits.values()
+                for found in spent.counted_by(store, limit, self._windows(limit), Batches(0, until), gone)
+            ]
+            for gone in (self._alive | heard) - unfinished
+        }
+        with self._lock:
+            for account, amount in settled:
+                self._settle(account, amount)
+            for gone, sums in buried.items():
+                self._bury(gone, dict(sums))
+        self._take_limits(wanted, Batches(0, until), unfinished | (known - buried.keys()))
+        self._batch, self._alive, self._ticked = until, unfinished, True
+        self._sweep()
+
+    def _uncounted(self, batches: Batches, alive: frozenset[str] | set[str]) -> list[tuple[Account, int]]:
+        if batches.after >= batches.until or not self._limits:
+            return []
+        store = self._ledger.store
+        if not spent.may_be_uncounted(store, batches, alive, self._changed_us + IN_FORCE_US):
+            return []
+        return [
+            (Account(limit.id, *_place(found)), found.amount)
+            for limit in self._limits.values()
+            for found in spent.uncounted(store, limit, self._windows(limit), batches, alive)
+        ]
+
+    def _take_limits(self, wanted: tuple[Limit, ...], batches: Batches, alive: Iterable[str]) -> None:
+        """Learn what was spent under limits that are new, and let go of those that are gone."""
+        now = {limit.id: limit for limit in wanted}
+        if now == self._limits:
+            return
+        store, living = self._ledger.store, set(alive)
+        bases: dict[Account, int] = {}
+        for limit in wanted:
+            if limit.id not in self._limits:
+                for found in spent.uncounted(store, limit, self._windows(limit), batches, living):
+                    bases[Account(limit.id, *_place(found))] = found.amount
+        with self._lock:
+            for account in [account for account in self._entries if _limit_id(account) not in now]:
+                del self._entries[account]
+            for account in [account for account in self._bases if account.limit not in now]:
+                del self._bases[account]
+            self._bases.update(bases)
+            self._limits = now
+            for account, entry in self._entries.items():
+                entry.state.amount = self._amount(account.limit)
+        self._changed_us = self._now_us()
+
+    def _windows(self, limit: Limit) -> list[Window]:
+        """The one that is now, and the one before."""
+        time_zone, now_us = zone(limit.time_zone), self._now_us()
+        current = window_at(limit.window, now_us, time_zone, limit.anchor_day)
+        if current.end_us is None:
+            return [current]
+        return [window_at(limit.window, current.start_us - 1, time_zone, limit.anchor_day), current]
+
+    def _settle(self, account: Account, amount: int) -> None:
+        entry = self._entries.get(account)
+        if entry is not None:
+            entry.state.settled += amount
+        else:
+            self._bases[account] = self._bases.get(account, 0) + amount
+
+    def _bury(self, owner: str, sums: dict[Account, int]) -> None:
+        self._owners.pop(owner, None)
+        self._buried.add(owner)
+        for account, entry in self._entries.items():
+            entry.state.bury(owner, sums.pop(account, 0))
+        for account, amount in sums.items():
+            self._settle(account, amount)
+
+    def _sweep(self) -> None:
+        now_s, before_us = time.monotonic(), self._now_us() - KEPT_US
+        if now_s - self._swept_s < SWEEP_S:
+            return
+        self._swept_s = now_s
+        windows = {limit.id: {window.start_us for window in self._windows(limit)} for limit in self._limits.values()}
+        with self._lock:
+            for account in [key for key, entry in self._entries.items() if (entry.end_us or before_us) < before_us]:
+                del self._entries[account]
+            for account in [key for key in self._bases if key.start_us not in windows.get(key.limit, ())]:
+                del self._bases[account]
+
+    # what workers ask
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that was spent is known. Under the lock."""
+        if not self._ticked:
+            return False
+        if time.monotonic() - self._begun_s > HEARD_S:
+            return True
+        return all(self._owners.get(name, False) for name in self._alive if name.startswith("worker-"))
+
+    def lease(self, params: object) -> list[object]:
+        """Answer a worker's `Message`: [epoch, ready, one Answer or None for each account asked]."""
+        try:
+            said = msgspec.convert(params, Message)
+        except msgspec.ValidationError as error:
+            raise QueryError(f"lease: {error}") from None
+        with self._lock:
+            if said.owner in self._buried:
+                return [self.epoch, True, [None] * len(said.asked)]
+            if said.whole:
+                self._owners[said.owner] = True
+            else:
+                self._owners.setdefault(said.owner, False)
+            ready = self.ready and self._owners[said.owner]
+            return [self.epoch, ready, [self._ask(said.owner, asked, lend=ready) for asked in said.asked]]
+
+    def _ask(self, owner: str, asked: Asked, *, lend: bool) -> Answer | None:
+        account = Account(asked.limit, asked.subject, asked.start_us)
+        entry = self._entries.get(account)
+        if entry is None:
+            if _limit_id(account) not in self._limits:
+                return None
+            entry = _Entry(AccountState(self._amount(asked.limit), self._bases.pop(account, 0)), asked.end_us)
+            self._entries[account] = entry
+        need, least = (asked.need, asked.least) if lend else (asked.given, asked.given)
+        given = entry.state.ask(owner, Ask(asked.number, asked.given, asked.spent, need, least))
+        balance = entry.state.balance()
+        return Answer(asked.number, given, balance.amount, balance.settled, balance.held)
+
+    def _amount(self, limit_id: str) -> int:
+        if limit_id.endswith(RATE):
+            return self._limits[limit_id.removesuffix(RATE)].rate or 0
+        return self._limits[limit_id].amount
+
+    # what people ask
+
+    def balances(self, accounts: Iterable[Account]) -> list[tuple[Balance, dict[str, Any]] | None]:
+        """Each account's balance, and what each worker holds of it: {owner: {"given", "spent"}}. None where its limit
+        is not known here."""
+        with self._lock:
+            return [self._balance(account) for account in accounts]
+
+    def _balance(self, account: Account) -> tuple[Balance, dict[str, Any]] | None:
+        if _limit_id(account) not in self._limits:
+            return None
+        entry = self._entries.get(account)
+        if entry is None:
+            return Balance(self._amount(account.limit), self._bases.get(account, 0), 0), {}
+        held = {name: {"given": owner.given, "spent": owner.spent} for name, owner in entry.state.owners().items()}
+        return entry.state.balance(), held
+
+    @property
+    def accounts(self) -> int:
+        return len(self._entries)
+
+
+def _place(found: Spent) -> tuple[str, int]:
+    return found.subject, found.window.start_us
+
+
+def _limit_id(account: Account) -> str:
+    return account.limit.removesuffix(RATE)
