@@ -233,3 +233,10 @@ def _meets(limit: Limit, who: Who) -> bool:
         if value is None or _text(value) != _text(wanted):
             return False
     return True
+
+
+def place(limit: Limit) -> tuple[object, ...]:
+    """What tells one limit from another: two of the same place would say two things of the same calls."""
+    where = sorted((name, _text(value)) for name, value in limit.where.items())
+    stops = limit.action in STOPPING
+    return limit.per, limit.subject, where, limit.unit, limit.window, limit.time_zone, stops

@@ -1,12 +1,14 @@
-"""What the directory holds, as values: keys, tokens, providers and its own log. No secret is in any of them."""
+"""What the directory holds, as values: keys, tokens, providers, limits and its own log. No secret is in any of them."""
 
+import re
 from typing import Final, Literal
 
 import msgspec
 
-from farebox.core.attribution import NAMES, VALUE_CHARS_MAX
+from farebox.core.attribution import NAMES, TAG_KEY_CHARS_MAX, VALUE_CHARS_MAX
 from farebox.core.events import DIMENSIONS, Tag
-from farebox.errors import DirectoryError
+from farebox.core.limits import AMOUNT_MAX, Limit, check
+from farebox.errors import DirectoryError, InvalidLimit
 
 Role = Literal["admin", "analyst", "ingest"]
 ROLES: Final[tuple[Role, ...]] = ("admin", "analyst", "ingest")
@@ -14,6 +16,15 @@ AUDIENCES: Final = ("team", "customer")
 NAME_CHARS_MAX: Final = 200
 LIST_MAX: Final = 64
 """Most entries of one of a key's lists."""
+WHERE_MAX: Final = 16
+WARN_AT_MAX: Final = 16
+MESSAGE_CHARS_MAX: Final = 2000
+SUBJECT_CHARS_MAX: Final = 2 * VALUE_CHARS_MAX + 1
+"""A tenant and one of its own, with a slash between."""
+RATE_MAX: Final = 1_000_000
+PLACEHOLDERS: Final = ("amount", "used", "reset_at", "tier")
+"""What a limit's message may name in braces."""
+_PLACEHOLDER: Final = re.compile("{(?:" + "|".join(PLACEHOLDERS) + ")}")
 
 
 class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -74,6 +85,24 @@ class ProviderRow(msgspec.Struct, frozen=True):
     changed_at_us: int = 0
 
 
+class LimitRow(msgspec.Struct, frozen=True, gc=False):
+    """A stored limit."""
+
+    limit: Limit
+    created_at_us: int
+    changed_at_us: int
+    removed_at_us: int | None = None
+
+    @property
+    def id(self) -> str:
+        return self.limit.id
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was never changed since it was made."""
+        return self.changed_at_us == self.created_at_us
+
+
 class AuditRow(msgspec.Struct, frozen=True):
     """Who did what to which entry. `detail` never holds a secret."""
 
@@ -106,6 +135,49 @@ def check_token(name: str, role: str) -> None:
     _check_name(name, "token")
     if role not in ROLES:
         raise DirectoryError(f"role {role!r} is unknown: give {', '.join(ROLES)}")
+
+
+def checked_limit(limit: Limit) -> Limit:
+    """The limit itself. Raises InvalidLimit for what contradicts itself, has no bound or could not be read back."""
+    try:
+        msgspec.convert(msgspec.to_builtins(limit), Limit)
+    except msgspec.ValidationError as error:
+        raise InvalidLimit(f"this is no limit: {error}") from None
+    check(limit)
+    if not 0 <= limit.amount <= AMOUNT_MAX:
+        raise InvalidLimit("an amount is not negative, and at most 9,000,000 usd or 9e18")
+    _check_text(limit.per, "per", TAG_KEY_CHARS_MAX + len("tag."))
+    _check_text(limit.unit, "a unit", TAG_KEY_CHARS_MAX)
+    _check_text(limit.subject, "a subject", SUBJECT_CHARS_MAX)
+    _check_text(limit.model, "a model", NAME_CHARS_MAX)
+    if len(limit.where) > WHERE_MAX:
+        raise InvalidLimit(f"where has at most {WHERE_MAX} conditions")
+    for name, value in limit.where.items():
+        _check_text(name, "a name in where", TAG_KEY_CHARS_MAX + len("tag."))
+        _check_text(str(value), f"where: {name}", VALUE_CHARS_MAX)
+    if len(limit.warn_at) > WARN_AT_MAX:
+        raise InvalidLimit(f"warn_at has at most {WARN_AT_MAX} shares")
+    if limit.rate is not None and limit.rate > RATE_MAX:
+        raise InvalidLimit(f"a rate is at most {RATE_MAX:,} calls a minute")
+    if limit.anchor_day != 1 and limit.window != "billing":
+        raise InvalidLimit("an anchor day belongs to the window billing")
+    _check_message(limit.message)
+    return limit
+
+
+def _check_text(text: str | None, what: str, chars_max: int) -> None:
+    if text is not None and (not 1 <= len(text) <= chars_max or not text.isprintable() or text != text.strip()):
+        raise InvalidLimit(f"{what} has 1 to {chars_max} printable characters, not {text[:80]!r}")
+
+
+def _check_message(message: str | None) -> None:
+    if message is None:
+        return
+    if not 1 <= len(message) <= MESSAGE_CHARS_MAX or not message.replace("\n", " ").isprintable():
+        raise InvalidLimit(f"a message has 1 to {MESSAGE_CHARS_MAX:,} printable characters")
+    if set(_PLACEHOLDER.sub("", message)) & set("{}"):
+        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise InvalidLimit(f"a message may use {known} and no other braces")
 
 
 def _check_name(name: str, what: str) -> None:

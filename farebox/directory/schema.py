@@ -106,6 +106,21 @@ price_rows: Final = Table(
 )
 """Append-only: a price is superseded by a later row, never changed."""
 
+limits: Final = Table(
+    "limits",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+    Column("removed_at_us", BigInteger),
+    Column("revision", BigInteger, nullable=False),
+    Index("ix_limits_revision", "revision"),
+    Index("ix_limits_place", "place"),
+)
+"""`spec` is the whole limit as `farebox.core.limits.Limit`; `place` is what no two living ones share."""
+
 audit_log: Final = Table(
     "audit_log",
     metadata,

@@ -3,6 +3,7 @@
 import msgspec
 
 from farebox.core.events import Tag
+from farebox.core.limits import Limit
 from farebox.providers.protocol import NO_OPTIONS, Options
 
 
@@ -49,3 +50,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     providers: dict[str, ProviderView]
     price_overrides: tuple[dict[str, object], ...] = ()
     """Rows as `farebox.core.pricing.PriceRow` reads them."""
+    limits: tuple[Limit, ...] = ()
+    """The limits in force; the same object as in the snapshot before where none has changed."""

@@ -95,6 +95,12 @@ class SqliteReader:
     def price_rows(self) -> list[str]:
         return [text for (text,) in self._connection.execute("SELECT row FROM price_rows ORDER BY seq")]
 
+    def limits_after(self, revision: int) -> Iterator[tuple[str, bytes | None]]:
+        """(id, JSON) of limits that changed after `revision`, oldest first; None in place of a removed one's."""
+        query = "SELECT id, CAST(spec AS BLOB), removed_at_us FROM limits WHERE revision > ? ORDER BY created_at_us, id"
+        for limit_id, spec, removed_at_us in self._connection.execute(query, (revision,)):
+            yield limit_id, spec if removed_at_us is None else None
+
     def close(self) -> None:
         self._connection.close()
 

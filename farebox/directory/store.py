@@ -1,4 +1,4 @@
-"""The directory: keys, tokens, providers and price rows, with one door for whoever changes them.
+"""The directory: keys, tokens, providers, price rows and limits, with one door for whoever changes them.
 
 Every change is one transaction that also counts up the revision and writes the audit log, so that whoever watches
 the revision misses nothing and nothing happens unseen.
@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from farebox.directory import schema, sqlite
 from farebox.directory.keys import Keys
+from farebox.directory.limits import Limits
 from farebox.directory.migrating import migrate
 from farebox.directory.prices import Prices
 from farebox.directory.providers import Providers
@@ -49,6 +50,7 @@ class Directory:
         self.tokens: Final = Tokens(self, vault)
         self.providers: Final = Providers(self, vault)
         self.prices: Final = Prices(self)
+        self.limits: Final = Limits(self)
 
     @classmethod
     def open(cls, settings: Settings, vault: Vault | None = None) -> "Directory":

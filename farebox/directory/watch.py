@@ -10,19 +10,21 @@ from typing import Final
 
 import msgspec
 
+from farebox.core.limits import Limit, check
 from farebox.directory.environment import with_files
 from farebox.directory.rows import ProviderRow
 from farebox.directory.snapshot import KeyView, ProviderView, Snapshot
 from farebox.directory.sqlite import SqliteReader
 from farebox.directory.vault import Vault
 from farebox.directory.views import configured, credential_context, key_views
-from farebox.errors import SecretsError
+from farebox.errors import InvalidLimit, SecretsError
 from farebox.providers import PROVIDERS
 from farebox.settings import Settings
 
 FILE_NAME: Final = "directory.sqlite3"
 POLL_S: Final = 0.1
 REVISION_NONE: Final = -1
+PROBLEM_CHARS_MAX: Final = 2000
 
 
 class SnapshotWatcher:
@@ -80,12 +82,13 @@ class SnapshotWatcher:
 
 
 class Loader:
-    """Builds snapshots. Reads only the keys that changed since the last one; the rest is carried over."""
+    """Builds snapshots. Reads only the keys and limits that changed since the last one; the rest is carried over."""
 
     def __init__(self, reader: SqliteReader, vault: Vault, settings: Settings, env: Mapping[str, str]) -> None:
         self.reader: Final = reader
         self.problem: str | None = None
-        """A credential that could not be opened; the provider is then without one."""
+        """What could not be read: a limit, which is then not in force, or a provider's credential, which is then
+        without one."""
         self._vault = vault
         self._settings = settings
         self._env = env
@@ -98,6 +101,9 @@ class Loader:
         self._keys: dict[bytes, KeyView] = {}
         self._prices: tuple[dict[str, object], ...] = ()
         self._prices_seq = 0
+        self._limits: tuple[Limit, ...] = ()
+        self._limits_by_id: dict[str, Limit] = {}
+        self._limits_unread: dict[str, str] = {}
 
     def load(self) -> Snapshot:
         """Raises SecretsError if the directory belongs to another master key."""
@@ -108,11 +114,13 @@ class Loader:
             if revision != self._revision:
                 self._read_keys()
                 self._read_prices()
+                self._read_limits()
+            self.problem = "; ".join(self._limits_unread.values())[:PROBLEM_CHARS_MAX] or None
             providers = self._providers(self.reader.providers())
         finally:
             self.reader.end()
         self._revision = revision
-        return Snapshot(revision, self._keys, providers, self._prices)
+        return Snapshot(revision, self._keys, providers, self._prices, self._limits)
 
     def _read_keys(self) -> None:
         changed = list(self.reader.keys_after(self._revision))
@@ -134,8 +142,24 @@ class Loader:
             self._prices = tuple(msgspec.json.decode(text, type=dict[str, object]) for text in self.reader.price_rows())
             self._prices_seq = count
 
+    def _read_limits(self) -> None:
+        limits = self._limits_by_id.copy()
+        for limit_id, spec in self.reader.limits_after(self._revision):
+            self._limits_unread.pop(limit_id, None)
+            try:
+                limit = None if spec is None else check(msgspec.json.decode(spec, type=Limit))
+            except (msgspec.DecodeError, UnicodeDecodeError, InvalidLimit) as error:
+                limit = None
+                self._limits_unread[limit_id] = f"limit {limit_id} cannot be read and is not in force: {error}"
+            if limit is not None:
+                limits[limit_id] = limit
+            else:
+                limits.pop(limit_id, None)
+        if limits != self._limits_by_id:
+            self._limits = tuple(limits.values())
+            self._limits_by_id = limits
+
     def _providers(self, rows: list[ProviderRow]) -> dict[str, ProviderView]:
-        self.problem = None
         found = configured(self._settings, PROVIDERS, rows, self._env)
         return {name: self._opened(name, entry.view, entry.sealed) for name, entry in found.items()}
 
@@ -145,7 +169,7 @@ class Loader:
         try:
             return msgspec.structs.replace(view, credential=self._vault.open(sealed, credential_context(name)))
         except SecretsError as error:
-            self.problem = str(error)
+            self.problem = f"{self.problem}; {error}" if self.problem else str(error)
             return view
 
 

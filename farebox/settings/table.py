@@ -110,6 +110,29 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How limits are counted and what happens while they cannot be."""
+
+    grace: Annotated[
+        int,
+        _note(
+            "calls that one worker lets through unchecked while the authority on limits cannot be reached and it holds "
+            "no lease",
+            0,
+            1_000_000,
+        ),
+    ] = 1000
+    subjects_per_minute: Annotated[
+        int,
+        _note(
+            "new subjects a minute that get accounts of their own, for each limit; further calls count on the shared "
+            "subject (other)",
+            1,
+            10_000_000,
+        ),
+    ] = 6000
+
+
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     """The key that all stored secrets are sealed with."""
 
@@ -161,6 +184,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstream: Upstream = Upstream()
     journal: Journal = Journal()
     ledger: Ledger = Ledger()
+    limits: Limits = Limits()
     secrets: Secrets = Secrets()
     log: Log = Log()
     providers: dict[str, ProviderSettings] = {}
@@ -196,6 +220,7 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "upstream": Upstream,
     "journal": Journal,
     "ledger": Ledger,
+    "limits": Limits,
     "secrets": Secrets,
     "log": Log,
     "providers.*": ProviderSettings,
