@@ -12,12 +12,15 @@ FareboxError
 │   ├── AttributionMissing      400 attribution_missing
 │   ├── InvalidRequest          400 invalid_request
 │   ├── InvalidKey              401 invalid_key
+│   ├── UnpricedModel           402 unpriced_model
 │   ├── AttributionConflict     403 attribution_conflict
 │   ├── RouteNotAllowed         403 route_not_allowed
 │   ├── ModelNotAllowed         403 model_not_allowed
 │   ├── ObjectNotFound          404 object_not_found
 │   ├── BodyTooLarge            413 body_too_large
+│   ├── UnboundedCall           422 unbounded_call
 │   ├── NoCredential            424 no_credential
+│   ├── LimitRefused            429 limit_exceeded, limit_busy
 │   ├── TokenUnavailable        502 token_unavailable
 │   ├── Draining                503 draining
 │   ├── ObjectsUnavailable      503 objects_unavailable
@@ -78,6 +81,13 @@ class InvalidKey(CallRefused):
     code = "invalid_key"
 
 
+class UnpricedModel(CallRefused):
+    """A limit in usd applies, and what the call will cost cannot be known."""
+
+    status = 402
+    code = "unpriced_model"
+
+
 class AttributionConflict(CallRefused):
     status = 403
     code = "attribution_conflict"
@@ -103,6 +113,30 @@ class ObjectNotFound(CallRefused):
 class BodyTooLarge(CallRefused):
     status = 413
     code = "body_too_large"
+
+
+class UnboundedCall(CallRefused):
+    """A strict limit applies, and the most that the call can cost cannot be proven."""
+
+    status = 422
+    code = "unbounded_call"
+
+
+class LimitRefused(CallRefused):
+    """A limit stands in the way. `shown` is what the answer says of it beside the error, `retry_s` when it is worth
+    to ask again."""
+
+    status = 429
+
+    def __init__(
+        self, code: str, message: str, limit_id: str, shown: dict[str, object], retry_s: int, reset_at: str | None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.limit_id = limit_id
+        self.shown = shown
+        self.retry_s = retry_s
+        self.reset_at = reset_at
 
 
 class NoCredential(CallRefused):

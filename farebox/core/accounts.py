@@ -15,6 +15,8 @@ import msgspec
 
 SHARE: Final = 4
 """A lease takes at most this part of what is free for each owner beside it, so that little is stranded near the end."""
+AHEAD: Final = 256
+"""A lease is worth at most so many calls like those that asked for it."""
 
 
 class Ask(NamedTuple):
@@ -69,9 +71,9 @@ class AccountState:
         """A copy: who holds what."""
         return {name: msgspec.structs.replace(held) for name, held in self._owners.items()}
 
-    def ask(self, owner: str, said: Ask) -> int:
+    def ask(self, owner: str, said: Ask, *, ahead: bool = True) -> int:
         """Take in what an owner says, and answer with what it holds from now on. Whether that is what it needs is for
-        the owner to see."""
+        the owner to see. `ahead`: whether it may get more than it needs now, so that it need not ask for each call."""
         held = self._owners.setdefault(owner, Held())
         if said.number <= held.number:
             return held.given  # late or doubled: the answer to the newest stands
@@ -80,17 +82,17 @@ class AccountState:
         held.given = max(said.given, said.spent)
         balance = self.balance()
         if said.need > held.given and balance.free > 0:
-            held.given += self._slice(said, said.need - held.given, balance)
+            held.given += self._slice(said, said.need - held.given, balance, ahead)
         return held.given
 
-    def _slice(self, said: Ask, wanted: int, balance: Balance) -> int:
+    def _slice(self, said: Ask, wanted: int, balance: Balance, ahead: bool) -> int:
         """What is wanted if it is there, and a share of the rest for the calls after it. Where less is there: all of
         it for whom that is enough, or where nobody holds anything, so that the last of an account can be used."""
         free = balance.free
         if wanted > free:
             return free if said.least <= said.need - wanted + free or not balance.held else 0
-        ahead = (free - wanted) // (SHARE * len(self._owners))
-        return wanted + min(ahead, wanted * SHARE)
+        more = (free - wanted) // (SHARE * len(self._owners)) if ahead else 0
+        return wanted + min(more, wanted * AHEAD)
 
     def bury(self, owner: str, spent: int) -> None:
         """An owner is gone for good, and its journal read to the end: what it spent in all is settled, the rest of its

@@ -16,7 +16,7 @@ cdef class Meters:
 
 cdef class Call:
     cdef readonly object provider, endpoint, intent, head
-    cdef public object status
+    cdef public object status, hold
     cdef public bint strip, sent
     cdef Meters _meters
     cdef object _book, _marks, _region, _reader, _decoder, _first_byte_us

@@ -9,11 +9,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from farebox.core.events import Head, Stored, Tail
+from farebox.core.events import NO_LIMITS, Head, Stored, Tail
 from farebox.core.pricing import PriceBook
 from farebox.errors import JournalFull
 from farebox.gateway.counters import Counters
 from farebox.gateway.decoding import Decoder, decoder_for
+from farebox.gateway.limiting import Hold
 from farebox.gateway.objects import NOTHING, Makers, told
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.records import encode_head, finished, noted, started, voided
@@ -55,8 +56,8 @@ class Call:
 
     __slots__ = (
         "_book", "_decoder", "_encoded", "_first_byte_us", "_input_estimate", "_marks", "_meters", "_noting",
-        "_reader", "_region", "_sent_us", "_slot", "_started", "endpoint", "event_id", "head", "intent", "provider",
-        "sent", "status", "strip",
+        "_reader", "_region", "_sent_us", "_slot", "_started", "endpoint", "event_id", "head", "hold", "intent",
+        "provider", "sent", "status", "strip",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +77,8 @@ class Call:
         self.head = head
         self.status: int | None = None
         self.strip = False
+        self.hold: Hold | None = None
+        """What it holds of the limits that it falls under."""
         self.sent = False
         """Whether the provider may have seen it; what was never sent costs nothing."""
         self._meters = meters
@@ -141,6 +144,8 @@ class Call:
         if reader is not None and self._slot >= 0:
             read, written = reader.running
             self._meters.journal.slots.update(self._slot, read or self._input_estimate, written, True)
+            if self.hold is not None:
+                self.hold.grow(written)
         if self._noting and reader is not None:
             self._note(reader)
 
@@ -174,13 +179,17 @@ class Call:
             if state == "done" and (metered.error is not None or (self.status or 0) >= 400):
                 state = "upstream_error"
             error = error or metered.error
+        limits, saved = NO_LIMITS, None
+        if self.hold is not None:
+            charged = self._settle_hold(self.hold, charged, state)
+            limits, saved = self.hold.shown, self.hold.saved
         objects = NOTHING if metered is None else told(self.endpoint, self.status, self.head, metered)
         # A message of a provider could carry what must not be kept: only its code or type is, and bounded.
         tail = Tail(
             finished_us, self._first_byte_us, self.status, state, error[:200] if error else None,
             charged.model_billed, charged.service_tier, charged.usage, charged.usage_raw, charged.cost,
             charged.cost_by_meter, charged.rates, charged.cost_source, charged.price_id, charged.price_from,
-            charged.parts, charged.reported_cost, charged.object_id,
+            charged.parts, charged.reported_cost, charged.object_id, limits, saved,
             marks=charged.marks + self._marks, qualifiers=charged.qualifiers, objects=objects,
         )  # fmt: skip
         self._record(finished(self._encoded, tail))
@@ -188,18 +197,35 @@ class Call:
             self._meters.makers.made(self.head, charged.object_id, objects)
         self._close_slot()
 
+    def _settle_hold(self, hold: Hold, charged: Charged, state: str) -> Charged:
+        """Spent is what the event says, in every account that the call counts in."""
+        head = self.head
+        if not self.sent:
+            hold.release()
+            return charged
+        if hold.requested is not None and charged.cost is not None:
+            asked = self._book.charge(self.provider.prices_as, hold.requested, head.started_at_us, charged.usage)
+            hold.saved = None if asked.cost is None else asked.cost - charged.cost
+        return hold.settle(charged, state, head.units, self.intent.choices)
+
     def settle_unmetered(self, state: str, error: str) -> None:
         """Record the end of an attempt whose metering failed: its cost is open, loudly, if anything was sent."""
         charged = Charged(cost=0, cost_source="computed") if not self.sent else Charged(model_billed=self.intent.model)
+        limits = NO_LIMITS
+        if self.hold is not None:
+            charged = self._settle_hold(self.hold, charged, state)
+            limits = self.hold.shown
         tail = Tail(
             now_us(), self._first_byte_us, self.status, state, error, charged.model_billed, cost=charged.cost,
-            cost_source=charged.cost_source, marks=("metering_failed", *self._marks),
+            cost_source=charged.cost_source, limits=limits, marks=("metering_failed", *self._marks),
         )  # fmt: skip
         self._record(finished(self._encoded, tail))
         self._close_slot()
 
     def void(self) -> None:
         """Nothing was sent and nothing will be: the attempt leaves no event."""
+        if self.hold is not None:
+            self.hold.release()
         if self._started:
             self._record(voided(self.head.id))
         self._close_slot()

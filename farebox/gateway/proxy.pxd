@@ -16,7 +16,9 @@ cdef class ProxyExchange(Exchange):
     cdef object _intent, _endpoint
     cdef bint _streams
     cdef tuple _held_start
-    cdef object _asking
+    cdef object _asking, _limited
+    cdef bint _at_gate
+    cdef double _gated_s
     cdef str _model, _path
     cdef Target _target
     cdef Route _route

@@ -1,6 +1,7 @@
 """A call to a provider: identified, attributed, recorded, sent, metered, settled."""
 
 import asyncio
+import functools
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Final
 
@@ -16,18 +17,22 @@ from farebox.errors import (
     InvalidKey,
     InvalidRequest,
     JournalFull,
+    LimitRefused,
     RouteNotAllowed,
+    UnboundedCall,
 )
 from farebox.gateway import objects
 from farebox.gateway.admission import Caller, attribute, body_fields, check_model, check_route, identify
 from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
 from farebox.gateway.exchange import Exchange
+from farebox.gateway.limiting import Asking, Hold
 from farebox.gateway.request import Request
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Route, Target
 from farebox.gateway.wire import AnswerHead
 from farebox.ledger.objects import space_of
 from farebox.providers.protocol import Intent, NamesErrors
+from farebox.providers.worth import tightened
 
 if TYPE_CHECKING:
     from farebox.gateway.shared import Shared
@@ -41,13 +46,18 @@ class ProxyExchange(Exchange):
     """`/proxy/{provider}/{path}`. `target` None: the model decides (`/v1`), see `routing`."""
 
     __slots__ = (
-        "_asking", "_call", "_caller", "_endpoint", "_held_start", "_intent", "_model", "_path", "_route", "_streams",
-        "_target",
+        "_asking", "_at_gate", "_call", "_caller", "_endpoint", "_gated_s", "_held_start", "_intent", "_limited",
+        "_model", "_path", "_route", "_streams", "_target",
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
         super().__init__(worker, client, request)
         self._asking: asyncio.Task[None] | None = None
+        self._at_gate = False
+        """It waits for what the authority says of its limits."""
+        self._gated_s = 0.0
+        """Since when, by the loop's clock."""
+        self._limited: LimitRefused | None = None
         self._call: Call | None = None
         self._caller: Caller | None = None
         self._intent = _NO_INTENT
@@ -128,6 +138,10 @@ class ProxyExchange(Exchange):
             self._send_body(data)
             return
         request.body.append(data)
+        if self._at_gate:
+            if request.body_bytes > server.buffer_bytes_max and self.client is not None:
+                self.client.hold("gate")
+            return
         is_large = request.body_bytes > server.buffer_bytes_max
         if is_large and self._endpoint.body == "multipart" and not self._reads_all():
             self._start(None)
@@ -139,7 +153,7 @@ class ProxyExchange(Exchange):
             return
         if self._streams:
             self._finish_body()
-        elif self._call is None:
+        elif self._call is None and not self._at_gate:
             self._start(self.request.take_body())
 
     def _start(self, body: bytes | None) -> None:
@@ -216,17 +230,31 @@ class ProxyExchange(Exchange):
             raise InvalidRequest(f"a model's name has at most {MODEL_CHARS_MAX} characters")
         check_model(caller.key, intent, endpoint)
         who = attribute(worker.door, caller, request, fields)
-        try:
-            sent, strip = self._edit(buffered, fields, intent) if json_body else (buffered, False)
-        except ValueError as problem:
-            raise InvalidRequest(f"the body cannot be read as a JSON object: {problem}") from None
         if worker.draining:
             raise Draining("this server is shutting down: try again in a moment")
+        hold = None
+        if worker.gate.active and endpoint.billed and endpoint.object_id is None:
+            hold = self._hold_limits(who, body, buffered)
+            if hold is None:
+                return
+        try:
+            sent, strip = self._edit(buffered, fields, intent) if json_body else (buffered, False)
+            if hold is not None and hold.output_max is not None:
+                sent = self._tightened(sent, hold.output_max)
+        except ValueError as problem:
+            if hold is not None:
+                hold.release()
+            raise InvalidRequest(f"the body cannot be read as a JSON object: {problem}") from None
+        except CallRefused:
+            if hold is not None:
+                hold.release()
+            raise
         head = self._record_of(who, intent, len(buffered))
         call = self._call = Call(
             worker.meters, worker.book, provider, endpoint, intent, head, who.ignored, self._target.region
         )
         call.strip = strip
+        call.hold = hold
         call.start()
         worker.counters.add("calls")
         if body is not None:
@@ -237,6 +265,53 @@ class ProxyExchange(Exchange):
             self.forward(self._target.pool, self._head(caller, -1, strip, b""), None)
             if buffered:
                 self._send_body(buffered)
+
+    # limits
+
+    def _hold_limits(self, who: attribution.Attribution, body: bytes | None, buffered: bytes) -> Hold | None:
+        """What the call holds of its limits; None where it waits and comes here again. Raises what refuses it."""
+        request, caller, worker, target = self.request, self._caller, self.worker, self._target
+        assert caller is not None
+        units = attribution.parse_units(request.units) if request.units else None
+        asking = Asking(
+            who, caller.key.id, caller.key.audience != "customer", caller.byok, target.provider, self._endpoint,
+            self._intent, buffered if body is not None else b"", units, worker.book, target.region, now_us(),
+        )  # fmt: skip
+        hold = worker.gate.admit(asking, self._gated_s)
+        if hold is None:
+            self._gated_s = self._gated_s or worker.loop.time()
+            self._at_gate = True
+            worker.gate.wait(functools.partial(self._ask_again, body, buffered))
+        elif hold.model is not None:
+            self._model = hold.model
+        return hold
+
+    def _ask_again(self, body: bytes | None, buffered: bytes) -> None:
+        self._at_gate = False
+        if self._ended:
+            return
+        try:
+            if body is None:
+                buffered += self.request.take_body()
+            self._admit(body, buffered)
+            if body is None and self._streams:
+                if self.client is not None:
+                    self.client.release("gate")
+                if self.request.complete:
+                    self._finish_body()
+        except CallRefused as refused:
+            self._refuse_started(refused)
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+            self.crashed(error)
+
+    def _tightened(self, body: bytes, output_max: int) -> bytes:
+        asked = self._intent.output_max
+        if asked is not None and asked <= output_max:
+            return body
+        found = tightened(self._endpoint, self._target.name, body, output_max)
+        if found is None:
+            raise UnboundedCall("a strict limit applies, and the length of this answer can not be bounded")
+        return found
 
     def _edit(self, body: bytes, fields: BodyFields, intent: Intent) -> tuple[bytes, bool]:
         """The body as the provider gets it, edited in place, and whether its usage chunk is ours to take out."""
@@ -317,6 +392,8 @@ class ProxyExchange(Exchange):
         if call.strip and status == 200:
             head.drop_length()
         lines = head.lines
+        if call.hold is not None:
+            lines.extend(call.hold.lines)
         lines.append(b"x-farebox-event-id: ")
         lines.append(call.event_id)
         lines.append(b"\r\n")
@@ -362,7 +439,13 @@ class ProxyExchange(Exchange):
     # refusals
 
     def refusal(self, status: int, code: str, message: str) -> bytes:
-        return self._target.provider.error_body(status, code, message, {"code": code, "message": message})
+        return self._target.provider.error_body(status, code, message, self.facts(code, message))
+
+    def facts(self, code: str, message: str) -> dict[str, object]:
+        """What stands under 'farebox' in an error answer."""
+        if self._limited is not None and self._limited.code == code:
+            return self._limited.shown
+        return {"code": code, "message": message}
 
     def refusal_headers(self, status: int) -> tuple[tuple[str, str], ...]:
         provider = self._target.provider
@@ -382,6 +465,22 @@ class ProxyExchange(Exchange):
             return
         counters.add("refusals")
         self.worker.refused(self._caller, self._target.name, self._endpoint, self.request, self._path, refused)
+        if isinstance(refused, LimitRefused):
+            self._limited = refused
+            busy = "true" if refused.code == "limit_busy" else "false"
+            named = (("x-farebox-reset-at", refused.reset_at),) if refused.reset_at is not None else ()
+            self._reply(
+                refused.status,
+                refused.code,
+                str(refused),
+                (
+                    ("Retry-After", str(refused.retry_s)),
+                    ("x-should-retry", busy),
+                    ("x-farebox-limit", refused.limit_id),
+                    *named,
+                ),
+            )
+            return
         retry = (("Retry-After", "1"),) if refused.status in (502, 503) else ()
         self._reply(
             refused.status, refused.code, str(refused), (("x-should-retry", "true" if retry else "false"), *retry)

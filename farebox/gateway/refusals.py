@@ -3,8 +3,8 @@
 import contextlib
 
 from farebox.core.attribution import NO_FIELDS, Attribution, merge
-from farebox.core.events import Head, Limits, Tail
-from farebox.errors import CallRefused, JournalFull
+from farebox.core.events import NO_LIMITS, Head, Limits, Tail
+from farebox.errors import CallRefused, JournalFull, LimitRefused
 from farebox.gateway import admission
 from farebox.gateway.admission import Caller
 from farebox.gateway.call import Meters, now_us
@@ -31,7 +31,8 @@ def record_refusal(
         bool(endpoint.streaming), caller.key.id or None, caller.byok, who.tenant, who.workspace, who.user, who.tier,
         who.feature, who.task, who.session, who.tags, None, None, None, request.retries,
     )  # fmt: skip
-    tail = Tail(moment, None, refused.status, "refused", refused.code, cost_source="computed", limits=Limits())
+    limits = Limits(refused_by=refused.limit_id) if isinstance(refused, LimitRefused) else NO_LIMITS
+    tail = Tail(moment, None, refused.status, "refused", refused.code, cost_source="computed", limits=limits)
     with contextlib.suppress(JournalFull):
         meters.journal.append(records.refused(records.encode_head(head), tail, 1))
 

@@ -158,7 +158,7 @@ class RoutedExchange(ProxyExchange):
 
     def refusal(self, status: int, code: str, message: str) -> bytes:
         default = self.worker.targets.get(DEFAULT_PROVIDER) or self._target
-        return default.provider.error_body(status, code, message, {"code": code, "message": message})
+        return default.provider.error_body(status, code, message, self.facts(code, message))
 
 
 def serving(targets: Targets, book: PriceBook, default: Target, model: str) -> tuple[Target, str]:

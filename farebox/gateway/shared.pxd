@@ -10,7 +10,7 @@ from farebox.gateway.targets cimport Targets
 
 
 cdef class Shared:
-    cdef readonly object settings, loop, makers, drains
+    cdef readonly object settings, loop, makers, drains, gate
     cdef public object snapshot, book
     cdef readonly Bounds bounds
     cdef public double now

@@ -15,6 +15,7 @@ from farebox.gateway.call import Meters
 from farebox.gateway.counters import Counters
 from farebox.gateway.drains import Drains
 from farebox.gateway.ids import IdMaker
+from farebox.gateway.limiting import Gate
 from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Pool
 from farebox.gateway.refusals import record_refusal
@@ -38,12 +39,12 @@ class Shared:
 
     __slots__ = (
         "clients", "exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
-        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "makers",
+        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "gate", "makers",
     )  # fmt: skip
 
     def __init__(
         self, settings: Settings, snapshot: Snapshot, book: PriceBook, meters: Meters, door: Door, targets: Targets,
-        web: Pool,
+        web: Pool, gate: Gate,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.bounds = Bounds(settings)
@@ -56,6 +57,7 @@ class Shared:
         self.meters = meters
         self.makers: Makers = meters.makers
         self.drains = Drains(settings.upstream)
+        self.gate = gate
         self.ids = IdMaker(os.urandom(32))
         self.door = door
         self.targets = targets

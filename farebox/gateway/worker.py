@@ -24,6 +24,8 @@ from farebox.gateway.admission import Door
 from farebox.gateway.call import Meters
 from farebox.gateway.counters import Counters
 from farebox.gateway.exchange import Exchange
+from farebox.gateway.leases import Leases
+from farebox.gateway.limiting import Gate
 from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Origin, Pool, PoolLimits
 from farebox.gateway.request import Request
@@ -50,6 +52,8 @@ class Worker(Shared):
         run = run_dir(settings)
         counters = Counters(run / f"worker-{index}.stats")
         limits = _pool_limits(settings)
+        loop = asyncio.get_running_loop()
+        leases = Leases(journal.directory.name, run, loop)
         hosts = frozenset({b"localhost", settings.server.host.lower().encode("latin-1")})
         super().__init__(
             settings,
@@ -59,7 +63,9 @@ class Worker(Shared):
             Door(vault.key_hash, settings.server.auth == "open", hosts),
             Targets(limits, getproxies_environment()),
             Pool(Origin("http", str(run / "web.sock"), 0), limits, {}),
+            Gate(leases, loop.time, settings.limits.grace, settings.limits.subjects_per_minute),
         )
+        self.gate.use(snapshot.limits)
         self.targets.use(snapshot)
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         counters.set("snapshot_revision", snapshot.revision)
@@ -80,6 +86,7 @@ class Worker(Shared):
                 self.log("snapshot.failed", error=str(error))
         self.snapshot = snapshot
         self.door.forget()
+        self.gate.use(snapshot.limits)
         self.targets.use(snapshot)
         self.counters.set("snapshot_revision", snapshot.revision)
 
@@ -111,6 +118,7 @@ class Worker(Shared):
         self.targets.close()
         self.web.close()
         await self.makers.close()
+        await self.gate.leases.close()
         await asyncio.sleep(0.01)  # closed transports let go of their sockets in the loop's next round
         self.counters.publish()
         self.log("worker.drained", cut=cut)
@@ -128,6 +136,7 @@ class Worker(Shared):
             client.overdue()
         self.targets.sweep(now)
         self.web.sweep(now)
+        self.gate.sweep()
         self._settle_late()
         self.counters.set("open_connections", len(self.clients))
         self.counters.set("open_calls", len(self.exchanges))

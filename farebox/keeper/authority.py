@@ -32,6 +32,8 @@ IN_FORCE_US: Final = 2_000_000
 KEPT_US: Final = 3_600_000_000
 """How long after its window's end an account is still known: calls settle late."""
 SWEEP_S: Final = 60.0
+SHORT_S: Final = 1.0
+"""How long an account counts as short after a worker asked for more than was free."""
 RATE: Final = "#rate"
 """Behind a limit's id: the account by which `throttle` counts the calls of a minute."""
 
@@ -51,11 +53,10 @@ class Asked(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True):
-    """What a worker says: who it is (its journal's name), which authority it last heard (0: none), whether these are
-    all of its accounts that hold or have spent anything."""
+    """What a worker says: who it is (its journal's name), and whether with this all of its accounts that hold or have
+    spent anything were told to this authority."""
 
     owner: str
-    epoch: int
     whole: bool
     asked: list[Asked]
 
@@ -68,14 +69,18 @@ class Answer(NamedTuple):
     amount: int
     settled: int
     held: int
+    short: bool
+    """Whether a worker asked in vain lately: the others give back what they do not use."""
 
 
 class _Entry:
-    __slots__ = ("end_us", "state")
+    __slots__ = ("end_us", "short_s", "state")
 
     def __init__(self, state: AccountState, end_us: int | None) -> None:
         self.state = state
         self.end_us = end_us
+        self.short_s = 0.0
+        """Until when it counts as short."""
 
 
 class Authority:
@@ -245,9 +250,13 @@ class Authority:
             entry = _Entry(AccountState(self._amount(asked.limit), self._bases.pop(account, 0)), asked.end_us)
             self._entries[account] = entry
         need, least = (asked.need, asked.least) if lend else (asked.given, asked.given)
-        given = entry.state.ask(owner, Ask(asked.number, asked.given, asked.spent, need, least))
+        now_s = time.monotonic()
+        short = now_s < entry.short_s
+        given = entry.state.ask(owner, Ask(asked.number, asked.given, asked.spent, need, least), ahead=not short)
+        if given < need:
+            entry.short_s, short = now_s + SHORT_S, True
         balance = entry.state.balance()
-        return Answer(asked.number, given, balance.amount, balance.settled, balance.held)
+        return Answer(asked.number, given, balance.amount, balance.settled, balance.held, short)
 
     def _amount(self, limit_id: str) -> int:
         if limit_id.endswith(RATE):

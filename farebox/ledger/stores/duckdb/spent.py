@@ -47,8 +47,8 @@ def may_be_uncounted(store: Store, batches: Batches, alive: Collection[str], sin
     """Whether any event of these batches may be one that no living worker has counted under all limits that apply.
     `since_us`: when the newest limit was in force everywhere."""
     sql = f"""SELECT count(*) FROM events WHERE batch > $after AND batch <= $until AND state <> 'refused'
-        AND NOT (coalesce(list_contains($alive, journal), false) AND limits IS NOT NULL AND NOT {_READ}
-                 AND started_at >= $since)"""
+        AND NOT (coalesce(list_contains($alive, journal), false) AND contains(coalesce(limits, ''), '"lim_')
+                 AND NOT {_READ} AND started_at >= $since)"""
     named = {**batches._asdict(), "alive": ["", *sorted(alive)], "since": stamp(since_us)}
     with store.reading() as cursor:
         return bool(one(cursor, sql, named)[0])

@@ -1,0 +1,216 @@
+"""Leases at a worker: what it may spend of each account by itself, and how it asks the authority for more.
+
+One message at a time is on its way. It holds whole states, so that one that is lost costs nothing but time; calls that
+found no room wait for the next answer, and for no longer than WAIT_S.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from farebox.core.accounts import Lease
+from farebox.core.limits import Account, Limit
+from farebox.errors import FareboxError
+from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
+
+SYNC_S: Final = 0.25
+"""How often the authority hears of what was spent."""
+WAIT_S: Final = 1.0
+"""Longest wait of a call for the authority."""
+ANSWER_S: Final = 1.0
+AGAIN_S: Final = 0.05
+"""Pause before the authority is asked again that did not answer, or does not know a limit yet."""
+MESSAGE_MAX: Final = 5000
+"""Accounts in one message."""
+KEPT_S: Final = 3600.0
+"""How long after its window's end an account is still known: calls settle late."""
+
+
+class LocalAccount:
+    """One account as this worker knows it. Times are the loop's, in seconds; amounts in the limit's unit."""
+
+    __slots__ = (
+        "account", "amount", "end_us", "held", "is_short", "least", "lease", "limit", "need", "own_given", "own_spent",
+        "settled", "told_s", "used",
+    )  # fmt: skip
+
+    def __init__(self, account: Account, limit: Limit, end_us: int | None, amount: int) -> None:
+        self.account = account
+        self.limit = limit
+        self.end_us = end_us
+        self.lease = Lease()
+        self.amount = amount
+        self.settled = 0
+        self.held = 0
+        self.own_given = 0
+        """Of `settled` and `held`, what is this worker's own."""
+        self.own_spent = 0
+        self.told_s = 0.0
+        """When the authority last answered for it; 0 for never."""
+        self.is_short = False
+        """Some worker found no room lately: none keeps more than it uses."""
+        self.need = 0
+        """What calls that wait want, beside what is open."""
+        self.least = 0
+        self.used = True
+        """Since the last sweep."""
+
+    @property
+    def settled_now(self) -> int:
+        """What is spent for good, as far as it is known here."""
+        return self.settled + self.lease.spent - self.own_spent
+
+    @property
+    def held_now(self) -> int:
+        """What live calls and leases hold."""
+        others = self.held - (self.own_given - self.own_spent)
+        return max(0, others) + self.lease.reserved
+
+    @property
+    def others_hold(self) -> bool:
+        return self.held > self.own_given - self.own_spent
+
+    def want(self, amount: int, least: int) -> None:
+        self.least = min(self.least, least) if self.need else least
+        self.need += amount
+
+
+class Leases:
+    """All accounts of a worker, and the task that keeps them and the authority in step."""
+
+    def __init__(self, owner: str, run: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self.accounts: dict[Account, LocalAccount] = {}
+        self.reachable = True
+        self._owner = owner
+        self._loop = loop
+        self._keeper = AsyncKeeperClient(run / SOCKET_NAME, connections_max=1)
+        self._epoch = 0
+        self._whole = True
+        self._dirty: dict[Account, LocalAccount] = {}
+        self._lending: dict[Account, LocalAccount] = {}
+        """Accounts that were used lately."""
+        self._waiting: list[tuple[float, Callable[[], None]]] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Idempotent: begins once there is a limit."""
+        if self._task is None:
+            self._task = self._loop.create_task(self._run())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._keeper.close()
+
+    def touch(self, local: LocalAccount) -> None:
+        """Something of it has changed: the authority hears of it with the next message."""
+        self._dirty[local.account] = self._lending[local.account] = local
+        local.used = True
+
+    def ask(self, local: LocalAccount) -> None:
+        """Ask at once."""
+        self.touch(local)
+        self._wake.set()
+
+    def wait(self, callback: Callable[[], None]) -> None:
+        """Call back after the next answer, or once none came in time."""
+        self._waiting.append((self._loop.time() + WAIT_S, callback))
+        self._wake.set()
+
+    def forget(self, gone: Callable[[LocalAccount], bool]) -> None:
+        """Drop accounts for good that no open call holds anything of."""
+        for account in [key for key, local in self.accounts.items() if not local.lease.reserved and gone(local)]:
+            del self.accounts[account]
+            self._dirty.pop(account, None)
+            self._lending.pop(account, None)
+
+    def give_back(self) -> None:
+        """Let go of what is leased and not used: all of it where no call came lately, most where others are short."""
+        for local in [*self._lending.values()]:
+            if local.lease.free > 0 and (not local.used or local.is_short):
+                local.lease.shrink(0)
+                self._dirty[local.account] = local
+            if not local.used:
+                del self._lending[local.account]
+            local.used = False
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(SYNC_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            waiting, self._waiting = self._waiting, []
+            try:
+                answered = await self._exchange()
+                self.reachable = True
+            except FareboxError:
+                answered, self.reachable = False, False
+                self._whole = True
+            except Exception:  # noqa: BLE001 - an outermost loop: the next round starts from whole states
+                answered, self._whole = False, True
+            now = self._loop.time()
+            if not answered:
+                self._waiting[:0] = [entry for entry in waiting if entry[0] > now]
+                waiting = [entry for entry in waiting if entry[0] <= now]
+            for _, callback in waiting:
+                callback()
+            if not answered:
+                await asyncio.sleep(AGAIN_S)
+            if self._waiting:
+                self._wake.set()
+
+    async def _exchange(self) -> bool:
+        """Tell what has changed, or all of it to an authority that has not heard us yet. -> whether all that was asked
+        is known."""
+        whole = self._whole
+        if whole:
+            self._dirty.clear()
+            told = [local for local in self.accounts.values() if local.lease.given or local.lease.spent or local.need]
+        else:
+            told = [*self._dirty.values()]
+        known = True
+        for at in range(0, max(1, len(told)), MESSAGE_MAX):
+            known = await self._send(told[at : at + MESSAGE_MAX], whole and at + MESSAGE_MAX >= len(told)) and known
+        self._whole = self._whole and not whole
+        return known
+
+    async def _send(self, asked: list[LocalAccount], whole: bool) -> bool:
+        for local in asked:
+            self._dirty.pop(local.account, None)
+        said = [self._said(local) for local in asked]
+        spent = [local.lease.spent for local in asked]
+        try:
+            epoch, ready, answers = await self._keeper.call("lease", [self._owner, whole, said], ANSWER_S)
+        except BaseException:
+            for local in asked:
+                self._dirty[local.account] = local
+            raise
+        if epoch != self._epoch:  # another keeper: it must hear of everything before it lends
+            self._epoch = epoch
+            self._whole = not whole
+        known, now = bool(ready), self._loop.time()
+        for local, was_spent, answer in zip(asked, spent, answers, strict=True):
+            if answer is None or not ready:
+                known = False
+                if not ready or local.told_s == 0.0:
+                    self._dirty[local.account] = local
+                continue
+            number, given, local.amount, local.settled, local.held, local.is_short = answer
+            local.own_given, local.own_spent, local.told_s = given, was_spent, now
+            local.lease.granted(number, given)
+        return known
+
+    def _said(self, local: LocalAccount) -> tuple[object, ...]:
+        account = local.account
+        asked = local.lease.ask(local.need, local.least)
+        local.need = local.least = 0
+        return (
+            account.limit, account.subject, account.start_us, local.end_us,
+            asked.number, asked.given, asked.spent, asked.need, asked.least,
+        )  # fmt: skip
