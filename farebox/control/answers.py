@@ -23,6 +23,7 @@ STATUS_OF: Final[tuple[tuple[type[errors.FareboxError], int, str], ...]] = (
     (errors.QueryError, 400, "invalid_query"),
     (errors.InvalidMoney, 400, "invalid_money"),
     (errors.PriceSheetError, 400, "invalid_price"),
+    (errors.InvalidLimit, 400, "invalid_limit"),
     (errors.SettingsError, 400, "invalid_setting"),
     (errors.DirectoryError, 400, "invalid_request"),
     (errors.LedgerError, 503, "ledger_unavailable"),

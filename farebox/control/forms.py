@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from farebox.core.limit_text import CHOICES
+
 Text = Annotated[str, Field(max_length=4096)]
 Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=64)]
 TagValue = bool | int | float | Annotated[str, Field(max_length=256)]
@@ -52,6 +54,48 @@ class TokenForm(Form):
     name: Annotated[str, Field(min_length=1, max_length=200, description="whom it is for")]
     role: Literal["admin", "analyst", "ingest"] = Field(description="admin: all; analyst: read; ingest: send events")
     expires: Moment | None = Field(default=None, description="in how long (90d) or when")
+
+
+def _one_of(name: str, about: str) -> Any:  # Any: pydantic's own type for a field
+    """One of the choices of a limit; another one is refused where limits are read, by a clearer message."""
+    return Field(default=None, max_length=64, description=about, json_schema_extra={"enum": [*CHOICES[name], None]})
+
+
+class LimitChange(Form):
+    """What to change of a limit: what is left out stays, null is the default."""
+
+    per: Text | None = Field(default=None, description="user, tenant, tier, feature, key, tag.NAME …, or all together")
+    where: dict[str, TagValue] | None = Field(default=None, description="only calls with these values")
+    subject: Text | None = Field(default=None, description="only this one, in place of what holds for each")
+    amount: str | int | float | dict[str, str | int | float] | None = Field(
+        default=None, description="how much, with its unit", examples=["5 usd", "2000 requests"]
+    )
+    unit: Text | None = Field(default=None, description="the amount's, where it does not say itself")
+    window: str | None = _one_of("window", "month unless said; billing begins on the anchor day")
+    time_zone: Text | None = Field(default=None, description="whose days, weeks and months; UTC unless said")
+    action: str | None = _one_of("action", "what happens once the amount is used up; block unless said")
+    model: Text | None = Field(default=None, description="what downgrade turns calls to")
+    rate: int | None = Field(default=None, description="calls a minute that throttle still lets pass")
+    warn_at: float | list[float] | None = Field(default=None, description="shares at which to warn; 0.8 unless said")
+    reserve: str | None = _one_of("reserve", "what is held for a call: expected unless said")
+    strict: bool | None = Field(default=None, description="zero overshoot: calls without a bound are refused")
+    unpriced: str | None = _one_of("unpriced", "models without a price: refuse unless said")
+    allow_unbounded: bool | None = Field(default=None, description="let calls without a bound pass a strict limit")
+    min_output: int | None = Field(default=None, description="least output that a strict limit leaves; 16 unless said")
+    include_byok: bool | None = Field(default=None, description="count calls with the caller's own credential")
+    anchor_day: int | None = Field(default=None, description="first day of a billing month; 1 unless said")
+    message: Text | None = Field(
+        default=None, description="for the end customer; may use {amount} {used} {reset_at} {tier}"
+    )
+
+
+class LimitForm(LimitChange):
+    """A limit to be set. What is left out or null is the default."""
+
+    per: Text = Field(description="user, tenant, tier, feature, key, tag.NAME …, or all together")
+    amount: str | int | float | dict[str, str | int | float] = Field(
+        description="how much, with its unit", examples=["5 usd", "2000 requests"]
+    )
 
 
 class ProviderForm(Form):

@@ -6,7 +6,8 @@ from typing import Any, Final, get_args
 import msgspec
 
 from farebox.core.attribution import NAMES
-from farebox.core.limits import ACTIONS, EVERYBODY, Limit, Reserve, check, parse_amount
+from farebox.core.events import DIMENSIONS
+from farebox.core.limits import ACTIONS, EVERYBODY, Limit, Reserve, check, parse_amount, tag_text
 from farebox.core.money import format_usd
 from farebox.core.windows import KINDS
 from farebox.errors import InvalidLimit
@@ -174,7 +175,7 @@ def _where(conditions: object) -> dict[str, object]:
         known = str(_dimension(name))
         if known in found:
             raise InvalidLimit(f"where has {known} twice")
-        found[known] = value if known.startswith("tag.") or isinstance(value, str) else str(value)
+        found[known] = tag_text(value) if known in DIMENSIONS and isinstance(value, int | float) else value
     return found
 
 

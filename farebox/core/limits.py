@@ -160,12 +160,13 @@ class Who(NamedTuple):
         if per == EVERYBODY:
             return EVERYBODY
         value = self.value(per)
-        text = NOBODY if value is None else _text(value)
+        text = NOBODY if value is None else tag_text(value)
         tenant = self.dimensions.get("tenant") if per in WITHIN_TENANT else None
         return f"{tenant}/{text}" if tenant is not None else text
 
 
-def _text(value: Tag) -> str:
+def tag_text(value: Tag) -> str:
+    """A value as conditions compare it, and as subjects are named by it."""
     return ("false", "true")[value] if isinstance(value, bool) else str(value)
 
 
@@ -223,20 +224,20 @@ def _overriding(overrides: Mapping[str, list[Limit]], who: Who, per: str, subjec
     """Those for this very subject whose conditions it meets, else those for its bare name in every tenant."""
     own = [limit for limit in overrides.get(subject, ()) if _meets(limit, who)]
     value = who.value(per)
-    bare = NOBODY if value is None else _text(value)
+    bare = NOBODY if value is None else tag_text(value)
     return own or [limit for limit in overrides.get(bare, ()) if _meets(limit, who)]
 
 
 def _meets(limit: Limit, who: Who) -> bool:
     for name, wanted in limit.where.items():
         value = who.value(name)
-        if value is None or _text(value) != _text(wanted):
+        if value is None or tag_text(value) != tag_text(wanted):
             return False
     return True
 
 
 def place(limit: Limit) -> tuple[object, ...]:
     """What tells one limit from another: two of the same place would say two things of the same calls."""
-    where = sorted((name, _text(value)) for name, value in limit.where.items())
+    where = sorted((name, tag_text(value)) for name, value in limit.where.items())
     stops = limit.action in STOPPING
     return limit.per, limit.subject, where, limit.unit, limit.window, limit.time_zone, stops

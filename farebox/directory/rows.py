@@ -140,8 +140,8 @@ def check_token(name: str, role: str) -> None:
 def checked_limit(limit: Limit) -> Limit:
     """The limit itself. Raises InvalidLimit for what contradicts itself, has no bound or could not be read back."""
     try:
-        msgspec.convert(msgspec.to_builtins(limit), Limit)
-    except msgspec.ValidationError as error:
+        msgspec.json.decode(msgspec.json.encode(limit), type=Limit)
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise InvalidLimit(f"this is no limit: {error}") from None
     check(limit)
     if not 0 <= limit.amount <= AMOUNT_MAX:

@@ -1,7 +1,8 @@
 """Entries of the directory as shell and API show them: everything but secrets."""
 
 from farebox.core.events import iso_us
-from farebox.directory.rows import KeyRow, ProviderRow, TokenRow
+from farebox.core.limit_text import shown_limit
+from farebox.directory.rows import KeyRow, LimitRow, ProviderRow, TokenRow
 from farebox.directory.views import Configured
 
 
@@ -34,6 +35,13 @@ def token_shown(row: TokenRow, now_us: int) -> dict[str, object]:
         "expires_at": _iso(row.expires_at_us),
         "revoked_at": _iso(row.revoked_at_us),
     }
+
+
+def limit_shown(row: LimitRow) -> dict[str, object]:
+    """A removed one says so in `removed_at`."""
+    removed = {} if row.removed_at_us is None else {"removed_at": _iso(row.removed_at_us)}
+    moments = {"created_at": _iso(row.created_at_us), "changed_at": _iso(row.changed_at_us)}
+    return {**shown_limit(row.limit), **moments, **removed}
 
 
 def provider_shown(entry: Configured, stored: ProviderRow | None) -> dict[str, object]:

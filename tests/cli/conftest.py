@@ -1,12 +1,17 @@
 import json
 import os
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import uvicorn
+from control_api import Api
 
 from farebox.cli.main import run
+from farebox.control.listening import tcp_socket
 
 
 class Done(NamedTuple):
@@ -37,3 +42,20 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         return Done(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Api, list[str]]]:
+    """An API on a real socket, and the options that lead a command there."""
+    api = Api(tmp_path)
+    listener = tcp_socket("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(api.app, lifespan="off", log_config=None, ws="none"))
+    thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    monkeypatch.setenv("FAREBOX_TOKEN", api.tokens["analyst"])
+    yield api, ["--url", f"http://127.0.0.1:{listener.getsockname()[1]}"]
+    server.should_exit = True
+    thread.join()
+    api.close()

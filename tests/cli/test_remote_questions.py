@@ -1,38 +1,14 @@
 """The shell's questions through a server's API: real HTTP, a stand-in for the ledger behind it."""
 
 import json
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import uvicorn
-from control_api import Api
 
 from farebox.cli.main import run
-from farebox.control.listening import tcp_socket
 from farebox.errors import KeeperUnavailable
 
 ROW = {"tenant": "acme", "calls": 3, "spend": "1.250000000000"}
 USAGE = {"columns": ["tenant", "calls", "spend"], "rows": [ROW], "meta": {}}
-
-
-@pytest.fixture
-def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Api, list[str]]]:
-    """An API on a real socket, and the options that lead a command there."""
-    api = Api(tmp_path)
-    listener = tcp_socket("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(api.app, lifespan="off", log_config=None, ws="none"))
-    thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    monkeypatch.setenv("FAREBOX_TOKEN", api.tokens["analyst"])
-    yield api, ["--url", f"http://127.0.0.1:{listener.getsockname()[1]}"]
-    server.should_exit = True
-    thread.join()
-    api.close()
 
 
 def test_usage_prints_a_table(remote, capsys):

@@ -167,6 +167,11 @@ def test_an_unknown_limit_is_not_found(directory: Directory) -> None:
         ({"amount": -1}, "negative"),
         ({"amount": 2**63}, "at most"),
         ({"anchor_day": 3}, "billing"),
+        ({"where": {"tag.share": float("nan")}}, "no limit"),
+        ({"where": {"tag.name": "\ud800"}}, "no limit"),
+        ({"where": {"tag.number": 10**300}}, "256"),
+        ({"time_zone": "\ud800"}, "no limit"),
+        ({"time_zone": ""}, "IANA"),
         ({"strict": True, "action": "warn"}, "strict"),
     ],
 )
