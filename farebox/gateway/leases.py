@@ -183,28 +183,35 @@ class Leases:
     async def _send(self, asked: list[LocalAccount], whole: bool) -> bool:
         for local in asked:
             self._dirty.pop(local.account, None)
+        wants = [(local.need, local.least) for local in asked]
         said = [self._said(local) for local in asked]
         spent = [local.lease.spent for local in asked]
         try:
             epoch, ready, answers = await self._keeper.call("lease", [self._owner, whole, said], ANSWER_S)
         except BaseException:
-            for local in asked:
-                self._dirty[local.account] = local
+            for local, want in zip(asked, wants, strict=True):
+                self._keep(local, want)
             raise
         if epoch != self._epoch:  # another keeper: it must hear of everything before it lends
             self._epoch = epoch
             self._whole = not whole
         known, now = bool(ready), self._loop.time()
-        for local, was_spent, answer in zip(asked, spent, answers, strict=True):
+        for local, want, was_spent, answer in zip(asked, wants, spent, answers, strict=True):
             if answer is None or not ready:
                 known = False
                 if not ready or local.told_s == 0.0:
-                    self._dirty[local.account] = local
+                    self._keep(local, want)
                 continue
             number, given, local.amount, local.settled, local.held, local.is_short = answer
             local.own_given, local.own_spent, local.told_s = given, was_spent, now
             local.lease.granted(number, given)
         return known
+
+    def _keep(self, local: LocalAccount, want: tuple[int, int]) -> None:
+        """It was not answered for: what calls wait for is asked for again."""
+        self._dirty[local.account] = local
+        if want[0]:
+            local.want(*want)
 
     def _said(self, local: LocalAccount) -> tuple[object, ...]:
         account = local.account

@@ -395,7 +395,7 @@ class Gate:
     def _refuse(self, local: LocalAccount, least: int, asking: Asking) -> None:
         """`limit_busy` where there is room but for live holds, else `limit_exceeded`."""
         self.leases.touch(local)
-        code = "limit_busy" if local.amount - local.settled_now >= least and local.held_now > 0 else "limit_exceeded"
+        code = "limit_busy" if local.amount - local.settled_now >= least else "limit_exceeded"
         raise refusal(
             code, local.limit, local.account.subject, local.amount, local.settled_now, local.held_now, local.end_us,
             asking.now_us, asking.who.tier, asking.names_usd,
