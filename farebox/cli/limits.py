@@ -26,7 +26,7 @@ from farebox.core.limit_text import FIELDS, read_limit, sentence
 app = command_group("Limits: what each user, customer, tier or tag may spend.")
 
 LimitId = Annotated[str, typer.Argument(metavar="LIMIT", help="Its id (lim_…).")]
-COLUMNS: Final = ("id", "for", "where", "amount", "window", "then", "warns at", "state")
+COLUMNS: Final = ("id", "for", "where", "amount", "window", "then", "warns at")
 DETAILS: Final = (
     "per",
     "where",
@@ -168,7 +168,8 @@ def list_(
         print_json(rows)
         return
     empty = "No limits. `farebox limits set --per user --amount '5 usd'` gives each user five dollars a month."
-    print_table(COLUMNS, map(_cells, rows), right=("amount",), empty=empty)
+    columns = (*COLUMNS, "removed (UTC)") if every else COLUMNS
+    print_table(columns, (_cells(row)[: len(columns)] for row in rows), right=("amount",), empty=empty)
 
 
 @app.command()
@@ -192,7 +193,7 @@ def show(
         return
     say(_line(row))
     details = ((name, _detail(name, row[name])) for name in DETAILS if name in row)
-    print_table(("", ""), details, empty="")
+    print_table(("field", "value"), details, empty="")
 
 
 @app.command()
@@ -227,7 +228,6 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     if row["subject"] is not None:
         whom = f"{row['per']} {row['subject']}"
     zoned = "" if row["time_zone"] == "UTC" else f" ({row['time_zone']})"
-    state = "removed" if row.get("removed_at") else "in force"
     return (
         row["id"],
         whom,
@@ -236,7 +236,7 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
         f"{row['window']}{zoned}",
         _then(row),
         _detail("warn_at", row["warn_at"]),
-        state,
+        shown_moment(row.get("removed_at")),
     )
 
 
