@@ -14,6 +14,8 @@ from farebox.cli.context import (
     actor,
     command_group,
     directory_of,
+    hint,
+    keeper_of,
     print_json,
     print_table,
     remote_of,
@@ -26,6 +28,7 @@ from farebox.core.limit_text import FIELDS, read_limit, sentence
 app = command_group("Limits: what each user, customer, tier or tag may spend.")
 
 LimitId = Annotated[str, typer.Argument(metavar="LIMIT", help="Its id (lim_…).")]
+EXPLAINED: Final = ("id", "for", "amount", "used", "held", "left", "unit", "resets (UTC)", "next call")
 COLUMNS: Final = ("id", "for", "where", "amount", "window", "then", "warns at")
 DETAILS: Final = (
     "per",
@@ -265,3 +268,48 @@ def _shares(text: str) -> list[float]:
         return [float(share) for share in words([text])]
     except ValueError:
         raise UsageError(f"--warn-at {text!r}: give shares of the amount, such as 0.5,0.8") from None
+
+
+@app.command(context_settings={"allow_extra_args": True})
+def explain(
+    context: typer.Context,
+    tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Whose limits.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="NAME", help="The user, within the tenant.")] = None,
+    who: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="NAME=VALUE", help="Any dimension, key or tag.NAME. Repeatable."),
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which limits apply to a subject, what is used and held by whom, and what its next call would get."""
+    named = pairs([*(who or []), *context.args], "--where")
+    named |= {name: value for name, value in (("tenant", tenant), ("user", user)) if value is not None}
+    asked = {name: str(value) for name, value in named.items()}
+    if remote := remote_of(url, token):
+        found = remote.call("GET", "/limits/explain", params=asked)
+    else:
+        tags = {name[4:]: value for name, value in asked.items() if name.startswith("tag.")}
+        dimensions = {name: value for name, value in asked.items() if not name.startswith("tag.")}
+        with keeper_of(data, config) as keeper:
+            found = keeper.call("limits_explain", {"dimensions": dimensions, "tags": tags})
+    if as_json:
+        print_json(found)
+        return
+    print_table(EXPLAINED, map(_explained, found["limits"]), empty="No limit applies.")
+    for entry in found["limits"]:
+        for holder in entry["holders"]:
+            for call in holder["calls"]:
+                hint(f"{entry['limit_id']}: call {call['event_id']} holds {call['held']} since {call['since']}")
+    say(f"The next call {found['next_call']['code'].replace('_', ' ')}: {found['next_call']['why']}.")
+
+
+def _explained(entry: dict[str, Any]) -> tuple[object, ...]:
+    resets = entry["window"]["resets_at"]
+    return (
+        entry["limit_id"], f"{entry['per']} {entry['subject']}", entry["amount"], entry["used"], entry["held"],
+        entry["left"], entry["unit"], shown_moment(resets) if resets else "never", entry["next_call"]["code"],
+    )  # fmt: skip

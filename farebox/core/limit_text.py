@@ -187,3 +187,12 @@ def _limit(fields: Mapping[str, object]) -> Limit:
         return check(msgspec.convert(fields, Limit))
     except msgspec.ValidationError as error:
         raise InvalidLimit(f"this is no limit: {error}") from None
+
+
+def shown_amount(amount: int, unit: str) -> str | int:
+    """Money as text with at least two decimals, counts as they are."""
+    if unit != "usd":
+        return amount
+    text = format_usd(amount).rstrip("0")
+    places = len(text) - text.index(".") - 1
+    return text + "0" * max(0, 2 - places)

@@ -6,6 +6,7 @@ found no room wait for the next answer, and for no longer than WAIT_S.
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ AGAIN_S: Final = 0.05
 """Pause before the authority is asked again that did not answer, or does not know a limit yet."""
 MESSAGE_MAX: Final = 5000
 """Accounts in one message."""
+CALLS_MAX: Final = 16
+"""Open calls of an account that the authority is told of by name."""
 KEPT_S: Final = 3600.0
 """How long after its window's end an account is still known: calls settle late."""
 
@@ -31,8 +34,8 @@ class LocalAccount:
     """One account as this worker knows it. Times are the loop's, in seconds; amounts in the limit's unit."""
 
     __slots__ = (
-        "account", "amount", "end_us", "held", "is_short", "least", "lease", "limit", "need", "own_given", "own_spent",
-        "settled", "told_s", "used",
+        "account", "amount", "end_us", "held", "is_short", "least", "lease", "limit", "need", "open", "own_given",
+        "own_spent", "settled", "told_s", "used",
     )  # fmt: skip
 
     def __init__(self, account: Account, limit: Limit, end_us: int | None, amount: int) -> None:
@@ -55,6 +58,8 @@ class LocalAccount:
         self.least = 0
         self.used = True
         """Since the last sweep."""
+        self.open: dict[str, tuple[int, int]] = {}
+        """What open calls hold, by their event's id: (since, microseconds since 1970; amount)."""
 
     @property
     def settled_now(self) -> int:
@@ -220,4 +225,5 @@ class Leases:
         return (
             account.limit, account.subject, account.start_us, local.end_us,
             asked.number, asked.given, asked.spent, asked.need, asked.least,
+            [(call, *held) for call, held in islice(local.open.items(), CALLS_MAX)], len(local.open),
         )  # fmt: skip
