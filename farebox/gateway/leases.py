@@ -210,6 +210,8 @@ class Leases:
             number, given, local.amount, local.settled, local.held, local.is_short = answer
             local.own_given, local.own_spent, local.told_s = given, was_spent, now
             local.lease.granted(number, given)
+            if local.lease.free > 0:  # possibly long after who asked for it has left: then it goes back
+                self._lending[local.account] = local
         return known
 
     def _keep(self, local: LocalAccount, want: tuple[int, int]) -> None:

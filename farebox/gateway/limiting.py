@@ -42,6 +42,8 @@ FRESH_S: Final = 0.2
 REMEMBERED_MAX: Final = 8192
 OUTPUT_UNBOUNDED: Final = 16_384
 """The bound that a strict limit sets where a call has none, if there is room for it."""
+_ESTIMATED: Final = frozenset({"usd", "tokens"})
+"""Units of which a call's need is only estimated ahead: what is left of them may be enough."""
 GROWTH: Final = 5
 """A stream that has outgrown its hold gets a fifth more than it has used."""
 
@@ -382,7 +384,7 @@ class Gate:
             if room >= least:
                 self._tighten(hold, local, room, asking)
                 return False
-        elif room > 0 and not lease.reserved and not local.others_hold:
+        elif limit.unit in _ESTIMATED and room > 0 and not lease.reserved and not local.others_hold:
             lease.reserve(room)
             self._hold(hold, local, room)
             return False
@@ -398,7 +400,7 @@ class Gate:
         elif limit.action == "throttle":
             return self._throttle(hold, local, asking, since_s)
         else:
-            self._refuse(local, least if limit.strict else 1, asking)
+            self._refuse(local, 1 if limit.unit in _ESTIMATED and not limit.strict else least, asking)
         return False
 
     def _refuse(self, local: LocalAccount, least: int, asking: Asking) -> None:
@@ -575,14 +577,21 @@ class Gate:
         """What the answer and the event say of it."""
         if any(part.local.limit.unit in ("usd", "tokens") for part in hold.parts):
             hold.begin(asking.usual(self))
+        share, nearest = 0.0, ""
         for part in hold.parts:
             local = part.local
             limit = local.limit
             used = local.settled_now
-            if local.amount > 0 and used >= local.amount * limit.warn_at[0] and not local.account.limit.endswith(RATE):
+            if (
+                local.amount > 0
+                and used >= local.amount * min(limit.warn_at)
+                and not local.account.limit.endswith(RATE)
+            ):
                 hold.warned.append(limit.id)
-                if len(hold.warned) == 1:
-                    hold.lines.append(f"x-farebox-warning: {limit.id} {used / local.amount:.2f}\r\n".encode())
+                if used / local.amount > share:
+                    share, nearest = used / local.amount, limit.id
+        if nearest:
+            hold.lines.append(f"x-farebox-warning: {nearest} {share:.2f}\r\n".encode())
         if hold.requested is not None:
             hold.lines.append(f"x-farebox-model-requested: {hold.requested}\r\n".encode("latin-1", "replace"))
         if hold.output_max is not None:
