@@ -14,7 +14,7 @@ from farebox.core.pricing import PriceBook
 from farebox.errors import JournalFull
 from farebox.gateway.counters import Counters
 from farebox.gateway.decoding import Decoder, decoder_for
-from farebox.gateway.limiting import Hold
+from farebox.gateway.holds import Hold
 from farebox.gateway.objects import NOTHING, Makers, told
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.records import encode_head, finished, noted, started, voided

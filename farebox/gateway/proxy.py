@@ -23,9 +23,10 @@ from farebox.errors import (
 )
 from farebox.gateway import objects
 from farebox.gateway.admission import Caller, attribute, body_fields, check_model, check_route, identify
+from farebox.gateway.asking import Asking
 from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
 from farebox.gateway.exchange import Exchange
-from farebox.gateway.limiting import Asking, Hold
+from farebox.gateway.holds import Hold
 from farebox.gateway.request import Request
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Route, Target
@@ -276,8 +277,9 @@ class ProxyExchange(Exchange):
         assert caller is not None
         units = attribution.parse_units(request.units) if request.units else None
         asking = Asking(
-            who, caller.key.id, caller.key.audience != "customer", caller.byok, target.provider, self._endpoint,
-            self._intent, buffered if body is not None else b"", units, worker.book, target.region, now_us(),
+            worker.gate.histories, who, caller.key.id, caller.key.audience != "customer", caller.byok, target.provider,
+            self._endpoint, self._intent, buffered if body is not None else b"", units, worker.book, target.region,
+            now_us(),
         )  # fmt: skip
         hold = worker.gate.admit(asking, self._gated_s)
         if hold is None:
