@@ -305,10 +305,12 @@ def _repeated_column(values: list[bytes]) -> pa.Array:
 
 
 def _json_text(value: bytes) -> bytes | None:
+    return None if value in _EMPTY else json_text(value)
+
+
+def json_text(value: bytes, decode: Callable[[bytes], object] = _from_msgpack) -> bytes:
     """JSON from msgspec is valid UTF-8, so that the column needs no further check."""
-    if value in _EMPTY:
-        return None
-    return _to_json(_from_msgpack(value))
+    return _to_json(decode(value))
 
 
 @contextmanager
