@@ -8,7 +8,8 @@ from typing import Final
 
 import pyarrow as pa
 
-ROWS_AT_FIRST: Final = 4096
+ROWS_AT_FIRST: Final = 1024
+"""Most batches are small: the keeper reads several times a second."""
 
 
 class Texts:

@@ -264,13 +264,13 @@ class _Tables:
 
     def __init__(self) -> None:
         self._built: list[tuple[pa.Table, pa.Table]] = []
-        self._gatherer = Gatherer()
+        self._gatherer: Gatherer | None = None
 
     def take(self, name: str, ends: list[bytes], batch: Batch) -> None:
-        if COMPILED:
-            add = self._gatherer.add
-            ends = [record for record in ends if not add(record)]
-            if self._gatherer.is_full():
+        if COMPILED and ends:
+            gatherer = self._gatherer = self._gatherer or Gatherer()
+            ends = [record for record in ends if not gatherer.add(record)]
+            if gatherer.is_full():
                 self._next()
         for start in range(0, len(ends), CHUNK):
             self._build(name, ends[start : start + CHUNK], batch)
@@ -285,9 +285,9 @@ class _Tables:
             batch.usage_raw = pa.concat_tables([raw for _, raw in self._built]).combine_chunks()
 
     def _next(self) -> None:
-        if self._gatherer.rows:
+        if self._gatherer is not None and self._gatherer.rows:
             self._built.append(self._gatherer.tables())
-            self._gatherer = Gatherer()
+        self._gatherer = None
 
     def _build(self, name: str, chunk: list[bytes], batch: Batch) -> None:
         plain = [record for record in chunk if record[:1] == _PLAIN]

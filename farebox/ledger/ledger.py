@@ -169,6 +169,7 @@ class Ledger:
         return written
 
     def _apply(self, batch: Batch) -> int:
+        """Keep a batch. Between the two steps its columns are at hand as they will be kept, corrections included."""
         settle_objects(batch, self.objects, lambda event_id: booked_event(self.store, event_id), now_us())
         return apply(self.store, batch, now_us())
 
