@@ -309,8 +309,11 @@ def _json_text(value: bytes) -> bytes | None:
 
 
 def json_text(value: bytes, decode: Callable[[bytes], object] = _from_msgpack) -> bytes:
-    """JSON from msgspec is valid UTF-8, so that the column needs no further check."""
-    return _to_json(decode(value))
+    """JSON from msgspec is valid UTF-8, so that the column needs no further check. Raises LedgerError."""
+    try:
+        return _to_json(decode(value))
+    except (msgspec.MsgspecError, TypeError) as error:  # TypeError: a map whose keys are no text
+        raise LedgerError(f"what should become JSON does not: {error}") from None
 
 
 @contextmanager

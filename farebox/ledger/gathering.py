@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from farebox.core.events import Head, Part, Stored, Tail
 from farebox.core.meters import BY_NAME
+from farebox.errors import LedgerError
 from farebox.ledger.buffers import ROWS_AT_FIRST, Flags, Integers, Texts
 from farebox.ledger.columns import COST_MAX, COUNT_MAX, HEAD_TEXTS, INTEGERS, OWN, TAIL_TEXTS, TIME_MAX_US, json_text
 
@@ -57,7 +58,7 @@ class Json:
         self.text = b""
 
     def turn(self, value: bytes) -> None:
-        """Make `text` that of a value. Raises msgspec.DecodeError."""
+        """Make `text` that of a value. Raises LedgerError."""
         text = self._known.get(value)
         if text is None:
             text = json_text(value, self._decode)
@@ -101,7 +102,7 @@ class Gatherer:
         self._end = len(record)
         try:
             at = self._tail(self._head(2)) if record[:2] == _BEGINNING else 0
-        except (msgspec.DecodeError, UnicodeError):
+        except (LedgerError, UnicodeError):
             at = 0
         if at == 0 or at != self._end:
             for meter in self._meters:

@@ -80,6 +80,8 @@ def test_every_field_is_kept_as_by_decoding(pair: tuple[Head, Tail]) -> None:
                 (_replace(HEAD, provider=None), TAIL),
                 (_replace(HEAD, attempt="1"), TAIL),
                 (_replace(HEAD, units={"a": "b"}), TAIL),
+                (_replace(HEAD, tags={None: 1}), TAIL),
+                (_replace(HEAD, tags={(1, 2): 1}), TAIL),
             ]
         ),
         _records([(HEAD, TAIL)])[0] + b"\x00",
@@ -122,6 +124,12 @@ def test_a_damaged_record_is_taken_only_as_decoding_takes_it() -> None:
         ours = gatherer.tables()
         assert ours[0].select(events.column_names).to_pydict() == events.to_pydict()
         assert ours[1].to_pydict() == usage_raw.to_pydict()
+
+
+def test_a_record_that_makes_no_json_is_kept_aside() -> None:
+    rows, _ = decode(_records([*ATTEMPTS[:2], (_replace(HEAD, tags={(1, 2): 1}), TAIL)]))  # type: ignore[dict-item]
+    events, _, unusable = build_bounded(rows, encode_row)
+    assert (events.num_rows, len(unusable)) == (2, 1)
 
 
 def test_more_rows_than_there_is_room_for_at_first() -> None:
