@@ -1,9 +1,17 @@
 cimport cython
 
+from farebox.core.events_layout cimport Head
 from farebox.gateway.counters cimport Counters
+from farebox.gateway.objects cimport told
 from farebox.ledger.journal cimport JournalWriter
 from farebox.ledger.records cimport encode_head, finished, started
 from farebox.providers.charging cimport charge
+from farebox.providers.charging_layout cimport Charged
+from farebox.providers.protocol_layout cimport Endpoint, Intent, Metered
+
+
+@cython.locals(ns=cython.longlong)
+cpdef long long now_us() except -1
 
 
 cdef class Meters:
@@ -15,7 +23,10 @@ cdef class Meters:
 
 
 cdef class Call:
-    cdef readonly object provider, endpoint, intent, head
+    cdef readonly object provider
+    cdef readonly Endpoint endpoint
+    cdef readonly Intent intent
+    cdef readonly Head head
     cdef public object status
     cdef public bint strip, sent
     cdef Meters _meters
@@ -32,7 +43,9 @@ cdef class Call:
     cpdef progress(self)
     cdef _note(self, reader)
     cpdef bytes end(self)
+    @cython.locals(charged=Charged, metered=Metered, objects=tuple)
     cpdef settle(self, str state, str error=*)
+    @cython.locals(head=Head, metered=Metered)
     cdef tuple _charge(self)
     cdef _record(self, bytes record)
     cdef _close_slot(self)

@@ -4,7 +4,7 @@
 as *settled* or, where nothing was sent, as *voided*.
 """
 
-import time
+from time import time_ns
 from typing import Final
 
 from msgspec.structs import replace
@@ -47,7 +47,8 @@ class Meters:
 
 
 def now_us() -> int:
-    return time.time_ns() // 1000
+    ns = time_ns()
+    return ns // 1000
 
 
 class Call:

@@ -8,7 +8,7 @@ cdef dict _names
 cdef class HeaderName:
     cdef int kind
     cdef unsigned long long bit
-    cdef str dimension
+    cdef bytes dimension
 
 
 cdef HeaderName _learn(bytes name)

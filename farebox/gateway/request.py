@@ -51,22 +51,22 @@ _NAME_BYTES_MAX: Final = 64
 
 class HeaderName:
     """What a header's name means here. `bit` is its own among the names that may stand only once, 0 for others;
-    `dimension` is what an attribution header names."""
+    `dimension` is what an attribution header names, as bytes."""
 
     __slots__ = ("bit", "dimension", "kind")
 
-    def __init__(self, kind: int, bit: int, dimension: str) -> None:
+    def __init__(self, kind: int, bit: int, dimension: bytes) -> None:
         self.kind = kind
         self.bit = bit
         self.dimension = dimension
 
 
 _MEANINGS: Final[dict[bytes, HeaderName]] = {
-    name: HeaderName(kind, 0 if kind in _REPEATABLE else 1 << index, HEADER_DIMENSIONS.get(name, ""))
+    name: HeaderName(kind, 0 if kind in _REPEATABLE else 1 << index, HEADER_DIMENSIONS.get(name, "").encode())
     for index, (name, kind) in enumerate(_KINDS.items())
 }
-_ANY: Final = HeaderName(_PLAIN, 0, "")
-_OURS: Final = HeaderName(_DROP, 0, "")
+_ANY: Final = HeaderName(_PLAIN, 0, b"")
+_OURS: Final = HeaderName(_DROP, 0, b"")
 _names: Final[dict[bytes, HeaderName]] = {}
 """Header names as sent -> meaning, looked up once. Bounded, since strangers name them."""
 
@@ -124,7 +124,8 @@ class Request:
         self.headers: list[tuple[bytes, bytes]] = []
         self.forward: list[tuple[bytes, bytes]] = []
         self.credentials: list[tuple[bytes, bytes]] = []
-        self.dimensions: list[tuple[str, bytes]] = []
+        self.dimensions: list[bytes] = []
+        """What attribution headers name and say, in turn."""
         self.tags: list[bytes] = []
         self.body: list[bytes] = []
 
@@ -151,7 +152,7 @@ class Request:
         named: list[bytes] | None = None
         for line in self.headers:
             name, value = line
-            meaning = _names[name] if name in _names else _learn(name)
+            meaning = _names.get(name) or _learn(name)
             kind = meaning.kind
             if kind == _PLAIN:
                 self.forward.append(line)
@@ -168,7 +169,8 @@ class Request:
                 self._twice(kind, name.lower())
             seen |= meaning.bit
             if kind == _DIMENSION:
-                self.dimensions.append((meaning.dimension, value))
+                self.dimensions.append(meaning.dimension)
+                self.dimensions.append(value)
             else:
                 self._take(kind, name, value)
         if named is not None and (hop := frozenset(named) - _PLAIN_CONNECTION):
@@ -192,8 +194,8 @@ class Request:
         target = self.target
         if not target.startswith(b"/") or b"#" in target:
             raise InvalidRequest("the request target must be a path that begins with '/'")
-        mark = target.find(b"?")
-        if mark >= 0:
+        if b"?" in target:
+            mark = target.find(b"?")
             self.target, self.query = target[:mark], target[mark:]
 
     def _take(self, kind: int, name: bytes, value: bytes) -> None:

@@ -7,6 +7,7 @@ cdef dict _names, _status_lines
 cdef class AnswerName:
     cdef int kind
     cdef str lower
+    cdef bytes written
 
 
 cdef AnswerName _learn(bytes name)
