@@ -36,6 +36,7 @@ cdef class Call:
     cdef long long _sent_us, _input_estimate
     cdef int _slot, _noting
     cdef bint _started
+    cdef bint _is_asked_for(self) except -1
     @cython.locals(meters=Meters)
     cpdef start(self)
     cpdef answered(self, int status, dict headers)

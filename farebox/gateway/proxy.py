@@ -58,7 +58,7 @@ class ProxyExchange(Exchange):
         self._model: str | None = None
         """The model to put in the body, where the route renamed it."""
         self._target = target
-        self._take_route(target.route(request.method, path))
+        self._take_route(self._target.route(self.request.method, path))
 
     def _take_route(self, route: Route) -> None:
         self._route = route

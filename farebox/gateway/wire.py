@@ -21,12 +21,13 @@ _STATUS_LINES_MAX: Final = 1024
 
 
 class AnswerName:
-    """What a header's name means in an answer, the name in lower case, and the name as it is written, from the end of
-    the line before to the beginning of the value."""
+    """What a header's name means in an answer, the name in lower case, the name as it is written, from the end of the
+    line before to the beginning of the value, and as it was sent, empty where it is too long to be kept."""
 
-    __slots__ = ("kind", "lower", "written")
+    __slots__ = ("kind", "lower", "name", "written")
 
-    def __init__(self, kind: int, lower: str, written: bytes) -> None:
+    def __init__(self, kind: int, lower: str, written: bytes, name: bytes) -> None:
+        self.name = name
         self.kind = kind
         self.lower = lower
         self.written = written
@@ -34,7 +35,11 @@ class AnswerName:
 
 _names: Final[dict[bytes, AnswerName]] = {}
 """Header names as providers send them, looked up once."""
+_places: Final[list[AnswerName]] = [AnswerName(_PLAIN, "", b"", b"")] * 64
+"""What stood at each place of the answers before this one, as in `request`."""
+_PLACE_LAST: Final = len(_places) - 1
 _status_lines: Final[dict[tuple[int, bytes], bytes]] = {}
+_OK: Final = b"HTTP/1.1 200 OK"
 
 
 class Raw:
@@ -64,10 +69,11 @@ def _learn(name: bytes) -> AnswerName:
         b"connection": _CONNECTION,
         b"set-cookie": _COOKIE,
     }.get(lower, _DROP if lower in _DROPPED_ANSWER else _PLAIN)
-    meaning = AnswerName(kind, lower.decode("latin-1"), b"\r\n" + name + b": ")
+    is_short = len(name) <= _NAME_BYTES_MAX
+    meaning = AnswerName(kind, lower.decode("latin-1"), b"\r\n" + name + b": ", name if is_short else b"")
     if len(_names) >= _NAMES_MAX:
         _names.clear()
-    if len(name) <= _NAME_BYTES_MAX:
+    if is_short:
         _names[name] = meaning
     return meaning
 
@@ -90,8 +96,15 @@ class AnswerHead:
 
     def _sort(self, headers: list[tuple[bytes, bytes]], keep_cookies: bool) -> None:
         nominated: list[bytes] | None = None
+        place = 0
         for name, value in headers:
-            meaning = _names.get(name) or _learn(name)
+            meaning = _places[place]
+            if meaning.name != name:
+                meaning = _names.get(name) or _learn(name)
+                if meaning.name:
+                    _places[place] = meaning
+            if place < _PLACE_LAST:
+                place += 1
             kind = meaning.kind
             if kind in (_PLAIN, _LENGTH) or (kind == _COOKIE and keep_cookies):
                 lines = self.lines
@@ -124,6 +137,8 @@ class AnswerHead:
 
 def status_line(status: int, reason: bytes) -> bytes:
     """The first line of an answer, without its end; the few that occur are remembered."""
+    if status == 200 and reason == b"OK":  # as mostly
+        return _OK
     line = _status_lines.get((status, reason))
     if line is None:
         line = b"HTTP/1.1 %d %s" % (status, reason)
