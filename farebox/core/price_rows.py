@@ -1,4 +1,5 @@
-"""A price sheet as data: dated rows, the conditions under which each holds, and when that next changes."""
+"""A price sheet as data: dated rows, the conditions under which each holds, when that next changes, and what a look-up
+and a sum give."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

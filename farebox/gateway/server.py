@@ -86,6 +86,7 @@ class ClientConnection(ClientSide):
         else:
             reading = self._reading
             if reading is not None and not reading.method:
+                self._fresh = b""
                 self._head_grows(len(data))
 
     def eof_received(self) -> bool:
