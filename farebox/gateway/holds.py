@@ -38,7 +38,7 @@ class Hold:
         self.warned: list[str] = []
         self.dry_run: list[str] = []
         self.lines: list[bytes] = []
-        """Header lines of the answer."""
+        """Header lines of the answer, each behind the end of the one before."""
         self.downgraded_by: str | None = None
         self.model: str | None = None
         """What the call is turned to."""

@@ -336,11 +336,11 @@ class Gate:
             if local.amount > 0 and local.limit_id in hold.warned and local.settled_now / local.amount > share:
                 share, nearest = local.settled_now / local.amount, local.limit_id
         if nearest:
-            hold.lines.append(f"x-farebox-warning: {nearest} {share:.2f}\r\n".encode())
+            hold.lines.append(f"\r\nx-farebox-warning: {nearest} {share:.2f}".encode())
         if hold.requested is not None:
-            hold.lines.append(f"x-farebox-model-requested: {hold.requested}\r\n".encode("latin-1", "replace"))
+            hold.lines.append(f"\r\nx-farebox-model-requested: {hold.requested}".encode("latin-1", "replace"))
         if hold.output_max is not None:
-            hold.lines.append(b"x-farebox-max-tokens: %d\r\n" % hold.output_max)
+            hold.lines.append(b"\r\nx-farebox-max-tokens: %d" % hold.output_max)
 
 
 def _refused(code: str, local: LocalAccount, asking: Asking, *, until_reset: bool = False) -> LimitRefused:
