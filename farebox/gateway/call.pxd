@@ -23,7 +23,7 @@ cdef class Call:
     cdef readonly bytes event_id
     cdef bytes _encoded
     cdef long long _sent_us, _input_estimate
-    cdef int _slot, _noting
+    cdef int _slot, _noting, _apart
     cdef bint _started
     @cython.locals(meters=Meters)
     cpdef start(self)
@@ -34,5 +34,6 @@ cdef class Call:
     cpdef bytes end(self)
     cpdef settle(self, str state, str error=*)
     cdef tuple _charge(self)
+    cdef _bill_apart(self, tuple parts, long long finished_us)
     cdef _record(self, bytes record)
     cdef _close_slot(self)
