@@ -92,6 +92,8 @@ class Metered(msgspec.Struct, frozen=True, gc=False):
     usage_raw: bytes = b""
     model: str | None = None
     """The model that served, as the answer names it; None where it does not."""
+    priced_as: str | None = None
+    """The name to price by, where the provider says more exactly than `model` which of its versions served."""
     service_tier: str | None = None
     """As the provider said it was served, in the provider's own word."""
     batch: bool = False
