@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from websocket_frames import BINARY, TEXT, frame
 
 from farebox.providers import by_name, compatible
 from farebox.providers.bedrock_models import model_name
 from farebox.providers.bedrock_usage import GUARDRAIL_METERS
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader, Realtime
+from farebox.providers.readers import sum_usage
 from farebox.providers.websocket import close_frame
 
 CORPUS = Path(__file__).resolve().parents[1].parent / "shared" / "corpus"
@@ -179,7 +181,8 @@ def _bytes(raw: dict[str, Any], name: str) -> bytes:
 
 
 def told(recorded: Recorded, metered: Metered) -> dict[str, Any]:
-    """Our answer in the words of the expectations."""
+    """Our answer in the words of the expectations, with what it bills apart."""
+    metered = _with_apart(metered)
     usage = dict(metered.usage)
     if metered.quality != "exact":
         usage = {}
@@ -209,10 +212,28 @@ def told(recorded: Recorded, metered: Metered) -> dict[str, Any]:
         "parts": sorted((part.model, sum(part.usage.values())) for part in metered.parts),
     }
     found["other_billable"] = _fees(recorded, usage)
+    if recorded.endpoint.operation == "rerank" and recorded.provider.name == "openrouter":
+        # A reranker's tokens have a name of their own there.
+        found["other_billable"]["rerank_total_tokens"] = found["input_tokens_uncached"]
+        found["input_tokens_uncached"] = 0
     if recorded.is_session:
         found["other_billable"] |= _transcribed(metered)
         found["parts"] = []  # expectations have transcripts among the fees
     return found
+
+
+def _with_apart(metered: Metered) -> Metered:
+    """The answer with the bills that stand beside it: results of a batch, all of one model here."""
+    if not metered.apart:
+        return metered
+    usage = dict(metered.usage)
+    for part in metered.apart:
+        usage = sum_usage(usage, part.usage)
+    first = metered.apart[0]
+    assert {part.model for part in metered.apart} == {first.model}
+    return msgspec.structs.replace(
+        metered, usage=usage, model=first.model, batch=first.batch, usage_raw=first.usage_raw
+    )  # fmt: skip
 
 
 def _transcribed(metered: Metered) -> dict[str, int]:
@@ -277,8 +298,6 @@ def wanted(recorded: Recorded) -> dict[str, Any]:
         )
         for part in expected.get("extra_models", ())
     )
-    # A reranker's tokens have a name of their own there.
-    found["input_tokens_uncached"] += expected["other_billable"].get("rerank_total_tokens", 0)
     for optional in ("service_tier", "inference_geo", "model"):
         found[optional] = expected.get(optional)
     if found["service_tier"] == 1:
@@ -289,6 +308,8 @@ def wanted(recorded: Recorded) -> dict[str, Any]:
 
 def _wanted_fees(recorded: Recorded, other: dict[str, int]) -> dict[str, int]:
     fees = {_SAME[name]: count for name, count in other.items() if name in _SAME}
+    if "rerank_total_tokens" in other:
+        fees["rerank_total_tokens"] = other["rerank_total_tokens"]
     if recorded.provider.name == "xai" and "code_interpreter_calls" in other:
         fees["code_session"] = other["code_interpreter_calls"]  # each is billed there, not the container
     if recorded.expected and recorded.expected.get("output_tokens"):

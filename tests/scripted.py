@@ -154,7 +154,7 @@ def unbalanced(worker: Running) -> list[str]:
         event_id = head.id if isinstance(head, Head) else head
         if kind == 1:
             started[event_id] += 1
-        elif kind in ONCE_EACH:
+        elif kind in ONCE_EACH and (isinstance(head, str) or head.attempt):  # what is billed apart is no attempt
             ended[event_id] += 1
     wrong = [f"{event_id} ended {ended[event_id]} times" for event_id in started if ended[event_id] != 1]
     if not worker.worker.meters.pass_when_full:

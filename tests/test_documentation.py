@@ -79,11 +79,16 @@ def test_a_provider_is_added_by_following_its_page(tmp_path):
     """The page's code, put into one file in the order in which it stands there, runs and keeps its promises."""
     text = (ROOT / "docs/how-to/add-a-provider.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     scope: dict[str, object] = {"__name__": "parrot"}
     for block in blocks:
         exec(compile(block, "add-a-provider.md", "exec"), scope)
     assert scope["PARROT"].name == "parrot"
+    magpie = scope["MAGPIE"]
+    endpoint = magpie.endpoint("POST", "/v1/chat/completions")
+    reader = magpie.reader(endpoint, magpie.intent(endpoint, b"{}"), 200, {"content-type": "application/json"})
+    reader.feed(b'{"choices":[{}],"usage":{"prompt_tokens":3,"completion_tokens":2,"fetches":2}}')
+    assert reader.metered().usage == {"input": 3, "output": 2, "web_fetch": 2}
     [_settings, price] = re.findall(r"```toml\n(.*?)```", text, re.S)
     [entry] = msgspec.toml.decode(price, type=File).price
     assert entry.source

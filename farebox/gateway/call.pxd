@@ -36,7 +36,7 @@ cdef class Call:
     cdef readonly bytes event_id
     cdef bytes _encoded
     cdef long long _sent_us, _input_estimate
-    cdef int _slot, _noting
+    cdef int _slot, _noting, _apart
     cdef bint _started
     cdef bint _is_asked_for(self) except -1
     @cython.locals(meters=Meters)
@@ -50,5 +50,6 @@ cdef class Call:
     cpdef settle(self, str state, str error=*)
     @cython.locals(head=Head, metered=Metered)
     cdef tuple _charge(self)
+    cdef _bill_apart(self, tuple parts, long long finished_us)
     cdef _record(self, bytes record)
     cdef _close_slot(self)

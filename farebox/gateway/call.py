@@ -15,6 +15,7 @@ from farebox.errors import JournalFull
 from farebox.gateway.counters import Counters
 from farebox.gateway.decoding import Decoder, decoder_for
 from farebox.gateway.holds import Hold
+from farebox.gateway.ids import part_id
 from farebox.gateway.objects import NOTHING, Makers, told
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.records import encode_head, finished, noted, started, voided
@@ -56,7 +57,7 @@ class Call:
     """One attempt, from admitted to settled."""
 
     __slots__ = (
-        "_book", "_decoder", "_encoded", "_first_byte_us", "_input_estimate", "_marks", "_meters", "_noting",
+        "_apart", "_book", "_decoder", "_encoded", "_first_byte_us", "_input_estimate", "_marks", "_meters", "_noting",
         "_reader", "_region", "_sent_us", "_slot", "_started", "endpoint", "event_id", "head", "hold", "intent",
         "provider", "sent", "status", "strip",
     )  # fmt: skip
@@ -96,6 +97,7 @@ class Call:
         self._input_estimate = self.head.input_estimate
         self.event_id = self.head.id.encode()
         self._started = False
+        self._apart = -1
         self._noting = NOTING_MAX if self._is_asked_for() else 0
 
     def _is_asked_for(self) -> bool:
@@ -127,11 +129,13 @@ class Call:
         if coding:
             self._decoder = decoder_for(coding.encode("latin-1"))
 
-    def switched(self, reader: Reader) -> None:
-        """The provider switched protocols: what it sends from here on is for `reader`."""
+    def switched(self, reader: Reader, *, joins: bool = False) -> None:
+        """The provider switched protocols: what it sends from here on is for `reader`. What a session that `joins` a
+        call bills apart is recorded as it passes, so that a kill loses and doubles none of it."""
         self.status = 101
         self._first_byte_us = now_us() - self._sent_us
         self._reader = reader
+        self._apart = 0 if joins else -1
 
     def read(self, data: bytes) -> bytes:
         """Meter some of the answer's body; returns what the client gets of it."""
@@ -154,6 +158,8 @@ class Call:
                 self.hold.grow(written)
         if self._noting and reader is not None:
             self._note(reader)
+        if self._apart >= 0 and reader is not None:
+            self._bill_apart(reader.metered().apart, now_us())
 
     def _note(self, reader: Reader) -> None:
         self._noting -= 1
@@ -185,6 +191,7 @@ class Call:
             if state == "done" and (metered.error is not None or (self.status or 0) >= 400):
                 state = "upstream_error"
             error = error or metered.error
+            self._bill_apart(metered.apart, finished_us)
         limits, saved = NO_LIMITS, None
         if self.hold is not None:
             charged = self._settle_hold(self.hold, charged, state)
@@ -213,6 +220,35 @@ class Call:
             asked = self._book.charge(self.provider.prices_as, hold.requested, head.started_at_us, charged.usage)
             hold.saved = None if asked.cost is None else asked.cost - charged.cost
         return hold.settle(charged, state, head.units, self.intent.choices)
+
+    def _bill_apart(self, parts: tuple[Metered, ...], finished_us: int) -> None:
+        """Record what the answer tells that is billed by itself, each as an event of the same call that is no attempt
+        of its own. What was told in full is done, however the attempt ends."""
+        first = max(self._apart, 0)
+        if first >= len(parts):
+            return
+        self._apart = len(parts)
+        head = replace(self.head, attempt=0, retries=0, units=None, slot=-1, input_estimate=0)
+        for number in range(first, len(parts)):
+            part = parts[number]
+            charged = charge(
+                self._book,
+                self.provider.prices_as,
+                self.endpoint,
+                head.model_requested,
+                head.started_at_us,
+                self.status,
+                part,
+                self._region,
+            )
+            tail = Tail(
+                finished_us, self._first_byte_us, self.status, "done", None, charged.model_billed,
+                charged.service_tier, charged.usage, charged.usage_raw, charged.cost, charged.cost_by_meter,
+                charged.rates, charged.cost_source, charged.price_id, charged.price_from, charged.parts,
+                charged.reported_cost, charged.object_id, marks=charged.marks, qualifiers=charged.qualifiers,
+                objects=part.objects,
+            )  # fmt: skip
+            self._record(finished(encode_head(replace(head, id=part_id(head.id, number))), tail))
 
     def settle_unmetered(self, state: str, error: str) -> None:
         """Record the end of an attempt whose metering failed: its cost is open, loudly, if anything was sent."""

@@ -70,6 +70,12 @@ def _joined(query: bytes) -> frozenset[str]:
     return frozenset(value for name, value in pairs if name in _JOINS)
 
 
+def joined_call(query: bytes) -> str | None:
+    """The call that a session's query joins beside others, where it joins one."""
+    pairs = parse_qsl(query[1:].decode("latin-1"))
+    return next((value for name, value in pairs if name == "call_id"), None)
+
+
 def told(endpoint: Endpoint, status: int | None, head: Head, metered: Metered) -> tuple[Stored, ...]:
     """What the event says of stored objects. Parts of answers that nobody but their tenant may name are left out
     where there is no tenant."""

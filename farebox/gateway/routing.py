@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING, Final
 
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from farebox.core.pricing import PriceBook
 from farebox.errors import InvalidRequest
 from farebox.gateway.exchange import Exchange
+from farebox.gateway.objects import joined_call
 from farebox.gateway.passing import ControlExchange
 from farebox.gateway.proxy import ProxyExchange
 from farebox.gateway.request import Request
@@ -66,6 +68,8 @@ def _session(
     if not is_handshake(request) or not isinstance(provider, Realtime):
         return None
     endpoint = target.route(request.method, path).endpoint
+    if endpoint.object_id is None:
+        endpoint = replace(endpoint, object_id=joined_call(request.query))
     models = named_models(request.query)
     reader = provider.session(endpoint, models[0] if models else endpoint.model)
     if endpoint.operation != "realtime" or reader is None:

@@ -10,6 +10,7 @@ from farebox.core.attribution import Attribution
 from farebox.core.events import Head
 from farebox.errors import InvalidRequest
 from farebox.gateway.admission import Caller
+from farebox.gateway.objects import joined_call
 from farebox.gateway.pool import Pool
 from farebox.gateway.proxy import ProxyExchange
 from farebox.gateway.request import Request
@@ -148,7 +149,7 @@ class WebsocketExchange(ProxyExchange):
         client, call, switch = self.client, self._call, self._switch
         if self._ended or client is None or call is None or switch is None:
             return None
-        call.switched(_ProviderSide(self._session))
+        call.switched(_ProviderSide(self._session), joins=joined_call(self.request.query) is not None)
         pending = self._answer_pending
         pending.extend(switch)
         pending.extend([b"\r\nx-farebox-event-id: ", call.event_id])

@@ -18,8 +18,8 @@ import msgspec
 from farebox.core.events import Head, Stored
 from farebox.errors import LedgerError
 
-PAGE_MARK: Final = "#"
-"""Between an object's id and what names a page of it that is billed by itself."""
+PART_MARK: Final = "#"
+"""Between an object's id and what names a part of it that is billed by itself (`Metered.apart`)."""
 DEPTH_MAX: Final = 8
 """How far 'belongs to whoever made that' is followed: file, batch, result file is three."""
 FILE_NAME: Final = "objects.sqlite"
@@ -357,9 +357,9 @@ def sighted(events: Mapping[str, Sequence[object]]) -> list[Sighting]:
         if values["objects"]:
             objects = msgspec.json.decode(values["objects"], type=tuple[Stored, ...])
         object_id = values["object_id"]
-        page, mark, _ = str(object_id or "").partition(PAGE_MARK)
+        whole, mark, _ = str(object_id or "").partition(PART_MARK)
         if mark:
-            objects += (Stored(str(object_id), "of", page),)
+            objects += (Stored(str(object_id), "of", whole),)
         bills = values["kind"] == "charge" and values["cost"] != 0 and values["state"] != "refused"
         found.append(
             Sighting(
@@ -379,7 +379,7 @@ def sighted(events: Mapping[str, Sequence[object]]) -> list[Sighting]:
 
 def _reads(object_id: str, endpoint: str, objects: tuple[Stored, ...]) -> bool:
     """Who reads an object names it in the path, however that spells it; who makes one gets its id in the answer."""
-    object_id = object_id.partition(PAGE_MARK)[0]
+    object_id = object_id.partition(PART_MARK)[0]
     return object_id in endpoint or any(stored.role == "read" and stored.id == object_id for stored in objects)
 
 

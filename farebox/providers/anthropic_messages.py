@@ -176,9 +176,11 @@ class MessagesFold:
 
     def _start(self, raw: msgspec.Raw) -> None:
         """Of two starts in one stream (seen where streams are spliced) the first that counts anything stands."""
+        if not is_given(raw):
+            return
         if self._usage is None or not (self._usage.input_tokens or self._usage.cache_read_input_tokens):
-            self._start_raw = bytes(raw) if is_given(raw) else b""
-            self._usage = None
+            self._start_raw = bytes(raw)
+            self._usage = self._bill = None
             self._supersede(raw)
             self._delta_raw = b""
 

@@ -27,6 +27,9 @@ from farebox.providers.realtime import SessionReader
 from farebox.providers.routing import ADMIN, ESCAPED, segments
 
 SERVED_MODEL: Final = "x-ms-served-model"
+_DATE: Final = re.compile(r"-20\d\d-\d\d-\d\d")
+"""What a version has behind its model's name: an answer that leaves it out names the model, and its price is the
+version's."""
 DEPLOYMENT_NAME: Final = "x-ms-deployment-name"
 REGION_CLASSES: Final = ("data_zone", "regional")
 """Deployment types that cost more than global ones. No answer tells which it was."""
@@ -136,7 +139,10 @@ class _Served:
     def metered(self) -> Metered:
         metered = self._inner.metered()
         marks = (*metered.marks, "prompt_filtered") if metered.error in FILTERED else metered.marks
-        return msgspec.structs.replace(metered, model=self._named(metered.model), marks=marks)
+        served, answered = self._served, metered.model
+        if served and answered and _DATE.fullmatch(served.removeprefix(answered)):
+            return msgspec.structs.replace(metered, priced_as=served, marks=marks)
+        return msgspec.structs.replace(metered, model=self._named(answered), marks=marks)
 
     def _named(self, answered: str | None) -> str | None:
         """What Azure says served; else what the answer names, which may be the deployment again."""

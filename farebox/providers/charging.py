@@ -99,6 +99,7 @@ def recharge(book: PriceBook, prices_as: str, head: Head, tail: Tail) -> Charged
         quality=_quality(tail),
         usage_raw=tail.usage_raw,
         model=tail.model_billed,
+        priced_as=said.get("priced_as"),
         service_tier=tail.service_tier,
         batch=tail.qualifiers.get("batch") is True,
         speed=said.get("speed"),
@@ -175,9 +176,10 @@ def _unbilled(metered: Metered, requested: str | None, cost: int | None, mark: s
 def _priced(book: PriceBook, prices_as: str, requested: str | None, when_us: int, metered: Metered) -> Charged:
     served = qualifiers(prices_as, metered)
     model = metered.model or requested
-    usage, found = _ask(book, prices_as, model, when_us, metered.usage, served, metered.prompt_tokens)
+    name = metered.priced_as or model
+    usage, found = _ask(book, prices_as, name, when_us, metered.usage, served, metered.prompt_tokens)
     marks = metered.marks + found.marks
-    if found.price_id is None and requested and requested != model:
+    if found.price_id is None and requested and requested != name:
         other_usage, other = _ask(book, prices_as, requested, when_us, metered.usage, served, metered.prompt_tokens)
         # What was asked for being free does not make free what was served instead.
         if other.price_id is not None and (other.cost != 0 or not metered.usage):
@@ -272,6 +274,8 @@ def _shown(metered: Metered, multiplier: tuple[int, int] = (1, 1)) -> dict[str, 
         shown["region"] = metered.region
     if metered.variant is not None:
         shown["variant"] = metered.variant
+    if metered.priced_as is not None:
+        shown["priced_as"] = metered.priced_as
     if metered.prompt_tokens is not None or metered.parts:
         own = [metered.prompt_tokens] if metered.usage else []
         prompts = [*own, *(part.prompt_tokens for part in metered.parts)]

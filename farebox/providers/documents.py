@@ -50,7 +50,10 @@ def read(data: bytes | msgspec.Raw, shape: type[S]) -> S:
         other = mended(bytes(data))
         if other == data:
             raise
+    try:
         return _read_leniently(other, shape)
+    except RecursionError as problem:
+        raise ValueError(str(problem)) from None
 
 
 def _read_leniently(data: bytes | msgspec.Raw, shape: type[S]) -> S:

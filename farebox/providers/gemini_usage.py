@@ -97,6 +97,10 @@ def by_modality(details: list[ModalityCount] | None) -> Usage:
     return counts
 
 
+def _audio_of(details: list[ModalityCount] | None) -> Usage:
+    return {name: count for name, count in by_modality(details).items() if name == "audio"}
+
+
 def split_generate(reported: GeminiUsage) -> Split:
     """Disjoint meters of `usageMetadata`."""
     return _split(
@@ -125,7 +129,8 @@ def split_live(reported: GeminiUsage) -> Split:
 
 
 def split_interaction(reported: InteractionUsage) -> Split:
-    """Disjoint meters of an interaction's `usage`."""
+    """Disjoint meters of an interaction's `usage`. Images and video of the prompt cost what text does in every model
+    that this API serves: of what goes in only audio is told apart."""
     return _split(
         prompt=reported.total_input_tokens or 0,
         cached=reported.total_cached_tokens or 0,
@@ -133,9 +138,9 @@ def split_interaction(reported: InteractionUsage) -> Split:
         answer=reported.total_output_tokens or 0,
         thoughts=reported.total_thought_tokens or 0,
         total=reported.total_tokens,
-        prompt_details=by_modality(reported.input_tokens_by_modality),
-        cache_details=by_modality(reported.cached_tokens_by_modality),
-        tool_details=by_modality(reported.tool_use_tokens_by_modality),
+        prompt_details=_audio_of(reported.input_tokens_by_modality),
+        cache_details=_audio_of(reported.cached_tokens_by_modality),
+        tool_details=_audio_of(reported.tool_use_tokens_by_modality),
         answer_details=by_modality(reported.output_tokens_by_modality),
     )
 

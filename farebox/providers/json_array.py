@@ -1,4 +1,4 @@
-"""A JSON array that arrives in pieces, element by element: how Gemini streams without `alt=sse`."""
+"""A JSON array that arrives in pieces, element by element: how Gemini streams without `alt=sse`, and xAI's pages."""
 
 import re
 from typing import Final
@@ -10,13 +10,15 @@ _STRING_REST: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
 class ArrayFrames:
-    """The elements of a top-level array, wherever it is cut. A body that is one object is its only element.
-    Linear in what is fed; a very large element is skimmed by `tree`."""
+    """The elements of a top-level array, wherever it is cut. A body that is one object is its only element, or with
+    `wrapped` holds the array: then every object inside it is an element. Linear in what is fed; a very large element is
+    skimmed by `tree`."""
 
-    __slots__ = ("_depth", "_document", "_escaped", "_in_string", "_inside")
+    __slots__ = ("_depth", "_document", "_escaped", "_in_string", "_inside", "_wrapped")
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, *, wrapped: bool = False) -> None:
         self._document = Document(tree)
+        self._wrapped = wrapped  # the object around the array has not begun yet
         self._depth = 0  # of open brackets inside the current element
         self._inside = False  # an element is open
         self._in_string = False
@@ -37,7 +39,9 @@ class ArrayFrames:
             if token[0] == b'"':
                 self._in_string = True
             elif not self._inside:
-                if token[0] == b"{":
+                if token[0] == b"{" and self._wrapped:
+                    self._wrapped = False
+                elif token[0] == b"{":
                     self._inside, self._depth, start = True, 1, token.start()
             else:
                 self._depth += 1 if token[0] in b"{[" else -1

@@ -111,7 +111,8 @@ class MediaFold:
                 counted = split(read(self._usage_raw, OpenAIUsage))
             except ValueError:
                 return {}, ("unreadable",)
-            if counted.usage and self._family.startswith("images."):
+            makes_images = self._family.startswith("images.") and self._intent.model not in ONE_OUTPUT_PRICE
+            if counted.usage and makes_images:
                 return as_image_output(counted.usage), counted.marks
             if counted.usage:  # xAI's says only what it cost
                 return counted.usage, counted.marks
@@ -122,6 +123,10 @@ class MediaFold:
             meters.put("seconds", round(self._duration * 1000))
             return meters.usage, meters.marks
         return {}, ()
+
+
+ONE_OUTPUT_PRICE: Final = ("gpt-image-1", "gpt-image-1-mini")
+"""Their output has one price whatever it is, and their answers do not name its kind: it stays `output`."""
 
 
 def as_image_output(usage: Usage) -> Usage:

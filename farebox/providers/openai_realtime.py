@@ -16,6 +16,7 @@ from farebox.providers.openai_chat import NULL, error_name, is_given
 from farebox.providers.openai_live import LiveFold
 from farebox.providers.openai_usage import OpenAIUsage, Split, split
 from farebox.providers.protocol import Endpoint, Metered
+from farebox.providers.readers import APART_MAX
 from farebox.providers.realtime import SessionFold, SessionReader, Tally, message
 
 TRANSCRIBER: Final = "transcription"
@@ -23,6 +24,8 @@ TRANSCRIBER: Final = "transcription"
 TRANSLATIONS: Final = "realtime.translations"
 
 _TRANSCRIBED: Final = "conversation.item.input_audio_transcription."
+NAME_MAX: Final = 128
+"""No id of a response or an item is longer."""
 _OPEN_MAX: Final = 1024
 """Transcriptions under way that are told apart."""
 _SESSION_EVENTS: Final = ("session.", "transcription_session.")
@@ -62,6 +65,7 @@ class StatusDetails(msgspec.Struct, frozen=True):
 
 
 class RealtimeResponse(msgspec.Struct, frozen=True):
+    id: str | None = None
     status: str | None = None
     status_details: StatusDetails | None = None
     usage: msgspec.Raw = NULL
@@ -88,17 +92,28 @@ def measured(usage_raw: bytes) -> Split:
 
 
 class RealtimeFold:
-    """What a realtime session means. `bills_transcripts`: transcribing the caller is billed apart."""
+    """What a realtime session means. `bills_transcripts`: transcribing the caller is billed apart.
+
+    A session that `joins` a call hears what every other one that joins it hears: each response is billed by itself, as
+    `call#response`, and each transcript as `call#item`."""
 
     tree: Tree = tree_of(RealtimeEvent)
     asked_tree: Tree = tree_of(RealtimeEvent)
 
     def __init__(
-        self, family: str, model: str | None, *, measure: Measure = measured, bills_transcripts: bool = True
+        self,
+        family: str,
+        model: str | None,
+        *,
+        measure: Measure = measured,
+        bills_transcripts: bool = True,
+        joins: str | None = None,
     ) -> None:
         self._family = family
         self._measure = measure
         self._bills_transcripts = bills_transcripts
+        self._joins = joins
+        self._apart: list[Metered] = []
         self._tally = Tally()
         self._model = model
         self._transcriber: str | None = None
@@ -157,7 +172,8 @@ class RealtimeFold:
         usage_raw = response.usage if is_given(response.usage) else event.usage
         counted = self._counted(usage_raw)
         if counted is not None:
-            self._tally.add(counted, bytes(usage_raw))
+            if not self._bills_apart(response.id, self._model, counted, usage_raw):
+                self._tally.add(counted, bytes(usage_raw))
         elif response.status != "failed":  # what failed and tells nothing used nothing
             self._untold += 1
 
@@ -176,10 +192,33 @@ class RealtimeFold:
         if counted is None:
             self._untold += 1
             self._tally.mark("transcript_untold")
+        elif self._bills_apart(event.item_id, self._named_transcriber() or TRANSCRIBER, counted, event.usage):
+            return
         elif self._only_transcribes:
             self._tally.add(counted, bytes(event.usage))
         else:
             self._tally.add_part(self._named_transcriber() or TRANSCRIBER, counted, TRANSCRIBER, bytes(event.usage))
+
+    def _bills_apart(self, name: str | None, model: str | None, counted: Split, usage_raw: msgspec.Raw) -> bool:
+        """Bill an answer of the joined call by its own id; False where this session's own bill is to hold it."""
+        if self._joins is None or not name:
+            return False
+        if len(self._apart) >= APART_MAX or len(name) > NAME_MAX:
+            self._tally.mark("responses_summed")
+            return False
+        self._tally.told += 1
+        self._apart.append(
+            Metered(
+                usage=counted.usage,
+                quality="exact",
+                usage_raw=bytes(usage_raw),
+                model=model,
+                object_id=f"{self._joins}#{name}",
+                objects=(Stored(self._joins, "read"),),
+                marks=counted.marks,
+            )
+        )
+        return True
 
     def _named_transcriber(self) -> str | None:
         return self._transcriber or self._asked_transcriber
@@ -209,6 +248,7 @@ class RealtimeFold:
             model=(self._named_transcriber() if self._only_transcribes else None) or self._model,
             parts=tally.parts,
             prompt_tokens=tally.longest_prompt or None,
+            apart=tuple(self._apart),
             error=self._error,
             complete=ended or self._closed,
             finish_reason=self._finish,
@@ -232,7 +272,7 @@ def session_fold(endpoint: Endpoint, model: str | None) -> SessionFold:
     """What a session on one of OpenAI's routes means."""
     if endpoint.family == "live":
         return LiveFold(endpoint, model)
-    return RealtimeFold(endpoint.family, endpoint.model or model)
+    return RealtimeFold(endpoint.family, endpoint.model or model, joins=endpoint.object_id)
 
 
 def openai_session(endpoint: Endpoint, model: str | None) -> SessionReader | None:

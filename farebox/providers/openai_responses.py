@@ -13,7 +13,7 @@ from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.openai_chat import NOTHING, NULL, error_name, is_given, judge
 from farebox.providers.openai_media import as_image_output
-from farebox.providers.openai_usage import OpenAIUsage, Split, SvgUsage, split, split_svg
+from farebox.providers.openai_usage import Meters, OpenAIUsage, Split, SvgUsage, split, split_svg
 from farebox.providers.protocol import Endpoint, Intent, Metered, SubUsage
 from farebox.providers.readers import tokens_of
 
@@ -202,7 +202,7 @@ class ResponsesFold:
             complete=complete,
             finish_reason=(response.incomplete_details.reason if response.incomplete_details else None)
             or response.status,
-            marks=self._marks + tuple(mark for mark in unread if mark not in self._marks) + marks + more,
+            marks=tuple(dict.fromkeys(self._marks + unread + marks + more)),
         )
 
     def _objects(self, response: Response) -> tuple[Stored, ...]:
@@ -229,23 +229,23 @@ def beside(response: Response, items: list[Item]) -> tuple[Usage, tuple[SubUsage
     tool_usage = response.tool_usage or ToolUsage()
     fees = tool_fees(items, tool_usage)
     parts: list[SubUsage] = []
-    marks: tuple[str, ...] = ()
+    marks = fees.marks
     if tool_usage.image_gen is not None:
         image = split(tool_usage.image_gen)
         models = [tool.model for tool in response.tools or () if tool.type == "image_generation" and tool.model]
         model = models[0] if models else IMAGE_TOOL_MODEL
         parts += [SubUsage(model, as_image_output(image.usage), "image_tool")] if image.usage else []
-        marks = image.marks
+        marks += image.marks
     elif any(item.type == "image_generation_call" for item in items):
-        marks = ("image_tool_unmetered",)
+        marks += ("image_tool_unmetered",)
     for item in items:
         if item.svg_usage is not None and (svg := split_svg(item.svg_usage)).usage:
             parts.append(SubUsage(item.svg_usage.model or "", svg.usage, "svg"))
             marks += svg.marks
-    return fees, tuple(parts), marks
+    return fees.usage, tuple(parts), marks
 
 
-def tool_fees(items: list[Item], tool_usage: ToolUsage) -> Usage:
+def tool_fees(items: list[Item], tool_usage: ToolUsage) -> Split:
     """Per-call fees. Opening a page of a search's results is no search; a code interpreter is billed by container."""
     searches = sum(
         1
@@ -255,12 +255,11 @@ def tool_fees(items: list[Item], tool_usage: ToolUsage) -> Usage:
     if tool_usage.web_search is not None and tool_usage.web_search.num_requests is not None:
         searches = tool_usage.web_search.num_requests
     containers = {item.container_id or item.id for item in items if item.type == "code_interpreter_call"}
-    fees = {
-        "web_search": searches,
-        "file_search": sum(1 for item in items if item.type == "file_search_call"),
-        "code_session": len(containers),
-    }
-    return {meter: count for meter, count in fees.items() if count}
+    fees = Meters()
+    fees.put("web_search", searches)
+    fees.put("file_search", sum(1 for item in items if item.type == "file_search_call"))
+    fees.put("code_session", len(containers))
+    return Split(fees.usage, fees.marks)
 
 
 def _raw_usage(response: Response) -> bytes:

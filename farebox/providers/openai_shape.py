@@ -51,6 +51,10 @@ def openai_fold(endpoint: Endpoint, intent: Intent, is_stream: bool) -> Fold:
     return ChatFold(intent, is_stream=is_stream, stored=intent.stored or family == "threads.runs")
 
 
+OwnReader = Callable[[Endpoint], Reader | None]
+"""(endpoint) -> the reader of an answer that is neither one document nor a stream of events; None for all others."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAICompatible:
     """A provider that speaks OpenAI's format.
@@ -74,6 +78,8 @@ class OpenAICompatible:
     routes: OwnRoutes | None = None
     """Routes that OpenAI's API does not have, or means otherwise."""
     folds: Folds = openai_fold
+    own_reader: OwnReader | None = None
+    """Answers that come as neither of the usual two."""
     sessions: Sessions = openai_session
     """What sessions over websockets mean."""
     unified_prefix: str | None = None
@@ -117,7 +123,8 @@ class OpenAICompatible:
     def reader(
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
     ) -> Reader:
-        return _reader(endpoint, intent, status, headers, strip_usage, self.folds)
+        own = self.own_reader(endpoint) if self.own_reader is not None and status == 200 else None
+        return own or _reader(endpoint, intent, status, headers, strip_usage, self.folds)
 
     def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
         return self.sessions(endpoint, intent_model)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from farebox.core.meters import output_tokens
 from farebox.providers.openai_routes import INFERENCE, MESSAGES, MODELS, RERANK
 from farebox.providers.openai_shape import KNOWN_FIELDS, OpenAICompatible, openai_fold
+from farebox.providers.openai_usage import COUNT_MAX
 from farebox.providers.protocol import Endpoint, Intent, Metered
 from farebox.providers.readers import Fold
 from farebox.providers.reported import Amended, as_ranked, marked, pico_of, stated
@@ -79,7 +80,7 @@ def _amended(metered: Metered, generates: bool) -> Metered:
     """What an answer says it cost, and the searches that were run for it."""
     said = stated(metered, OpenRouterUsage)
     tools = said.server_tool_use_details or said.server_tool_use or ServerTools()
-    searches = tools.web_search_requests or 0
+    searches = min(tools.web_search_requests or 0, COUNT_MAX)
     if searches > 0 and "web_search" not in metered.usage:
         metered = replace(metered, usage={**metered.usage, "web_search": searches})
     cost = pico_of(said.cost)

@@ -103,6 +103,8 @@ def _amended(metered: Metered) -> Metered:
         "web_search": _count(searches),
         "web_fetch": _count((tools.fetch_url or ToolCalls()).invocation),
     }
+    if metered.quality == "missing":  # tokens beside totals that nobody can read are no usage
+        extra = {meter: count for meter, count in extra.items() if meter not in ("citation", "reasoning")}
     return replace(
         metered,
         usage={**metered.usage, **{meter: count for meter, count in extra.items() if count}},

@@ -93,6 +93,8 @@ class Metered(msgspec.Struct, frozen=True, gc=False):
     usage_raw: bytes = b""
     model: str | None = None
     """The model that served, as the answer names it; None where it does not."""
+    priced_as: str | None = None
+    """The name to price by, where the provider says more exactly than `model` which of its versions served."""
     service_tier: str | None = None
     """As the provider said it was served, in the provider's own word."""
     batch: bool = False
@@ -108,6 +110,9 @@ class Metered(msgspec.Struct, frozen=True, gc=False):
     """The stored object that was made or read, and is billed by this answer."""
     objects: tuple[Stored, ...] = ()
     """Further stored objects that the answer names: made, deleted, belonging to whoever made another."""
+    apart: "tuple[Metered, ...]" = ()
+    """What this answer tells that is billed by itself, each under its own object id, since other answers tell it too: a
+    result of a batch that is read in pages, a response of a call that several sessions hear. `usage` has none of it."""
     pending: bool = False
     """Accepted but not billed yet (a background response that is queued): its cost comes with a later read."""
     error: str | None = None

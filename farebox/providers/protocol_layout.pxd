@@ -14,8 +14,8 @@ cdef extern from *:
     } FareboxIntent;
     typedef struct {
         PyObject_HEAD
-        PyObject *batch, *complete, *error, *finish_reason, *marks, *model, *object_id, *objects, *parts, *pending;
-        PyObject *prompt_tokens, *quality, *region, *reported_cost, *service_tier, *speed, *usage, *usage_raw;
+        PyObject *apart, *batch, *complete, *error, *finish_reason, *marks, *model, *object_id, *objects, *parts;
+        PyObject *pending, *priced_as, *prompt_tokens, *quality, *region, *reported_cost, *service_tier, *speed, *usage, *usage_raw;
         PyObject *variant;
     } FareboxMetered;
     """
@@ -29,5 +29,5 @@ cdef extern from *:
         cdef object stored, streaming, variant, wants_usage
 
     ctypedef class farebox.providers.protocol.Metered [object FareboxMetered, check_size error]:
-        cdef object batch, complete, error, finish_reason, marks, model, object_id, objects, parts, pending
-        cdef object prompt_tokens, quality, region, reported_cost, service_tier, speed, usage, usage_raw, variant
+        cdef object apart, batch, complete, error, finish_reason, marks, model, object_id, objects, parts, pending
+        cdef object priced_as, prompt_tokens, quality, region, reported_cost, service_tier, speed, usage, usage_raw, variant

@@ -15,6 +15,9 @@ from farebox.providers.sse import SseFrames, UsageChunkFilter
 CHARACTERS_PER_TOKEN: Final = 4
 """What an estimate assumes where the provider gave no count: English text has about four characters a token."""
 
+APART_MAX: Final = 4096
+"""Bills that one answer may hold beside its own (`Metered.apart`), about half a KiB each."""
+
 NOTHING_USED: Final = Metered(quality="exact")
 
 

@@ -81,7 +81,9 @@ class SessionReader:
             quality: Quality = found.quality if found.usage or found.parts else "missing"
             marks = (*(mark for mark in found.marks if mark != "unreadable"), "unreadable")
             found = replace(found, quality=quality, complete=False, marks=marks)
-        return found if self._amend is None else self._amend(found)
+        if self._amend is None:
+            return found
+        return replace(self._amend(found), apart=tuple(self._amend(part) for part in found.apart))
 
     @property
     def running(self) -> tuple[int, int]:

@@ -20,12 +20,12 @@ from farebox.providers.openai_realtime import RealtimeFold, measured
 from farebox.providers.openai_routes import BATCHES, MESSAGES
 from farebox.providers.openai_shape import OpenAICompatible, openai_fold
 from farebox.providers.openai_usage import COUNT_MAX, Split
-from farebox.providers.protocol import Endpoint, Intent, Metered
+from farebox.providers.protocol import Endpoint, Intent, Metered, Reader
 from farebox.providers.readers import Fold
 from farebox.providers.realtime import SessionReader
 from farebox.providers.reported import Amended, marked, stated
 from farebox.providers.routing import ADMIN, placed
-from farebox.providers.xai_answers import VideoFold, batch_page, pico_of_ticks
+from farebox.providers.xai_answers import VideoFold, page_reader, pico_of_ticks
 
 _OWN: Final[dict[tuple[str, ...], Endpoint]] = {
     ("messages",): MESSAGES,
@@ -74,14 +74,16 @@ def _own_route(method: str, rest: tuple[str, ...]) -> Endpoint | None:
 
 def _folds(endpoint: Endpoint, intent: Intent, is_stream: bool) -> Fold:
     family = endpoint.family
-    if family == _RESULTS:
-        return batch_page(endpoint.object_id)
     if family == "videos":
         return JobFold(VideoFold(), endpoint.object_id)
     fold: Fold = Amended(openai_fold(endpoint, intent, is_stream), _amended)
     if family == _DEFERRED or (family == "chat.completions" and not is_stream):
         return JobFold(fold, endpoint.object_id)
     return fold
+
+
+def _page(endpoint: Endpoint) -> Reader | None:
+    return page_reader(endpoint.object_id) if endpoint.family == _RESULTS and endpoint.object_id else None
 
 
 class ToolUsage(msgspec.Struct, frozen=True):
@@ -161,5 +163,6 @@ XAI: Final = OpenAICompatible(
     residency_host="api.x.ai",
     routes=_routes,
     folds=_folds,
+    own_reader=_page,
     sessions=_session,
 )

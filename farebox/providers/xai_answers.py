@@ -1,18 +1,26 @@
 """xAI's answers that are like no other's: a page of a batch's results, a video."""
 
+import hashlib
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
+from farebox.core.events import Stored
 from farebox.core.money import PICO_PER_USD
 from farebox.providers.batch_results import Answered, BatchFold
 from farebox.providers.documents import Tree, read, salvage, tree_of
+from farebox.providers.json_array import ArrayFrames
 from farebox.providers.openai_chat import NULL, error_name, is_given
 from farebox.providers.openai_usage import COUNT_MAX, OpenAIUsage, split
 from farebox.providers.protocol import Metered
+from farebox.providers.readers import APART_MAX, StreamReader
+from farebox.providers.reported import marked
 
 TICKS_PER_USD: Final = 10**10
 _TICKS_MAX: Final = COUNT_MAX * 1000
+NAME_MAX: Final = 256
+"""A request's id that is longer stands as its digest."""
 
 
 def pico_of_ticks(ticks: int | None) -> int | None:
@@ -58,26 +66,17 @@ class _Entry(msgspec.Struct, frozen=True):
     batch_result: _Result | None = None
 
 
-class _Page(msgspec.Struct, frozen=True):
-    results: list[_Entry] | None = None
-    pagination_token: str | None = None
-
-
-def _read_page(document: bytes) -> tuple[Answered, ...]:
+def _read_entry(document: bytes) -> tuple[Answered, ...]:
     try:
-        page = read(document, _Page)
+        entry = read(document, _Entry)
     except ValueError:
         return ()
-    found = [_answered(entry) for entry in page.results or ()]
-    return tuple(answered for answered in found if answered is not None)
+    found = _answered(entry)
+    return () if found is None else (found,)
 
 
 def _answered(entry: _Entry) -> Answered | None:
-    given = entry.batch_result.response if entry.batch_result else None
-    if given is None:
-        return None
-    every = (given.chat_get_completion, given.responses, given.response, given.image_generation, given.video_generation)
-    answer = next((answer for answer in every if answer is not None and is_given(answer.usage)), None)
+    answer = _answer(entry)
     if answer is None:
         return None
     try:
@@ -87,23 +86,71 @@ def _answered(entry: _Entry) -> Answered | None:
     return Answered(answer.model or "", counted.usage, counted.marks, stated_cost(answer.usage))
 
 
+def _answer(entry: _Entry) -> _Answer | None:
+    given = entry.batch_result.response if entry.batch_result else None
+    if given is None:
+        return None
+    every = (given.chat_get_completion, given.responses, given.response, given.image_generation, given.video_generation)
+    return next((answer for answer in every if answer is not None and is_given(answer.usage)), None)
+
+
 class BatchPageFold(BatchFold):
-    """One page of results. The last page (mostly the only one) is known by the batch's id; each page before it by that
-    and the requests it begins and ends with, so that none is taken for another."""
+    """One page of results, an entry a document. However a batch is cut into pages, each result is billed by itself, as
+    `batch#request`. Beyond `APART_MAX` the rest of a page is one bill, known by its first and last request."""
+
+    running = (0, 0)  # a page that is lost on its way is read again, and billed then
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(batch_id, tree_of(_Entry), _read_entry)
+        self._batch_id = batch_id
+        self._apart: list[Metered] = []
+        self._rest = ""
 
     def take(self, document: bytes, whole: bool) -> None:
-        super().take(document, whole)
         try:
-            page = read(document, _Page)
+            entry = read(document, _Entry)
         except ValueError:
             return
-        names = [entry.batch_request_id or "" for entry in page.results or ()]
-        if page.pagination_token and names:
-            self._object_id = f"{self._object_id}#{names[0]}-{names[-1]}"
+        answer, answered = _answer(entry), _answered(entry)
+        if answer is None or answered is None:
+            return
+        name = _name(entry, answer)
+        if len(self._apart) >= APART_MAX:
+            super().take(document, whole)
+            self._rest = self._rest or name
+            self._object_id = f"{self._batch_id}#{self._rest}-{name}"
+            return
+        self._apart.append(
+            Metered(
+                usage=answered.usage,
+                quality="exact",
+                usage_raw=bytes(answer.usage),
+                model=answered.model or None,
+                batch=True,
+                reported_cost=answered.reported_cost,
+                object_id=f"{self._batch_id}#{name}",
+                objects=(Stored(self._batch_id, "read"),),
+                marks=answered.marks,
+            )
+        )
+
+    def metered(self, ended: bool) -> Metered:
+        found = replace(super().metered(ended), apart=tuple(self._apart))
+        return marked(found, "results_summed") if self._rest else found
 
 
-def batch_page(batch_id: str | None) -> BatchFold:
-    return BatchPageFold(batch_id, tree_of(_Page), _read_page)
+def _name(entry: _Entry, answer: _Answer) -> str:
+    """What tells a result from the batch's others: its request's id, or what it used where there is none."""
+    name = entry.batch_request_id
+    if name and len(name) <= NAME_MAX:
+        return name
+    told = name.encode() if name else (answer.model or "").encode() + bytes(answer.usage)
+    return f"~{hashlib.sha256(told).hexdigest()[:32]}"
+
+
+def page_reader(batch_id: str) -> StreamReader:
+    fold = BatchPageFold(batch_id)
+    return StreamReader(fold, ArrayFrames(fold.tree, wrapped=True))
 
 
 class _Clip(msgspec.Struct, frozen=True):

@@ -773,3 +773,17 @@ def test_the_model_of_a_query() -> None:
     assert named_models(b"?mod%65l=a&model=b&model=") == ["a", "b"]
     assert named_models(b"") == []
     assert with_model(b"?x=1&model=a%2Fb&y", "b c") == b"?x=1&model=b%20c&y"
+
+
+def test_what_a_joined_call_says_is_recorded_before_the_client_has_it(gateway: Start) -> None:
+    """Each response of the call is a record of its own, under the call's id and its own; the session bills nothing."""
+    worker, _ = gateway(talks(done(100, 20), wait_for_end))
+    with session(worker, path="/proxy/openai/v1/realtime?call_id=rtc_9") as (sock, rest):
+        read_exactly(sock, len(done(100, 20)), rest)
+        [(head, tail)] = worker.finished(1)
+        assert (tail.object_id, tail.usage, tail.state, head.attempt) == (
+            "rtc_9#r", {"input": 100, "output": 20}, "done", 0,
+        )  # fmt: skip
+    (again, _), (own, ended) = worker.finished(2)
+    assert (again.id, own.call_id, own.attempt) == (head.id, head.call_id, 1)
+    assert (ended.usage, ended.cost, ended.object_id) == ({}, 0, None)

@@ -119,6 +119,16 @@ def test_a_second_start_is_not_added() -> None:
     assert empty_first.usage == {"input": 50, "output": 9}
 
 
+def test_a_message_without_usage_takes_nothing_back() -> None:
+    """Also where it was asked for in between."""
+    events = (delta({"output_tokens": 33}), {**STOP, "message": {"id": "msg_1"}})
+    assert streamed(*events).usage == {"output": 33}
+    reader = Exchange("anthropic", "/v1/messages", {"stream": True}, headers=SSE).reader()
+    for event in events:
+        reader.feed(sse(event))
+        assert reader.metered().usage == {"output": 33}
+
+
 def test_a_start_without_input_leaves_it_to_the_delta() -> None:
     assert streamed(start({"output_tokens": 1}), delta({"input_tokens": 8, "output_tokens": 2}), STOP).usage == {
         "input": 8,

@@ -34,6 +34,9 @@ def check(found: Metered) -> None:
         tokens is None or tokens >= 0 for tokens in (found.prompt_tokens, *(p.prompt_tokens for p in found.parts))
     )
     assert len(set(found.marks)) == len(found.marks)
+    for part in found.apart:
+        assert part.object_id and not part.apart
+        check(part)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=Metered) == found
 
 

@@ -4,13 +4,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from answers import JSON, SSE, every_cut, sse
 
+from farebox.core.events import Head, Tail
+from farebox.core.price_rows import day_us
 from farebox.providers import installed
 from farebox.providers.azure import AZURE
-from farebox.providers.charging import charge
-from farebox.providers.protocol import Metered, Options, Provider, Versioned
+from farebox.providers.charging import charge, recharge
+from farebox.providers.protocol import Endpoint, Metered, Options, Provider, Versioned
 from farebox.providers.sheets import load_book
 
 CHAT = "/openai/deployments/my-gpt/chat/completions"
@@ -90,6 +93,17 @@ def test_a_deployment_is_called_by_its_models_name_where_the_map_knows_it() -> N
 )
 def test_whose_word_on_the_model_counts(answered: str | None, headers: dict[str, str], model: str | None) -> None:
     assert metered(ANSWER | {"model": answered}, **headers).model == model
+
+
+def test_an_answer_that_leaves_the_version_out_names_the_model_and_is_priced_as_the_version() -> None:
+    found = metered(ANSWER | {"model": "gpt-4o"}, x_ms_served_model="gpt-4o-2024-05-13")
+    assert (found.model, found.priced_as) == ("gpt-4o", "gpt-4o-2024-05-13")
+    endpoint = Endpoint("chat", "chat.completions")
+    charged = charge(load_book(), "azure", endpoint, "gpt-4o", day_us("2026-11-21"), 200, found)
+    assert (charged.model_billed, charged.cost) == ("gpt-4o", 12 * 5_000_000 + 5 * 15_000_000)
+    head = Head("e", "e", 1, day_us("2026-11-21"), "azure", "chat", CHAT, "gpt-4o", False, None, False)
+    tail = Tail(0, None, 200, "done", **msgspec.structs.asdict(charged))
+    assert recharge(load_book(), "azure", head, tail) == charged, "also where it is priced again"
 
 
 def test_further_keys_of_a_usage_mean_nothing() -> None:

@@ -137,6 +137,119 @@ def test_one_document_without_end_is_held_in_bounded_memory(framing: str, filler
     assert held(feed, framed(framing, [("metadata", body)] if framing == "events" else [body])) < 2 * HELD_BYTES_MAX
 
 
+DOCUMENTS = [pair for pair in PAIRS if pair[0].framing == "json"]
+
+
+def as_object(seed: Seed) -> dict[str, Any]:
+    [document] = seed.documents
+    assert isinstance(document, dict)
+    return document
+
+
+def deep(seed: Seed, size: int) -> bytes:
+    """Brackets in brackets, at the end and in the middle of what is counted."""
+    nest = b'[{"a":' * (size // 12) + b"1" + b"}]" * (size // 12)
+    text = json.dumps(as_object(seed)).encode()
+    return text[:-1] + b',"zz":' + nest + b',"usage":{"input_tokens":' + nest + b"}}"
+
+
+def wide(seed: Seed, size: int) -> bytes:
+    """Every array that long, of elements that are told apart; and one with nothing in it that is read."""
+    plain = len(json.dumps(as_object(seed)))
+
+    def stretched(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: stretched(inner) for name, inner in value.items()}
+        if isinstance(value, list) and value:
+            return [distinct(item, number) for number in range(max(size // plain, 1)) for item in value]
+        return value
+
+    filler = [{"a": number} for number in range(size // 16)]
+    return json.dumps({**stretched(as_object(seed)), "zz": filler}).encode()
+
+
+def long(seed: Seed, size: int) -> bytes:
+    """Every text that long, with escapes in it, names and ids too."""
+    share = max(size // json.dumps(as_object(seed)).count('": "'), 8)
+
+    def stretched(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: stretched(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [stretched(item) for item in value]
+        return value + 'é"\\ ' * (share // 12) if isinstance(value, str) and share > 8 else value
+
+    return json.dumps(stretched(as_object(seed))).encode()
+
+
+def repeated(seed: Seed, size: int) -> bytes:
+    """Every member again and again, in the document and in what it holds."""
+    text = json.dumps(as_object(seed)).encode()
+    inner = b",".join([b'"input_tokens":1,"usage":{},"a":2'] * (size // 80))
+    return b"{" + b",".join([text[1:-1]] * max(size // len(text), 1)) + b',"usage":{' + inner + b"}}"
+
+
+def digits(seed: Seed, size: int) -> bytes:
+    """Every number longer than any that is one."""
+    more = "7" * (size // 4)
+    grown = re.sub(r": (\d+)", lambda found: f": {found[1]}{more}", json.dumps(as_object(seed)))
+    return f'{grown[:-1]},"zz":-0.{more}e9}}'.encode()
+
+
+SHAPES = {shape.__name__: shape for shape in (deep, wide, long, repeated, digits)}
+WHOLE = 24_000
+"""A document that is kept whole until it is read; four times of it is one, too."""
+LARGE = 1_000_000
+"""One that is skimmed; four times of it is one, too."""
+
+
+def taken(route: Route, body: bytes) -> None:
+    reader = route.reader(TYPES[0])
+    in_pieces(reader.feed, body)
+    reader.end()
+    reader.metered()
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+@pytest.mark.parametrize(("seed", "route"), DOCUMENTS, ids=[f"{seed.name}: {route}" for seed, route in DOCUMENTS])
+def test_a_document_four_times_as_large_is_four_times_the_work(seed: Seed, route: Route, shape: str) -> None:
+    make = SHAPES[shape]
+    small, large = make(seed, WHOLE), make(seed, WHOLE * GROWTH)
+    taken(route, small)  # what is remembered for all
+    share = LINEAR * len(large) / len(small) / GROWTH
+    assert calls(lambda: taken(route, large)) <= share * calls(lambda: taken(route, small)) + 200
+    first, second = peak(lambda: taken(route, small)), peak(lambda: taken(route, large))
+    assert second <= share * first + (64 << 10)
+
+
+@pytest.mark.parametrize(
+    ("shape", "provider"),
+    [
+        pytest.param("deep", "anthropic", marks=pytest.mark.slow),
+        ("wide", "anthropic"),
+        ("long", "gemini"),
+        ("repeated", "cohere"),
+        ("digits", "mistral"),
+    ],
+)
+def test_documents_beyond_a_mebibyte_are_read_in_linear_work_and_bounded_memory(shape: str, provider: str) -> None:
+    """These are skimmed, by one reader for all."""
+    seed, route = next(pair for pair in DOCUMENTS if pair[1].provider.name == provider)
+    small, large = SHAPES[shape](seed, LARGE), SHAPES[shape](seed, LARGE * GROWTH)
+    share = LINEAR * len(large) / len(small) / GROWTH
+    assert calls(lambda: taken(route, large)) <= share * calls(lambda: taken(route, small)) + 200
+    assert peak(lambda: taken(route, large)) < 2 * HELD_BYTES_MAX
+
+
+def peak(act: Callable[[], None]) -> int:
+    """The most that was in memory at once while this ran."""
+    tracemalloc.start()
+    act()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
 def test_a_batch_that_names_models_without_end_is_summed_in_bounded_memory() -> None:
     """A million names would be a million sums: beyond a bound they are one group, which has no price and says so."""
     fold = BatchFold(

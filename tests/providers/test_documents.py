@@ -152,3 +152,9 @@ def test_a_member_of_another_type_counts_as_absent(body: bytes, found: Outer) ->
 def test_what_is_no_object_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):
         read(body, Outer)
+
+
+def test_deep_nesting_behind_a_lone_surrogate_is_a_value_error() -> None:
+    """Read a second time, with the escape replaced, it is as deep as before."""
+    with pytest.raises(ValueError, match="depth"):
+        read(rb'{"model":"\ud83d","inner":' + b"[" * 100_000 + b"]" * 100_000 + b"}", Outer)

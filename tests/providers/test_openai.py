@@ -385,6 +385,13 @@ def test_the_providers_own_count_of_searches_wins() -> None:
     assert Exchange("openai", "/v1/responses").metered(made).usage["web_search"] == 3
 
 
+@pytest.mark.parametrize(("said", "believed"), [(-3, 0), ("-3", 0), (10**30, COUNT_MAX)])
+def test_a_count_of_searches_that_cannot_be_one_is_clamped(said: object, believed: int) -> None:
+    found = Exchange("openai", "/v1/responses").metered(response(tool_usage={"web_search": {"num_requests": said}}))
+    assert found.usage.get("web_search", 0) == believed
+    assert "clamped" in found.marks
+
+
 def test_tokens_of_the_image_tool_are_billed_at_the_image_model() -> None:
     image = {
         "input_tokens": 20,

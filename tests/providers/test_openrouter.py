@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from answers import SSE, Exchange, every_cut, provider, sse
 
+from farebox.providers.openai_usage import COUNT_MAX
+
 CHAT = "/api/v1/chat/completions"
 
 
@@ -54,6 +56,11 @@ def test_with_a_key_of_ones_own_the_money_is_the_upstreams(fee: float, pico: int
 def test_with_a_key_of_ones_own_an_unknown_cost_is_computed(details: object) -> None:
     said = usage(0, is_byok=True, cost_details=details)
     assert Exchange("openrouter", CHAT).metered(answer(said)).reported_cost is None
+
+
+def test_a_count_of_searches_beyond_all_bounds_is_clamped() -> None:
+    said = usage(server_tool_use_details={"web_search_requests": 10**30})
+    assert Exchange("openrouter", CHAT).metered(answer(said)).usage["web_search"] == COUNT_MAX
 
 
 def test_searches_of_the_provider_are_counted() -> None:

@@ -164,3 +164,8 @@ def test_hanging_up_does_not_stop_the_bill() -> None:
 def test_keys_are_for_admins() -> None:
     assert provider("perplexity").endpoint("POST", "/generate_auth_token").admin
     assert provider("perplexity").credential_env == ("PERPLEXITY_API_KEY", "PPLX_API_KEY")
+
+
+def test_tokens_beside_totals_that_are_missing_are_no_usage() -> None:
+    found = Exchange("perplexity", "/v1/audio/translations", b"--x\r\n").metered({"usage": {"citation_tokens": 3}})
+    assert (found.quality, found.usage) == ("missing", {})

@@ -4,14 +4,16 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websocket_frames import BINARY, CLOSE, TEXT, fragmented, frame
 
+from farebox.core.events import Stored
 from farebox.providers import PROVIDERS, by_name, installed
 from farebox.providers.documents import WHOLE_BYTES_MAX
-from farebox.providers.protocol import Metered, Options, Realtime, Session
+from farebox.providers.protocol import Configurable, Metered, Options, Realtime, Session
 
 KEY = b"\x9a\x01\x7f\xe0"
 GEMINI_PATH = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
@@ -633,3 +635,59 @@ def test_no_messages_whatever_break_a_session(messages: list[Any], rest: bytes) 
         found = session.metered()
         assert all(count > 0 for count in found.usage.values())
         assert all(count >= 0 for count in session.running)
+
+
+def joined(*heard: Json, call: str = "rtc_1", name: str = "openai") -> Metered:
+    """A session that joins a call, as another one may at the same time."""
+    of = provider(name)
+    endpoint = msgspec.structs.replace(of.endpoint("GET", of.upstream_path("/v1/realtime")), object_id=call)
+    session = of.session(endpoint, None)
+    assert session is not None
+    return exchanged(session, heard)
+
+
+def response(name: str, usage: Json | None = None) -> Json:
+    return {"type": "response.done", "response": {"id": name, "status": "completed", "usage": usage or USAGE}}
+
+
+def transcript(item: str) -> Json:
+    usage = {"type": "tokens", "input_tokens": 9, "output_tokens": 2, "total_tokens": 11}
+    return {"type": "conversation.item.input_audio_transcription.completed", "item_id": item, "usage": usage}
+
+
+def test_each_response_of_a_call_that_is_joined_is_a_bill_of_its_own() -> None:
+    found = joined(CREATED, BEGUN, response("resp_1"), transcript("item_1"), response("resp_2"))
+    assert (found.usage, found.parts, found.quality, found.marks) == ({}, (), "exact", ())
+    assert [part.object_id for part in found.apart] == ["rtc_1#resp_1", "rtc_1#item_1", "rtc_1#resp_2"]
+    first, heard, second = found.apart
+    assert first.usage == second.usage == SPLIT
+    assert (first.model, heard.model) == ("gpt-realtime-mini", "transcription")
+    assert heard.usage == {"input": 9, "output": 2}
+    assert first.objects == heard.objects == (Stored("rtc_1", "read"),)
+
+
+def test_what_two_sessions_of_one_call_hear_has_the_same_names() -> None:
+    early = joined(CREATED, response("resp_1"), response("resp_2"))
+    late = joined(CREATED, response("resp_2"), response("resp_3"))
+    assert early.apart[1] == late.apart[0]
+
+
+def test_an_answer_of_a_joined_call_that_has_no_name_is_the_sessions_own() -> None:
+    nameless = {"type": "response.done", "response": {"status": "completed", "usage": USAGE}}
+    found = joined(CREATED, nameless, response("x" * 200))
+    assert found.apart == ()
+    assert found.usage == {meter: 2 * count for meter, count in SPLIT.items()}
+    assert found.marks == ("responses_summed",)
+
+
+def test_a_joined_call_of_a_deployment_is_billed_at_the_model_behind_it() -> None:
+    azure = provider("azure")
+    assert isinstance(azure, Configurable)
+    known = azure.configured(Options(deployments={"voice": "gpt-realtime", "ears": "gpt-4o-transcribe"}))
+    assert isinstance(known, Realtime)
+    endpoint = msgspec.structs.replace(known.endpoint("GET", "/openai/v1/realtime"), object_id="rtc_1")
+    session = known.session(endpoint, "voice")
+    assert session is not None
+    named = {"type": "session.updated", "session": {"audio": {"input": {"transcription": {"model": "ears"}}}}}
+    found = exchanged(session, [named, response("resp_1"), transcript("item_1")])
+    assert [part.model for part in found.apart] == ["gpt-realtime", "gpt-4o-transcribe"]

@@ -1,9 +1,13 @@
 """xAI's traps, each a small exchange."""
 
+import json
 from typing import Any
 
 import pytest
 from answers import SSE, Exchange, every_cut, provider, sse
+
+from farebox.providers.protocol import Metered
+from farebox.providers.readers import APART_MAX
 
 CHAT = "/v1/chat/completions"
 USAGE: dict[str, Any] = {
@@ -140,24 +144,64 @@ def page(*ids: str, token: str | None = None, ticks: bool = True) -> dict[str, A
     return {"results": results, "pagination_token": token}
 
 
-def test_a_page_of_batch_results_is_the_sum_of_its_answers_at_batch_prices() -> None:
-    exchange = Exchange("xai", "/v1/batches/b-1/results", method="GET")
-    metered = exchange.metered(page("0", "1"))
-    assert metered.usage == {name: 2 * count for name, count in METERS.items()}
-    assert (metered.batch, metered.object_id, metered.reported_cost) == (True, "b-1", 2 * 1330500 * TICK)
-    assert (exchange.endpoint.stored, exchange.endpoint.billed) == (True, True)
-    assert exchange.metered(page("0", ticks=False)).reported_cost is None
+def results(answer: Any) -> tuple[Metered, ...]:
+    """What a page of a batch's results bills, result by result."""
+    found = Exchange("xai", "/v1/batches/b-1/results", method="GET").metered(answer)
+    assert (found.usage, found.object_id, found.parts) == ({}, "b-1", ())
+    return found.apart
 
 
-def test_pages_before_the_last_are_not_taken_for_each_other() -> None:
-    exchange = Exchange("xai", "/v1/batches/b-1/results", method="GET")
-    first, second = exchange.metered(page("0", "1", token="t")), exchange.metered(page("2", "3", token="u"))
-    assert len({first.object_id, second.object_id, "b-1"}) == 3
+def test_each_result_of_a_batch_is_a_bill_of_its_own_at_batch_prices() -> None:
+    first, second = results(page("0", "1", token="t"))
+    assert (first.usage, second.usage) == (METERS, METERS)
+    assert (first.object_id, second.object_id) == ("b-1#0", "b-1#1")
+    assert (first.batch, first.quality, first.reported_cost) == (True, "exact", 1330500 * TICK)
+    assert json.loads(first.usage_raw) == USAGE
+    assert results(page("0", ticks=False))[0].reported_cost is None
+    endpoint = Exchange("xai", "/v1/batches/b-1/results", method="GET").endpoint
+    assert (endpoint.stored, endpoint.billed) == (True, True)
+
+
+def test_a_result_is_known_by_the_same_name_whatever_page_it_stands_in() -> None:
+    every = [results(page(*ids, token=token)) for ids, token in ((("0", "1"), "t"), (("1", "2"), None), (("1",), "u"))]
+    (_, one), (again, _), (alone,) = every
+    assert one == again == alone
+
+
+def test_results_without_a_usable_name_are_told_apart_by_what_they_used() -> None:
+    nameless, spent = page("0")["results"][0] | {"batch_request_id": None}, page("1", ticks=False)["results"][0]
+    long = page("x" * 300)["results"][0]
+    found = results({"results": [nameless, spent | {"batch_request_id": ""}, nameless, long]})
+    names = [part.object_id for part in found]
+    assert len(set(names)) == 3 and names[0] == names[2]
+    assert all(len(name or "") < 64 for name in names)
+
+
+def test_of_a_page_that_was_cut_the_whole_results_are_billed() -> None:
+    body = json.dumps(page("0", "1", "2")).encode()
+    ends = [place for place in range(len(body)) if len(results(body[:place])) != len(results(body[: place + 1]))]
+    assert len(ends) == 3
+    assert results(body[: ends[1] + 1]) == results(body)[:2]
+
+
+def test_a_page_larger_than_any_document_is_read_result_by_result() -> None:
+    answer = page(*map(str, range(40)))
+    for entry in answer["results"]:
+        entry["batch_result"]["response"]["chat_get_completion"]["choices"] = [{"message": {"content": "x" * 60_000}}]
+    assert [part.object_id for part in results(answer)] == [f"b-1#{number}" for number in range(40)]
+
+
+def test_beyond_a_bound_the_rest_of_a_page_is_one_bill() -> None:
+    ids = [str(number) for number in range(APART_MAX + 2)]
+    found = Exchange("xai", "/v1/batches/b-1/results", method="GET").metered(page(*ids))
+    assert [part.object_id for part in found.apart] == [f"b-1#{name}" for name in ids[:-2]]
+    assert (found.object_id, found.marks) == (f"b-1#{ids[-2]}-{ids[-1]}", ("results_summed",))
+    assert found.usage == {name: 2 * count for name, count in METERS.items()}
 
 
 @pytest.mark.parametrize("body", [b"null", b"", b'{"results":[{}]}', b'{"results":[1,{"batch_result":3}]}', b'{"resu'])
 def test_a_page_without_answers_costs_nothing(body: bytes) -> None:
-    assert Exchange("xai", "/v1/batches/b-1/results", method="GET").metered(body).usage == {}
+    assert results(body) == ()
 
 
 @pytest.mark.parametrize(
