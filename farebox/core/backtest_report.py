@@ -18,6 +18,9 @@ IN_FLIGHT: Final = (
 )
 
 
+NOTHING: Final = Sum()
+
+
 class Whole(NamedTuple):
     """All that the limit would have counted in the period, touched or not."""
 
@@ -81,6 +84,7 @@ def _totals(found: Found, touched: list[Touched], saves: bool) -> dict[str, obje
         "subjects": found.whole.subjects,
         "subjects_touched": len(touched),
         "subjects_touched_share": share,
+        "subjects_stopped": sum(subject.stopped != NOTHING for subject in touched),
         "windows_hit": sum(subject.windows for subject in touched),
         "first_at": _iso(min(firsts, default=None)),
         **_sums(
