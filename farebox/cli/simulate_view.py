@@ -13,7 +13,6 @@ from farebox.core import figures
 
 Answer = Mapping[str, Any]  # Any: decoded JSON
 
-PLURALS: Final = {"key": "keys", "all": "pools"}
 STOPS: Final = ("block", "throttle")
 """Actions by which calls are not sent."""
 
@@ -54,14 +53,19 @@ def headline(answer: Answer) -> str:
         "warn": "warned of a used-up amount for",
         "dry_run": "marked calls of",
     }[limit["action"]]
+    pooled = limit["per"] == "all"
     if not touched:
-        none = f"none of {figures.count(subjects)} {_plural(limit['per'], subjects)}"
+        none = "nobody" if pooled else f"none of {figures.count(subjects)} {_plural(limit['per'], subjects)}"
         return f"It would have {verb} {none}." if subjects else f"It would have {verb} nobody: nothing to count."
     which = "calls_stopped" if stops else "calls_beyond"
     spend = "saved_usd" if limit["action"] == "downgrade" else "spend_stopped_usd" if stops else "spend_beyond_usd"
     money = _money(totals[spend])
     saved = "saving " if limit["action"] == "downgrade" else ""
-    whom = f"{figures.count(touched)} of {figures.count(subjects)} {_plural(limit['per'], subjects)}"
+    whom = (
+        "all together"
+        if pooled
+        else f"{figures.count(touched)} of {figures.count(subjects)} {_plural(limit['per'], subjects)}"
+    )
     share = figures.share(Decimal(totals[which]), Decimal(totals["calls"]))
     return (
         f"It would have {verb} {whom}: {_calls(totals[which])} ({share}), {saved}{money} of "
@@ -101,19 +105,22 @@ def _groups(answer: Answer) -> list[str]:
     found = []
     for name, rows in (("tenant", answer["tenants"]), ("tier", answer["tiers"])):
         if answer["limit"]["per"] != name and rows != [] and [row[name] for row in rows] != [None]:
-            parts = [f"{row[name] or '(none)'} {_calls(row['calls_beyond'])}" for row in rows[:5]]
+            parts = [
+                f"{row[name] or '(none)'} {_calls(row['calls_beyond'])} ({_money(row['spend_beyond_usd'])})"
+                for row in rows[:5]
+            ]
             more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
             found.append(f"By {name}: {', '.join(parts)}{more}.")
     return found
 
 
 def _reached(answer: Answer) -> list[str]:
-    per = answer["limit"]["per"]
-    return [
-        f"{row['share'] * 100:g} % of the amount: {figures.count(row['subjects'])} {_plural(per, row['subjects'])}"
-        + (f" would have come to it, first on {_minute(row['first_at'])}." if row["subjects"] else ".")
-        for row in answer["warnings"]
-    ]
+    per, found = answer["limit"]["per"], []
+    for row in answer["warnings"]:
+        whom = f"{figures.count(row['subjects'])} {_plural(per, row['subjects'])}" if per != "all" else "all together"
+        come = f"{whom} would have come to it, first on {_minute(row['first_at'])}."
+        found.append(f"{row['share'] * 100:g} % of the amount: {come if row['subjects'] else 'nobody.'}")
+    return found
 
 
 def _marked(answer: Answer) -> list[str]:
@@ -142,9 +149,8 @@ def _unsure(answer: Answer) -> list[str]:
 
 
 def _plural(per: str, count: int) -> str:
-    if count == 1:
-        return "pool" if per == "all" else per
-    return PLURALS.get(per, per if per.startswith("tag.") else f"{per}s")
+    """'user', 'users'; values of a tag have no plural."""
+    return per if count == 1 or per.startswith("tag.") else f"{per}s"
 
 
 def _calls(count: int) -> str:

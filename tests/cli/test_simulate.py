@@ -51,8 +51,8 @@ def test_it_says_in_a_sentence_whom_the_limit_would_have_stopped_and_then_who(sh
     assert lines[1].startswith("each user: 0.001 usd")
     row = next(line for line in lines if line.startswith("acme/u_1")).split()
     assert row[1:7] == ["1", "10", "8", "$0.0056", "$0.0045", "$0.0011"]
-    assert "By tenant: acme 8 calls." in lines
-    assert "By tier: free 8 calls." in lines
+    assert "By tenant: acme 8 calls ($0.0045)." in lines
+    assert "By tier: free 8 calls ($0.0045)." in lines
     assert any(line.startswith("80 % of the amount: 2 users would have come to it") for line in lines)
     assert "a limit in force also holds" in lines[-1]
 
@@ -88,6 +88,8 @@ def test_the_same_as_data_from_json(shell: Shell, data: Path) -> None:
             ("--amount", "2 requests", "--action", "downgrade", "--model", "gpt-4.1-nano"),
             "It would have moved to gpt-4.1-nano 1 of 3 users: 8 calls (61.5 %), saving $0.0034 of $0.0073",
         ),
+        (("--per", "all", "--amount", "4 requests"), "It would have stopped all together: 9 calls (69.2 %)"),
+        (("--per", "all", "--amount", "1 usd"), "It would have stopped nobody."),
         (("--amount", "1 usd", "--where", "tier=none"), "nobody: nothing to count"),
         (("--amount", "2 requests", "--since", "1h"), "nobody: nothing to count"),
     ],
