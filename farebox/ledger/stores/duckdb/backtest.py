@@ -15,6 +15,7 @@ from farebox.core.limits import EVERYBODY, NOBODY, WITHIN_TENANT, Limit, tag_tex
 from farebox.core.windows import HOUR_US, MINUTE_US, window_at, zone
 from farebox.ledger.stores.duckdb.events import COLUMNS, to_event
 from farebox.ledger.stores.duckdb.rollups import pointer
+from farebox.ledger.stores.duckdb.schema import METER_NAMES
 from farebox.ledger.stores.duckdb.spent import READ
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 from farebox.ledger.stores.duckdb.usage import us_of
@@ -28,7 +29,11 @@ _CORRECTIONS: Final = (
     "WHERE kind = 'correction' GROUP BY corrects"
 )
 _IS_CALL: Final = f"(events.attempt = 1 AND NOT {READ})"
-_EVENT: Final = "struct_pack(" + ", ".join(f'"{name}" := events."{name}"' for name in COLUMNS) + ")"
+_PRICED_BY: Final = (
+    "id", "provider", "operation", "model_requested", "started_at", "finished_at", "status", "state", "model_billed",
+    "service_tier", "cost_source", "marks", "qualifiers", "usage_other",
+)  # fmt: skip
+"""Columns by which another model's price for an event is found, beside its cost and meters."""
 
 
 class Asked(NamedTuple):
@@ -109,15 +114,16 @@ class _Facts:
         self._corrected = bool(one(cursor, "SELECT count(*) FROM events WHERE kind = 'correction'")[0])
         self._bare, self._subject = self._subjects()
         self._terms = self._conditions(asked.others)
+        self.event = _event_sql(cursor, self) if asked.limit.action == "downgrade" else "NULL"
 
     def sql(self, stretch: Stretch, further: str = "", joined: str = "") -> tuple[str, dict[str, object]]:
         """`further` are more columns; `joined` another table for them, by the name of `events`."""
         started = "epoch_us(events.started_at)"
         window = str(stretch.start_us) if stretch.length_us is None else f"{started} - {started} % {stretch.length_us}"
-        cost, tokens = "coalesce(events.cost, 0)", "events.input_tokens + events.output_tokens"
+        cost, tokens = self.cost(), "events.input_tokens + events.output_tokens"
         tables = f"events {joined}"
         if self._corrected:
-            cost, tokens = f"{cost} + coalesce(fixes.cost, 0)", f"{tokens} + coalesce(fixes.tokens, 0)"
+            tokens += " + coalesce(fixes.tokens, 0)"
             tables += f" LEFT JOIN ({_CORRECTIONS}) fixes ON fixes.corrects = events.id"
         spend = cost if self.limit.include_byok else f"CASE WHEN events.byok THEN 0 ELSE {cost} END"
         amount = {
@@ -131,6 +137,10 @@ class _Facts:
             f"FROM {tables} WHERE events.started_at >= $start AND events.started_at < $end AND {self._terms}"
         )
         return sql, {**self._names, "start": stamp(stretch.start_us), "end": stamp(stretch.end_us)}
+
+    def cost(self) -> str:
+        """What an attempt has cost, corrections included; 0 without a price."""
+        return "coalesce(events.cost, 0)" + (" + coalesce(fixes.cost, 0)" if self._corrected else "")
 
     def unpriced(self) -> str:
         """Whether an attempt has no price, corrections included."""
@@ -226,10 +236,9 @@ def _calls(
         "LEFT JOIN (SELECT DISTINCT call_id FROM events WHERE attempt > 1 AND started_at >= $start AND "
         "started_at < $end) repeated ON repeated.call_id = events.call_id"
     )
-    wants_event = facts.limit.action == "downgrade"
     further = (
         f", {_IS_CALL} AS is_first, repeated.call_id AS call_id, NOT {READ} AS can_stop, "
-        f"events.tenant AS tenant, events.tier AS tier, {_EVENT if wants_event else 'NULL'} AS source, events.id AS id"
+        f"events.tenant AS tenant, events.tier AS tier, {facts.event} AS source, events.id AS id"
     )
     sql, values = facts.sql(stretch, further, repeated)
     names = "unnest($subjects) AS subject, unnest($windows)::BIGINT AS window_us, unnest($numbers) AS number"
@@ -297,5 +306,18 @@ def _kept_from(cursor: Cursor) -> int | None:
     return None if dropped is None else us_of(dropped)
 
 
-def _event(source: Any) -> Event:  # Any: a row as a struct of COLUMNS
-    return to_event([source[name] for name in COLUMNS])
+def _event_sql(cursor: Cursor, facts: _Facts) -> str:
+    """An attempt as a struct of what its price depends on: of all meters, those that anything was ever counted in."""
+    most = one(cursor, f"SELECT {', '.join(f'max({_quoted(name)})' for name in METER_NAMES)} FROM events")
+    names = (*_PRICED_BY, *(name for name, count in zip(METER_NAMES, most, strict=True) if count))
+    parts = [f"{_quoted(name)} := events.{_quoted(name)}" for name in names]
+    cost = f"CASE WHEN {facts.unpriced()} THEN NULL ELSE {facts.cost()} END"
+    return f"struct_pack({', '.join([*parts, f'cost := ({cost})::BIGINT'])})"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _event(source: Any) -> Event:  # Any: a row as a struct
+    return to_event([source.get(name) for name in COLUMNS])
