@@ -93,14 +93,24 @@ class Remote:
             limits=httpx.Limits(max_keepalive_connections=0),  # nothing is left open by a command that ends
         )
 
-    def call(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: object = None) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: object = None,
+        timeout_s: float = REMOTE_TIMEOUT_S,
+    ) -> Any:
         """The decoded answer of `/api/v1<path>`, None where it has no body."""
         import httpx
 
         content = None if body is None else msgspec.json.encode(body)
         headers = {} if body is None else {"content-type": "application/json"}
         try:
-            answer = self._http.request(method, path, params=params, content=content, headers=headers)
+            answer = self._http.request(
+                method, path, params=params, content=content, headers=headers, timeout=timeout_s
+            )
         except httpx.HTTPError as error:
             raise FareboxError(f"{self._url} does not answer ({error}): check --url, and that it runs") from error
         if answer.is_success:

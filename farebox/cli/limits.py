@@ -4,13 +4,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from farebox.cli import limit_options as options
 from farebox.cli.context import (
     Config,
     Data,
     Json,
     Token,
     Url,
-    UsageError,
     actor,
     command_group,
     directory_of,
@@ -22,7 +22,6 @@ from farebox.cli.context import (
     say,
 )
 from farebox.cli.values import pairs, shown_moment
-from farebox.core.asking import words
 from farebox.core.limit_text import FIELDS, read_limit, sentence
 
 app = command_group("Limits: what each user, customer, tier or tag may spend.")
@@ -57,60 +56,24 @@ DETAILS: Final = (
 
 @app.command("set")
 def set_(
-    per: Annotated[
-        str, typer.Option(metavar="NAME", help="Each user, tenant, tier, key, tag.NAME …; all: one amount for all.")
-    ],
-    amount: Annotated[str, typer.Option(metavar="TEXT", help="How much, with its unit: '5 usd', '2000 requests'.")],
-    where: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only calls with this value. Repeatable.")
-    ] = None,
-    subject: Annotated[
-        str | None, typer.Option(metavar="VALUE", help="Only this one, in place of what holds for each.")
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WINDOW", help="minute, hour, day, week, month, billing or lifetime.", show_default="month"
-        ),
-    ] = None,
-    time_zone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="Whose days, weeks and months.", show_default="UTC")
-    ] = None,
-    action: Annotated[
-        str | None,
-        typer.Option(metavar="ACTION", help="block, warn, dry_run, downgrade or throttle.", show_default="block"),
-    ] = None,
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="What downgrade turns calls to.")] = None,
-    rate: Annotated[int | None, typer.Option(metavar="N", help="Calls a minute that throttle still lets pass.")] = None,
-    warn_at: Annotated[
-        str | None, typer.Option(metavar="SHARES", help="When to warn, such as 0.5,0.8.", show_default="0.8")
-    ] = None,
-    reserve: Annotated[
-        str | None,
-        typer.Option(metavar="HOW", help="Hold the expected cost of a call, or its ceiling.", show_default="expected"),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Never one cent over: refuse calls whose cost has no bound.")
-    ] = False,
-    unpriced: Annotated[
-        str | None, typer.Option(metavar="HOW", help="Models without a price: refuse or pass.", show_default="refuse")
-    ] = None,
-    allow_unbounded: Annotated[
-        bool, typer.Option("--allow-unbounded", help="Let unbounded calls pass a strict limit.")
-    ] = False,
-    min_output: Annotated[
-        int | None, typer.Option(metavar="TOKENS", help="Least output a strict limit leaves a call.", show_default="16")
-    ] = None,
-    include_byok: Annotated[
-        bool, typer.Option("--include-byok", help="Count calls with the caller's own credential, too.")
-    ] = False,
-    anchor_day: Annotated[
-        int | None, typer.Option(metavar="DAY", help="First day of a billing month.", show_default="1")
-    ] = None,
-    message: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="For the end customer; may use {amount} {used} {reset_at} {tier}."),
-    ] = None,
+    per: Annotated[str, options.PER],
+    amount: Annotated[str, options.AMOUNT],
+    where: options.Where = None,
+    subject: options.Subject = None,
+    window: options.Window = None,
+    time_zone: options.TimeZone = None,
+    action: options.Action = None,
+    model: options.Model = None,
+    rate: options.Rate = None,
+    warn_at: options.WarnAt = None,
+    reserve: options.Reserve = None,
+    strict: options.Strict = False,
+    unpriced: options.Unpriced = None,
+    allow_unbounded: options.AllowUnbounded = False,
+    min_output: options.MinOutput = None,
+    include_byok: options.IncludeByok = False,
+    anchor_day: options.AnchorDay = None,
+    message: options.Message = None,
     data: Data = None,
     config: Config = None,
     url: Url = None,
@@ -118,27 +81,12 @@ def set_(
     as_json: Json = False,
 ) -> None:
     """Set a limit; one that counts the same is changed and keeps its id; what is left out is the default."""
-    said: dict[str, Any] = {
-        "per": per,
-        "amount": amount,
-        "where": pairs(where or [], "--where"),
-        "subject": subject,
-        "window": window,
-        "time_zone": time_zone,
-        "action": action,
-        "model": model,
-        "rate": rate,
-        "warn_at": None if warn_at is None else _shares(warn_at),
-        "reserve": reserve,
-        "strict": strict,
-        "unpriced": unpriced,
-        "allow_unbounded": allow_unbounded,
-        "min_output": min_output,
-        "include_byok": include_byok,
-        "anchor_day": anchor_day,
-        "message": message,
-    }
-    form = {name: value for name, value in said.items() if value is not None}
+    form = options.written(
+        per=per, amount=amount, where=where, subject=subject, window=window, time_zone=time_zone, action=action,
+        model=model, rate=rate, warn_at=warn_at, reserve=reserve, unpriced=unpriced, min_output=min_output,
+        anchor_day=anchor_day, message=message,
+        flags={"strict": strict, "allow_unbounded": allow_unbounded, "include_byok": include_byok},
+    )  # fmt: skip
     if remote := remote_of(url, token):
         made = remote.call("POST", "/limits", body=form)
     else:
@@ -261,13 +209,6 @@ def _detail(name: str, value: Any) -> object:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return shown_moment(value) if name.endswith("_at") else value
-
-
-def _shares(text: str) -> list[float]:
-    try:
-        return [float(share) for share in words([text])]
-    except ValueError:
-        raise UsageError(f"--warn-at {text!r}: give shares of the amount, such as 0.5,0.8") from None
 
 
 @app.command(context_settings={"allow_extra_args": True})

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from farebox.core.backtest_report import ROWS_MAX
 from farebox.core.limit_text import CHOICES
 
 Text = Annotated[str, Field(max_length=4096)]
@@ -96,6 +97,15 @@ class LimitForm(LimitChange):
     amount: str | int | float | dict[str, str | int | float] = Field(
         description="how much, with its unit", examples=["5 usd", "2000 requests"]
     )
+
+
+class SimulateForm(Form):
+    """A limit to be tried on the past: as it would be set, or the id of one that was."""
+
+    limit: LimitForm | Annotated[str, Field(min_length=1, max_length=64, examples=["lim_5f0c2a91d3b8e647"])]
+    since: Moment | None = Field(default="30d", description="first moment; null: from the first event on")
+    until: Moment | None = Field(default=None, description="end, exclusive; now unless said")
+    rows: int = Field(default=20, ge=1, le=ROWS_MAX, description="most affected subjects to name")
 
 
 class ProviderForm(Form):

@@ -1,23 +1,30 @@
-"""What the ledger is asked: sums, the call log, one call with its arithmetic."""
+"""What the ledger is asked: sums, the call log, one call with its arithmetic, a limit over the past."""
 
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from farebox.control.access import needs
 from farebox.control.answers import ApiError, Json, page
+from farebox.control.forms import SimulateForm
 from farebox.control.listing import asked
 from farebox.control.parts import Parts, parts_of
 from farebox.core import asking
+from farebox.core.backtest import beside
+from farebox.core.limit_text import read_limit
+from farebox.core.limits import Limit
 from farebox.core.queries import DEFAULT_MEASURES, GROUPS, LIMIT_MAX, MEASURES
 from farebox.core.tables import csv_text
+from farebox.directory.rows import checked_limit
 from farebox.errors import QueryError
 
 router = APIRouter(prefix="/api/v1", tags=["questions"])
 
 FLUSH_TIMEOUT_S: Final = 60
 VERIFY_TIMEOUT_S: Final = 600
+SIMULATE_TIMEOUT_S: Final = 3600
 SAMPLE, SAMPLE_MAX = 1000, 100_000
 ANSWER_MARGIN_S: Final = 5
 """The keeper ends a question that takes too long; only then does the wait for its answer end."""
@@ -102,6 +109,30 @@ async def verify(request: Request) -> Response:
     if not sample.isdecimal() or int(sample) > SAMPLE_MAX:
         raise QueryError(f"sample is {sample[:20]!r}: give 0 to {SAMPLE_MAX}")
     return Json(await parts_of(request).keeper.call("verify", {"sample": int(sample)}, timeout_s=VERIFY_TIMEOUT_S))
+
+
+@router.post("/simulate", dependencies=[needs("analyst")])
+async def simulate(request: Request, form: SimulateForm) -> Response:
+    """Whom a limit would have stopped in a past period, how many calls and how much money, from the ledger: beside the
+    limits that are in force, but in place of one that counts the same. Nothing is set."""
+    parts = parts_of(request)
+    limit, living = await run_in_threadpool(_limits, parts, form)
+    since_us = None if form.since is None else asking.instant(form.since, parts.now_us(), limit.time_zone)
+    until_us = parts.now_us() if form.until is None else asking.instant(form.until, parts.now_us(), limit.time_zone)
+    question = {"limit": limit, "others": beside(limit, living), "since_us": since_us, "until_us": until_us}
+    return Json(
+        await parts.keeper.call("simulate", {**question, "rows": form.rows}, timeout_s=SIMULATE_TIMEOUT_S),
+    )
+
+
+def _limits(parts: Parts, form: SimulateForm) -> tuple[Limit, list[Limit]]:
+    """(the limit that is meant, all that are in force)."""
+    limits = parts.directory.limits
+    if isinstance(form.limit, str):
+        limit = limits.get(form.limit).limit
+    else:
+        limit = checked_limit(read_limit(form.limit.model_dump(exclude_unset=True)))
+    return limit, [row.limit for row in limits.list()]
 
 
 def _csv(filename: str, text: str) -> Response:

@@ -19,7 +19,7 @@ from farebox.ledger.service import METHODS, answer
 
 READERS: Final = 6
 """Questions answered at the same time; more wait."""
-SLOW: Final = frozenset({"verify", "reprice", "export", "retain"})
+SLOW: Final = frozenset({"verify", "reprice", "export", "retain", "simulate"})
 """Methods with a thread of their own, so that they hold up no page."""
 CONNECTIONS_MAX: Final = 256
 _log = logging.getLogger("farebox.keeper")

@@ -40,6 +40,21 @@ class Pricer:
         """What a recorded attempt costs by today's book: its own usage and date."""
         return recharge(self.book, self._prices_as(event.head.provider), event.head, event.tail)
 
+    def with_model(self, event: Event, model: str) -> int | None:
+        """What a recorded attempt would have cost (pico-dollars) had this model served the same tokens in the same way
+        on the same day; None where it or the attempt itself has no price."""
+        if event.tail.cost is None:
+            return None
+        if model in (event.head.model_requested, event.tail.model_billed):
+            return event.tail.cost
+        head = msgspec.structs.replace(event.head, model_requested=model)
+        tail = msgspec.structs.replace(event.tail, model_billed=model, parts=(), reported_cost=None)
+        return recharge(self.book, self._prices_as(head.provider), head, tail).cost
+
+    def apart(self) -> "Pricer":
+        """The same prices for another thread."""
+        return Pricer(self._price_rows, self._wires)
+
     def _prices_as(self, provider: str) -> str:
         known = by_name(self._wires.get(provider, provider))
         return known.prices_as if known else provider

@@ -8,16 +8,18 @@ import msgspec
 import pyarrow as pa
 from pyarrow import parquet
 
+from farebox.core.backtest_report import ROWS_MAX, report
 from farebox.core.events import Event, public
+from farebox.core.limits import Limit, check
 from farebox.core.money import format_usd
 from farebox.core.pricing import amount
 from farebox.core.queries import EXPORT_ROWS_MAX, EventsQuery, UsageQuery
 from farebox.core.tables import csv_text
-from farebox.errors import FareboxError, NotFound, QueryError
+from farebox.errors import FareboxError, InvalidLimit, NotFound, QueryError
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.evidence import evidence, multiplier
 from farebox.ledger.ledger import Ledger, now_us
-from farebox.ledger.stores.duckdb import checks, unpriced
+from farebox.ledger.stores.duckdb import backtest, checks, unpriced
 from farebox.ledger.stores.duckdb.events import get_event, list_events
 from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
@@ -25,7 +27,7 @@ from farebox.ledger.stores.duckdb.usage import usage
 from farebox.ledger.stores.duckdb.writing import apply, stamp
 
 LONG_S: Final = 3600.0
-"""Time limit of checks and exports, which read everything."""
+"""Time limit of checks, exports and back-tests, which read everything."""
 PAGE: Final = 5000
 MAKERS_IDS_MAX: Final = 10_000
 
@@ -56,6 +58,17 @@ class Makers(msgspec.Struct, frozen=True):
 
     space: str
     ids: list[str]
+
+
+class Simulate(msgspec.Struct, frozen=True):
+    """A limit to be replayed over the past, the others in force, and the period; None is from the first event on, and
+    until now. An id of the limit asks for what it has really marked, too."""
+
+    limit: Limit
+    others: tuple[Limit, ...] = ()
+    since_us: int | None = None
+    until_us: int | None = None
+    rows: int = 20
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -149,6 +162,30 @@ def adds_up(event: Event) -> bool:
     return all(shares) and tail.cost == sum(part.cost or 0 for part in tail.parts)
 
 
+def simulate(ledger: Ledger, asked: Simulate) -> dict[str, object]:
+    """Whom a limit would have stopped in a past period: see `core.backtest`."""
+    try:
+        limit = check(asked.limit)
+    except InvalidLimit as error:
+        raise QueryError(str(error)) from None
+    if not 1 <= asked.rows <= ROWS_MAX:
+        raise QueryError(f"rows is {asked.rows}: give 1 to {ROWS_MAX}")
+    ledger.ingest()
+    until_us = now_us() if asked.until_us is None else asked.until_us
+    since_us = backtest.first_us(ledger.store) if asked.since_us is None else asked.since_us
+    since_us = until_us - 1 if since_us is None else since_us
+    if since_us >= until_us:
+        raise QueryError("since is not before until: nothing can lie between them")
+    pricer = ledger.pricer.apart()
+    found = backtest.backtest(
+        ledger.store,
+        backtest.Asked(limit, asked.others, since_us, until_us, asked.rows),
+        LONG_S,
+        lambda event: pricer.with_model(event, limit.model or ""),
+    )
+    return report(found, asked.rows)
+
+
 def stats(ledger: Ledger, _asked: Nothing) -> dict[str, object]:
     """What is watched: the cost of an answer does not grow with the ledger."""
     sums = ledger.totals()
@@ -223,6 +260,7 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "export": (Export, export),
     "retain": (Nothing, retain),
     "makers": (Makers, makers),
+    "simulate": (Simulate, simulate),
 }
 
 

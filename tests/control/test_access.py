@@ -54,9 +54,17 @@ def test_no_route_answers_without_a_token_or_with_a_role_too_small(api):
     assert walked > 15
 
 
+ASKED_BY_POST = {"/api/v1/simulate"}
+"""Questions that are too long for a query string: they change nothing."""
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_only_an_admin_changes_anything(api, method):
-    needed = {need.role for name, _, need in routes(api) if name == method and isinstance(need, Needs)}
+    needed = {
+        need.role
+        for name, path, need in routes(api)
+        if name == method and isinstance(need, Needs) and path not in ASKED_BY_POST
+    }
     assert needed == {"admin"}
 
 

@@ -15,12 +15,12 @@ from farebox.core.windows import Window
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 from farebox.ledger.stores.duckdb.writing import stamp
 
-_READ: Final = "contains(coalesce(objects, ''), '\"read\"')"
+READ: Final = "contains(coalesce(objects, ''), '\"read\"')"
 """Whether an event read a stored object: see `gateway.objects.told`."""
 _AMOUNTS: Final = {
     "usd": "sum(cost)",
     "tokens": "sum(input_tokens + output_tokens)",
-    "requests": f"count(*) FILTER (kind = 'charge' AND attempt = 1 AND NOT {_READ})",
+    "requests": f"count(*) FILTER (kind = 'charge' AND attempt = 1 AND NOT {READ})",
 }
 _OF_UNIT: Final = "sum(json_extract_string(units, $unit)::BIGINT) FILTER (kind = 'charge' AND state = 'done')"
 
@@ -48,7 +48,7 @@ def may_be_uncounted(store: Store, batches: Batches, alive: Collection[str], sin
     `since_us`: when the newest limit was in force everywhere."""
     sql = f"""SELECT count(*) FROM events WHERE batch > $after AND batch <= $until AND state <> 'refused'
         AND NOT (coalesce(list_contains($alive, journal), false) AND contains(coalesce(limits, ''), '"lim_')
-                 AND NOT {_READ} AND started_at >= $since)"""
+                 AND NOT {READ} AND started_at >= $since)"""
     named = {**batches._asdict(), "alive": ["", *sorted(alive)], "since": stamp(since_us)}
     with store.reading() as cursor:
         return bool(one(cursor, sql, named)[0])
@@ -58,13 +58,13 @@ def uncounted(
     store: Store, limit: Limit, windows: Iterable[Window], batches: Batches, alive: Collection[str]
 ) -> list[Spent]:
     """What was spent and stands in no living worker's own count."""
-    own = f"coalesce(list_contains($alive, journal), false) AND contains(coalesce(limits, ''), $quoted) AND NOT {_READ}"
+    own = f"coalesce(list_contains($alive, journal), false) AND contains(coalesce(limits, ''), $quoted) AND NOT {READ}"
     return _sums(store, limit, windows, batches, f"NOT ({own})", {"alive": ["", *sorted(alive)]})
 
 
 def counted_by(store: Store, limit: Limit, windows: Iterable[Window], batches: Batches, journal: str) -> list[Spent]:
     """What a worker had counted by itself, by the name of its journal."""
-    own = f"journal = $journal AND contains(coalesce(limits, ''), $quoted) AND NOT {_READ}"
+    own = f"journal = $journal AND contains(coalesce(limits, ''), $quoted) AND NOT {READ}"
     return _sums(store, limit, windows, batches, own, {"journal": journal})
 
 
