@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from farebox.core.accounts import AccountState, Ask, Balance, Lease, reserve_all
+from farebox.core.accounts import AHEAD, SHARE, AccountState, Ask, Balance, Lease, reserve_all
 
 WORKERS = ("w1", "w2", "w3")
 COUNTS = st.integers(0, 400)
@@ -32,22 +32,22 @@ class Fleet(RuleBasedStateMachine):
     def owner(self, name: str) -> str:
         return f"{name}.{self.incarnations[name]}"
 
-    @rule(name=st.sampled_from(WORKERS), more=COUNTS)
-    def want(self, name: str, more: int) -> None:
-        self.asked.append((self.owner(name), self.leases[name].ask(more)))
+    @rule(name=st.sampled_from(WORKERS), more=COUNTS, least=COUNTS)
+    def want(self, name: str, more: int, least: int) -> None:
+        self.asked.append((self.owner(name), self.leases[name].ask(more, min(more, least))))
 
     @rule(name=st.sampled_from(WORKERS), keep=COUNTS)
     def give_back(self, name: str, keep: int) -> None:
         self.asked.append((self.owner(name), self.leases[name].shrink(keep)))
 
     @precondition(lambda self: self.asked)
-    @rule(which=st.integers(0, 9), again=st.booleans(), lost=st.booleans())
-    def carry_question(self, which: int, again: bool, lost: bool) -> None:
+    @rule(which=st.integers(0, 9), again=st.booleans(), lost=st.booleans(), ahead=st.booleans())
+    def carry_question(self, which: int, again: bool, lost: bool, ahead: bool) -> None:
         owner, said = self.asked[which % len(self.asked)]
         if not again:
             del self.asked[which % len(self.asked)]
         if owner in map(self.owner, WORKERS):  # the keeper knows by its lock whose process is gone
-            given = self.authority.ask(owner, said)
+            given = self.authority.ask(owner, said, ahead=ahead)
             if not lost:
                 self.answered.append((owner, said.number, given))
 
@@ -139,9 +139,31 @@ def test_a_lease_takes_less_ahead_as_the_account_nears_its_end() -> None:
         ahead.append(lease.free - 10)
         while lease.reserve(10):
             lease.settle(10, 10)
-    assert ahead[0] == 40
+    assert ahead[0] == (1000 - 10) // SHARE
     assert ahead == sorted(ahead, reverse=True)
     assert lease.spent == 1000
+
+
+def test_a_lease_is_worth_a_bounded_number_of_calls_and_none_ahead_where_others_are_short() -> None:
+    state, lease = AccountState(10**9), Lease()
+    assert granted(state, "w", lease, 10) == 10 + 10 * AHEAD
+    said = lease.ask(lease.free + 7)
+    assert state.ask("w", said, ahead=False) == said.need
+
+
+def test_what_is_left_goes_to_whom_it_is_enough_or_where_nobody_holds_anything() -> None:
+    state = AccountState(100)
+    other, first, second = Lease(), Lease(), Lease()
+    assert granted(state, "other", other, 5) >= 5
+    other.granted(other.number, state.ask("other", other.shrink(5)))
+    said = first.ask(200, 96)
+    assert state.ask("first", said) == 0, "95 are left, and less than 96 is no use"
+    said = first.ask(200, 95)
+    assert state.ask("first", said) == 95
+    state.ask("first", first.shrink(0))
+    state.ask("other", other.shrink(0))
+    said = second.ask(200)
+    assert state.ask("second", said) == 100, "all of it, since nobody holds anything"
 
 
 def test_many_workers_can_use_an_account_to_its_last_unit() -> None:
