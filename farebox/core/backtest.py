@@ -180,7 +180,8 @@ def thresholds(limit: Limit) -> list[int]:
 
 def least(limit: Limit) -> int:
     """An account that never comes to this amount is touched by nothing that the limit does."""
-    return min([limit.amount, *thresholds(limit)])
+    amounts = [limit.amount, *thresholds(limit)]
+    return min(amounts)
 
 
 class _Account:
