@@ -81,6 +81,17 @@ def is_private_host(host: str) -> bool:
     return address.is_loopback or (address.is_private and not address.is_unspecified)
 
 
+def is_metadata_name(host: str) -> bool:
+    """Whether a host's name, or its address in plain form, is a metadata service's."""
+    bare = host.lower().rstrip(".")
+    if bare in METADATA_NAMES or bare.endswith(".metadata.google.internal"):
+        return True
+    try:
+        return is_metadata_address(ip_address(bare.strip("[]").partition("%")[0]))
+    except ValueError:
+        return False
+
+
 def _refuse_metadata(host: str, text: str) -> None:
     bare = host.rstrip(".")
     if bare in METADATA_NAMES or bare.endswith(".metadata.google.internal"):
