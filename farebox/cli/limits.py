@@ -14,6 +14,8 @@ from farebox.cli.context import (
     actor,
     command_group,
     directory_of,
+    hint,
+    keeper_of,
     print_json,
     print_table,
     remote_of,
@@ -26,7 +28,8 @@ from farebox.core.limit_text import FIELDS, read_limit, sentence
 app = command_group("Limits: what each user, customer, tier or tag may spend.")
 
 LimitId = Annotated[str, typer.Argument(metavar="LIMIT", help="Its id (lim_…).")]
-COLUMNS: Final = ("id", "for", "where", "amount", "window", "then", "warns at", "state")
+EXPLAINED: Final = ("id", "for", "amount", "used", "held", "left", "unit", "resets (UTC)", "next call")
+COLUMNS: Final = ("id", "for", "where", "amount", "window", "then", "warns at")
 DETAILS: Final = (
     "per",
     "where",
@@ -168,7 +171,8 @@ def list_(
         print_json(rows)
         return
     empty = "No limits. `farebox limits set --per user --amount '5 usd'` gives each user five dollars a month."
-    print_table(COLUMNS, map(_cells, rows), right=("amount",), empty=empty)
+    columns = (*COLUMNS, "removed (UTC)") if every else COLUMNS
+    print_table(columns, (_cells(row)[: len(columns)] for row in rows), right=("amount",), empty=empty)
 
 
 @app.command()
@@ -192,7 +196,7 @@ def show(
         return
     say(_line(row))
     details = ((name, _detail(name, row[name])) for name in DETAILS if name in row)
-    print_table(("", ""), details, empty="")
+    print_table(("field", "value"), details, empty="")
 
 
 @app.command()
@@ -227,7 +231,6 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     if row["subject"] is not None:
         whom = f"{row['per']} {row['subject']}"
     zoned = "" if row["time_zone"] == "UTC" else f" ({row['time_zone']})"
-    state = "removed" if row.get("removed_at") else "in force"
     return (
         row["id"],
         whom,
@@ -236,7 +239,7 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
         f"{row['window']}{zoned}",
         _then(row),
         _detail("warn_at", row["warn_at"]),
-        state,
+        shown_moment(row.get("removed_at")),
     )
 
 
@@ -265,3 +268,48 @@ def _shares(text: str) -> list[float]:
         return [float(share) for share in words([text])]
     except ValueError:
         raise UsageError(f"--warn-at {text!r}: give shares of the amount, such as 0.5,0.8") from None
+
+
+@app.command(context_settings={"allow_extra_args": True})
+def explain(
+    context: typer.Context,
+    tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Whose limits.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="NAME", help="The user, within the tenant.")] = None,
+    who: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="NAME=VALUE", help="Any dimension, key or tag.NAME. Repeatable."),
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which limits apply to a subject, what is used and held by whom, and what its next call would get."""
+    named = pairs([*(who or []), *context.args], "--where")
+    named |= {name: value for name, value in (("tenant", tenant), ("user", user)) if value is not None}
+    asked = {name: str(value) for name, value in named.items()}
+    if remote := remote_of(url, token):
+        found = remote.call("GET", "/limits/explain", params=asked)
+    else:
+        tags = {name[4:]: value for name, value in asked.items() if name.startswith("tag.")}
+        dimensions = {name: value for name, value in asked.items() if not name.startswith("tag.")}
+        with keeper_of(data, config) as keeper:
+            found = keeper.call("limits_explain", {"dimensions": dimensions, "tags": tags})
+    if as_json:
+        print_json(found)
+        return
+    print_table(EXPLAINED, map(_explained, found["limits"]), empty="No limit applies.")
+    for entry in found["limits"]:
+        for holder in entry["holders"]:
+            for call in holder["calls"]:
+                hint(f"{entry['limit_id']}: call {call['event_id']} holds {call['held']} since {call['since']}")
+    say(f"The next call {found['next_call']['code'].replace('_', ' ')}: {found['next_call']['why']}.")
+
+
+def _explained(entry: dict[str, Any]) -> tuple[object, ...]:
+    resets = entry["window"]["resets_at"]
+    return (
+        entry["limit_id"], f"{entry['per']} {entry['subject']}", entry["amount"], entry["used"], entry["held"],
+        entry["left"], entry["unit"], shown_moment(resets) if resets else "never", entry["next_call"]["code"],
+    )  # fmt: skip

@@ -8,7 +8,9 @@ from farebox.control.answers import Json
 from farebox.control.forms import LimitChange, LimitForm
 from farebox.control.listing import asked, author, paged, parameters
 from farebox.control.parts import parts_of
+from farebox.control.questions import ask
 from farebox.core.attribution import NAMES
+from farebox.core.events import DIMENSIONS
 from farebox.core.limit_text import read_limit
 from farebox.directory.showing import limit_shown
 from farebox.errors import QueryError
@@ -21,6 +23,11 @@ _FILTERS = {
     "window": "only limits of this window",
     "action": "only limits with this action",
     "removed": "true: removed ones, too",
+}
+_WHO = {
+    **{name: f"this {name}" for name in DIMENSIONS},
+    "key": "a key's id",
+    "tag.NAME": "the value of a tag",
 }
 _FIELDS = ("per", "unit", "window", "action")
 
@@ -54,6 +61,20 @@ def list_limits(request: Request) -> Response:
         if all(getattr(row.limit, name) == value for name, value in wanted.items())
     ]
     return paged(rows, query, lambda row: row.id, limit_shown)
+
+
+@router.get("/explain", dependencies=[needs("analyst")], openapi_extra=parameters(_WHO))
+async def explain_limits(request: Request) -> Response:
+    """The limits that apply to these dimensions now: used, held and by which workers and calls, when that is free
+    again, and what the next call would get and why."""
+    dimensions: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    for name, value in request.query_params.items():
+        if name.startswith("tag."):
+            tags[name[4:]] = value
+        else:
+            dimensions[name] = value
+    return Json(await ask(parts_of(request), "limits_explain", {"dimensions": dimensions, "tags": tags}))
 
 
 @router.get("/{limit_id}", dependencies=[needs("analyst")])

@@ -111,24 +111,20 @@ def _how_much(limit: Limit) -> str:
     amount = amount_text(limit.amount, limit.unit)
     if limit.window == "lifetime":
         return f"{amount} for ever"
-    if limit.window == "billing":
-        return f"{amount} a billing month"
     zoned = "" if limit.time_zone == "UTC" or limit.window in ("minute", "hour") else f" ({limit.time_zone})"
+    if limit.window == "billing":
+        return f"{amount} a month from day {limit.anchor_day} on{zoned}"
     return f"{amount} {'an' if limit.window == 'hour' else 'a'} {limit.window}{zoned}"
 
 
 def _what_then(limit: Limit) -> str:
-    match limit.action:
-        case "downgrade":
-            return f"then downgrade to {limit.model}"
-        case "throttle":
-            return f"then throttle to {limit.rate} calls a minute"
-        case "block":
-            return "then block, strictly" if limit.strict else "then block"
-        case "warn":
-            return "then only warn"
-        case "dry_run":
-            return "then only note what would have been refused"
+    if limit.action == "downgrade":
+        return f"then downgrade to {limit.model}"
+    if limit.action == "throttle":
+        return f"then throttle to {limit.rate} calls a minute"
+    if limit.action == "block":
+        return "then block, strictly" if limit.strict else "then block"
+    return "then only warn" if limit.action == "warn" else "then only note what would have been refused"
 
 
 def _read(written: Mapping[str, Any], unit: str | None = None) -> dict[str, Any]:
@@ -191,3 +187,12 @@ def _limit(fields: Mapping[str, object]) -> Limit:
         return check(msgspec.convert(fields, Limit))
     except msgspec.ValidationError as error:
         raise InvalidLimit(f"this is no limit: {error}") from None
+
+
+def shown_amount(amount: int, unit: str) -> str | int:
+    """Money as text with at least two decimals, counts as they are."""
+    if unit != "usd":
+        return amount
+    text = format_usd(amount).rstrip("0")
+    places = len(text) - text.index(".") - 1
+    return text + "0" * max(0, 2 - places)

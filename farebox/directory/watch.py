@@ -143,8 +143,11 @@ class Loader:
             self._prices_seq = count
 
     def _read_limits(self) -> None:
+        changed = list(self.reader.limits_after(self._revision))
+        if not changed:
+            return
         limits = self._limits_by_id.copy()
-        for limit_id, spec in self.reader.limits_after(self._revision):
+        for limit_id, spec in changed:
             self._limits_unread.pop(limit_id, None)
             try:
                 limit = None if spec is None else check(msgspec.json.decode(spec, type=Limit))

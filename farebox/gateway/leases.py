@@ -6,6 +6,7 @@ found no room wait for the next answer, and for no longer than WAIT_S.
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ AGAIN_S: Final = 0.05
 """Pause before the authority is asked again that did not answer, or does not know a limit yet."""
 MESSAGE_MAX: Final = 5000
 """Accounts in one message."""
+CALLS_MAX: Final = 16
+"""Open calls of an account that the authority is told of by name."""
 KEPT_S: Final = 3600.0
 """How long after its window's end an account is still known: calls settle late."""
 
@@ -31,8 +34,8 @@ class LocalAccount:
     """One account as this worker knows it. Times are the loop's, in seconds; amounts in the limit's unit."""
 
     __slots__ = (
-        "account", "amount", "end_us", "held", "is_short", "least", "lease", "limit", "need", "own_given", "own_spent",
-        "settled", "told_s", "used",
+        "account", "amount", "end_us", "held", "is_short", "least", "lease", "limit", "need", "open", "own_given",
+        "own_spent", "settled", "told_s", "used",
     )  # fmt: skip
 
     def __init__(self, account: Account, limit: Limit, end_us: int | None, amount: int) -> None:
@@ -55,6 +58,8 @@ class LocalAccount:
         self.least = 0
         self.used = True
         """Since the last sweep."""
+        self.open: dict[str, tuple[int, int]] = {}
+        """What open calls hold, by their event's id: (since, microseconds since 1970; amount)."""
 
     @property
     def settled_now(self) -> int:
@@ -183,28 +188,35 @@ class Leases:
     async def _send(self, asked: list[LocalAccount], whole: bool) -> bool:
         for local in asked:
             self._dirty.pop(local.account, None)
+        wants = [(local.need, local.least) for local in asked]
         said = [self._said(local) for local in asked]
         spent = [local.lease.spent for local in asked]
         try:
             epoch, ready, answers = await self._keeper.call("lease", [self._owner, whole, said], ANSWER_S)
         except BaseException:
-            for local in asked:
-                self._dirty[local.account] = local
+            for local, want in zip(asked, wants, strict=True):
+                self._keep(local, want)
             raise
         if epoch != self._epoch:  # another keeper: it must hear of everything before it lends
             self._epoch = epoch
             self._whole = not whole
         known, now = bool(ready), self._loop.time()
-        for local, was_spent, answer in zip(asked, spent, answers, strict=True):
+        for local, want, was_spent, answer in zip(asked, wants, spent, answers, strict=True):
             if answer is None or not ready:
                 known = False
                 if not ready or local.told_s == 0.0:
-                    self._dirty[local.account] = local
+                    self._keep(local, want)
                 continue
             number, given, local.amount, local.settled, local.held, local.is_short = answer
             local.own_given, local.own_spent, local.told_s = given, was_spent, now
             local.lease.granted(number, given)
         return known
+
+    def _keep(self, local: LocalAccount, want: tuple[int, int]) -> None:
+        """It was not answered for: what calls wait for is asked for again."""
+        self._dirty[local.account] = local
+        if want[0]:
+            local.want(*want)
 
     def _said(self, local: LocalAccount) -> tuple[object, ...]:
         account = local.account
@@ -213,4 +225,5 @@ class Leases:
         return (
             account.limit, account.subject, account.start_us, local.end_us,
             asked.number, asked.given, asked.spent, asked.need, asked.least,
+            [(call, *held) for call, held in islice(local.open.items(), CALLS_MAX)], len(local.open),
         )  # fmt: skip

@@ -145,8 +145,8 @@ class Hold:
     """An admitted call's parts of all accounts that it counts in, from admitted to settled or released."""
 
     __slots__ = (
-        "_done", "_gate", "_output", "_usual", "counted", "downgraded_by", "dry_run", "lines", "model", "output_max",
-        "parts", "requested", "saved", "strict", "unchecked", "warned",
+        "_done", "_event_id", "_gate", "_output", "_usual", "counted", "downgraded_by", "dry_run", "lines", "model",
+        "output_max", "parts", "requested", "saved", "strict", "unchecked", "warned",
     )  # fmt: skip
 
     def __init__(self, gate: "Gate") -> None:
@@ -166,6 +166,7 @@ class Hold:
         self.unchecked = False
         self.saved: int | None = None
         self._gate = gate
+        self._event_id = ""
         self._usual: Usual | None = None
         self._output = 0
         self._done = False
@@ -181,6 +182,12 @@ class Hold:
         return Limits(
             tuple(self.counted), tuple(self.warned), tuple(self.dry_run), None, self.downgraded_by, self.unchecked
         )
+
+    def named(self, event_id: str, started_us: int) -> None:
+        """The call's event: under its id the authority tells who holds what."""
+        self._event_id = event_id
+        for part in self.parts:
+            part.local.open[event_id] = started_us, part.held
 
     def grow(self, written: int) -> None:
         """The answer has come to `written` tokens so far: hold more before it outgrows what is held."""
@@ -232,6 +239,7 @@ class Hold:
             else:
                 spent = (units or {}).get(unit, 0) if state == "done" else 0
             part.local.lease.settle(part.held, spent)
+            part.local.open.pop(self._event_id, None)
             leases.touch(part.local)
         if self._usual is not None and state == "done" and usd is not None and charged.cost_source == "computed":
             self._usual.history.output.add(output_tokens(charged.usage) // max(1, choices))
@@ -245,6 +253,7 @@ class Hold:
         self._done = True
         for part in self.parts:
             part.local.lease.settle(part.held, 0)
+            part.local.open.pop(self._event_id, None)
             self._gate.leases.touch(part.local)
         self.parts.clear()
 
@@ -395,7 +404,7 @@ class Gate:
     def _refuse(self, local: LocalAccount, least: int, asking: Asking) -> None:
         """`limit_busy` where there is room but for live holds, else `limit_exceeded`."""
         self.leases.touch(local)
-        code = "limit_busy" if local.amount - local.settled_now >= least and local.held_now > 0 else "limit_exceeded"
+        code = "limit_busy" if local.amount - local.settled_now >= least else "limit_exceeded"
         raise refusal(
             code, local.limit, local.account.subject, local.amount, local.settled_now, local.held_now, local.end_us,
             asking.now_us, asking.who.tier, asking.names_usd,

@@ -255,6 +255,8 @@ class ProxyExchange(Exchange):
         )
         call.strip = strip
         call.hold = hold
+        if hold is not None:
+            hold.named(head.id, head.started_at_us)
         call.start()
         worker.counters.add("calls")
         if body is not None:

@@ -5,20 +5,11 @@ from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from farebox.core.limit_text import shown_amount
 from farebox.core.limits import Limit
-from farebox.core.money import format_usd
 from farebox.errors import LimitRefused
 
 _BUSY_S: Final = 1
-
-
-def shown_amount(amount: int, unit: str) -> str | int:
-    """Money as text with at least two decimals, counts as they are."""
-    if unit != "usd":
-        return amount
-    text = format_usd(amount).rstrip("0")
-    places = len(text) - text.index(".") - 1
-    return text + "0" * max(0, 2 - places)
 
 
 def reset_at(end_us: int | None, time_zone: str) -> str | None:

@@ -13,12 +13,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from farebox.core.accounts import AccountState, Ask, Balance
-from farebox.core.limits import Account, Limit
+from farebox.core.accounts import AccountState, Ask, Balance, Held
+from farebox.core.limits import Account, Applied, Limit, LimitBook, Who
 from farebox.core.windows import Window, window_at, zone
 from farebox.errors import QueryError
 from farebox.ledger.ledger import Ledger
@@ -50,6 +50,9 @@ class Asked(msgspec.Struct, array_like=True, frozen=True):
     spent: int
     need: int
     least: int
+    calls: list[tuple[str, int, int]] = []
+    """Open calls, some of them: (event id, since, amount held)."""
+    open_calls: int = 0
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True):
@@ -73,14 +76,24 @@ class Answer(NamedTuple):
     """Whether a worker asked in vain lately: the others give back what they do not use."""
 
 
+class Standing(NamedTuple):
+    """An account, what each worker holds of it, and what open calls hold of that."""
+
+    balance: Balance
+    owners: dict[str, Held]
+    calls: dict[str, Asked]
+
+
 class _Entry:
-    __slots__ = ("end_us", "short_s", "state")
+    __slots__ = ("calls", "end_us", "short_s", "state")
 
     def __init__(self, state: AccountState, end_us: int | None) -> None:
         self.state = state
         self.end_us = end_us
         self.short_s = 0.0
         """Until when it counts as short."""
+        self.calls: dict[str, Asked] = {}
+        """The last message of each worker that has calls open."""
 
 
 class Authority:
@@ -92,6 +105,7 @@ class Authority:
         self._wanted: tuple[Limit, ...] = ()
         self._limits: dict[str, Limit] = {}
         """Those whose past is known: only these are answered for."""
+        self._book = LimitBook(())
         self._changed_us = 0
         self._bases: dict[Account, int] = {}
         """Settled by the ledger alone, of accounts that no worker has asked for."""
@@ -174,7 +188,7 @@ class Authority:
             for account in [account for account in self._bases if account.limit not in now]:
                 del self._bases[account]
             self._bases.update(bases)
-            self._limits = now
+            self._limits, self._book = now, LimitBook(wanted)
             for account, entry in self._entries.items():
                 entry.state.amount = self._amount(account.limit)
         self._changed_us = self._now_us()
@@ -199,6 +213,7 @@ class Authority:
         self._buried.add(owner)
         for account, entry in self._entries.items():
             entry.state.bury(owner, sums.pop(account, 0))
+            entry.calls.pop(owner, None)
         for account, amount in sums.items():
             self._settle(account, amount)
 
@@ -250,6 +265,10 @@ class Authority:
             entry = _Entry(AccountState(self._amount(asked.limit), self._bases.pop(account, 0)), asked.end_us)
             self._entries[account] = entry
         need, least = (asked.need, asked.least) if lend else (asked.given, asked.given)
+        if asked.open_calls:
+            entry.calls[owner] = asked
+        else:
+            entry.calls.pop(owner, None)
         now_s = time.monotonic()
         short = now_s < entry.short_s
         given = entry.state.ask(owner, Ask(asked.number, asked.given, asked.spent, need, least), ahead=not short)
@@ -265,20 +284,17 @@ class Authority:
 
     # what people ask
 
-    def balances(self, accounts: Iterable[Account]) -> list[tuple[Balance, dict[str, Any]] | None]:
-        """Each account's balance, and what each worker holds of it: {owner: {"given", "spent"}}. None where its limit
-        is not known here."""
+    def applied(self, who: Who) -> list[tuple[Applied, "Standing"]]:
+        """The limits that a call of these falls under now, and how each account stands."""
         with self._lock:
-            return [self._balance(account) for account in accounts]
+            found = self._book.applied(who, self._now_us())
+            return [(applied, self._standing(applied.account)) for applied in found]
 
-    def _balance(self, account: Account) -> tuple[Balance, dict[str, Any]] | None:
-        if _limit_id(account) not in self._limits:
-            return None
+    def _standing(self, account: Account) -> "Standing":
         entry = self._entries.get(account)
         if entry is None:
-            return Balance(self._amount(account.limit), self._bases.get(account, 0), 0), {}
-        held = {name: {"given": owner.given, "spent": owner.spent} for name, owner in entry.state.owners().items()}
-        return entry.state.balance(), held
+            return Standing(Balance(self._amount(account.limit), self._bases.get(account, 0), 0), {}, {})
+        return Standing(entry.state.balance(), entry.state.owners(), dict(entry.calls))
 
     @property
     def accounts(self) -> int:

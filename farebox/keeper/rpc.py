@@ -12,6 +12,7 @@ import msgspec
 
 from farebox.errors import FareboxError, LedgerError, NotFound, QueryError
 from farebox.keeper.authority import Authority
+from farebox.keeper.explaining import explain
 from farebox.ledger.client import FRAME_BYTES_MAX, LENGTH, frame
 from farebox.ledger.ledger import Ledger
 from farebox.ledger.service import METHODS, answer
@@ -105,7 +106,10 @@ class Server:
 
     def _framed(self, number: int, method: str, params: object) -> bytes:
         try:
-            answered = frame([number, True, answer(self._ledger, method, params)])
+            if method == "limits_explain":
+                answered = frame([number, True, explain(self._authority, params)])
+            else:
+                answered = frame([number, True, answer(self._ledger, method, params)])
         except FareboxError as error:
             return _refused(number, code_of(error), str(error))
         if len(answered) > FRAME_BYTES_MAX:

@@ -154,7 +154,7 @@ def test_what_belongs_to_an_action_leaves_with_it() -> None:
         ),
         (
             {"per": "tenant", "amount": "9 tokens", "action": "throttle", "rate": 3, "window": "billing"},
-            "each tenant: 9 tokens a billing month, then throttle to 3 calls a minute",
+            "each tenant: 9 tokens a month from day 1 on, then throttle to 3 calls a minute",
         ),
         (
             {"per": "tag.team", "amount": "9 tokens", "action": "downgrade", "model": "m", "time_zone": "Asia/Tokyo"},

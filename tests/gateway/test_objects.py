@@ -12,6 +12,7 @@ from scripted import ask, until
 from storing_provider import BATCH_COST, RESPONSE_COST, StoringProvider
 
 from farebox.core.queries import EventsQuery, UsageQuery
+from farebox.keeper.authority import Authority
 from farebox.keeper.rpc import Server
 from farebox.ledger.ledger import Ledger
 from farebox.ledger.service import answer as ledger_answer
@@ -33,7 +34,7 @@ class Keeper:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = Server(self.ledger)
+        self._server = Server(self.ledger, Authority(self.ledger))
         asyncio.run_coroutine_threadsafe(self._server.start(self._socket), self._loop).result(10)
 
     def stop(self) -> None:
