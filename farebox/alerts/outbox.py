@@ -317,7 +317,7 @@ def _alert(row: Sequence[Any]) -> Alert:  # Any: sqlite3 does not type its rows
 
 
 def _delivery(row: Sequence[Any]) -> Delivery:  # Any: sqlite3 does not type its rows
-    return Delivery(*row[:7], alert=_alert(row[7:]))
+    return Delivery(row[0], row[1], row[2], row[3], row[4], row[5], row[6], _alert(row[7:]))
 
 
 def _id(prefix: str) -> str:

@@ -129,8 +129,8 @@ def _provider_down(finding: Finding) -> Message:
     how = f"the last with status {status}" if status else "the last without an answer"
     return Message(
         f"Provider down: {provider}",
-        f"The latest {facts['calls']} calls to {provider} within {_span(facts)} all failed, {how}. Check the provider's "
-        f"status page, and `farebox providers test {provider}`.",
+        f"The latest {facts['calls']} calls to {provider} within {_span(facts)} all failed, {how}. Check the "
+        f"provider's status page, and `farebox providers test {provider}`.",
         "/providers",
         "critical",
     )
@@ -150,7 +150,7 @@ def _new_subjects(finding: Finding) -> Message:
     per = "customer" if finding.facts["per"] == "tenant" else "user"
     return Message(
         f"Many new {per}s",
-        f"{_number(finding.facts['count'], f'{per}')} that the last seven days had not seen made calls within a minute. "
+        f"{_number(finding.facts['count'], f'{per}')} unknown for seven days made calls within a minute. "
         "Check whether an application sends session ids in place of ids, or a key is misused.",
         "/customers" if per == "customer" else "/users",
     )

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from farebox.core.origins import is_metadata_name
+from farebox.core.origins import is_metadata_name, is_public_address
 from farebox.errors import InvalidAlert
 
 SCHEMES: Final = frozenset(
@@ -78,7 +78,7 @@ def check_webhook_url(url: str, *, allow_private: bool) -> str:
         address = ip_address(host)
     except ValueError:
         return url
-    if not address.is_global and not allow_private:
+    if not is_public_address(address) and not allow_private:
         raise InvalidAlert("a webhook's address is in a private network: allow that with --allow-private")
     return url
 

@@ -60,13 +60,24 @@ def checked_base_url(text: str) -> str:
 
 def is_metadata_address(address: Address) -> bool:
     """Whether no call may ever be sent there: link-local or cloud metadata, also when wrapped in an IPv6 address."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
-            inner = IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None and is_metadata_address(inner):
-            return True
+    inner = _inner(address)
+    if inner is not None and is_metadata_address(inner):
+        return True
     return any(address in network for network in METADATA_NETWORKS if network.version == address.version)
+
+
+def is_public_address(address: Address) -> bool:
+    """Whether it is out on the internet: not loopback, private, shared or reserved, nor one of those wrapped."""
+    inner = _inner(address)
+    return address.is_global and not address.is_multicast and (inner is None or is_public_address(inner))
+
+
+def _inner(address: Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for."""
+    if not isinstance(address, IPv6Address):
+        return None
+    inner = address.ipv4_mapped or address.sixtofour
+    return IPv4Address(int(address) & 0xFFFFFFFF) if inner is None and address in _NAT64 else inner
 
 
 def is_private_host(host: str) -> bool:

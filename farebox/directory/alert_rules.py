@@ -39,9 +39,7 @@ class AlertRules:
         table = schema.alert_rules
         with self._database.changing(by) as change:
             if change.connection.execute(select(func.count()).select_from(table)).scalar_one() >= self._rules_max:
-                raise DirectoryError(
-                    f"there are {self._rules_max} alert rules, the most there can be: remove one first"
-                )
+                raise DirectoryError(f"there are {self._rules_max} alert rules, the most there can be: remove one")
             ids = _channel_ids(change.connection, channels)
             rule = Rule(new_id("alr_"), spec, ids, enabled, _checked_max(hourly_max))
             row = RuleRow(rule, change.at_us, change.at_us)

@@ -1,5 +1,5 @@
-"""What the directory holds, as values: keys, tokens, providers, limits, channels, alert rules and its own log. No secret
-is in any of them, but sealed."""
+"""What the directory holds, as values: keys, tokens, providers, limits, channels, alert rules and its own log. A secret
+is in none of them, unless sealed."""
 
 import re
 from typing import Final, Literal
