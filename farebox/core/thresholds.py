@@ -107,7 +107,7 @@ def limits_reached(rule: Rule, limits: Mapping[str, Limit], accounts: Iterable[N
         for share in sorted({*limit.warn_at, 1.0}):
             if account.used >= exact(share) * account.amount:
                 facts = _limit_facts(limit, account, share)
-                found.append(_of_limit(rule, account, f"{share:g}", facts))
+                found.append(_of_limit(rule, account, str(share).removesuffix(".0"), facts))
     return found
 
 
