@@ -167,13 +167,11 @@ def remove(
     if remote := remote_of(url, token):
         row = remote.call("DELETE", f"/alerts/{rule_id}")
     else:
-        from farebox.directory.showing import rule_shown
-
-        row = rule_shown(directory_of(data, config).alert_rules.remove(rule_id, by=actor()))
+        row = directory_of(data, config).alert_rules.remove(rule_id, by=actor())
     if as_json:
         print_json(row)
     else:
-        say(f"Removed {_line(row)}")
+        say(f"Removed {row['id']} ({row['kind']}).")
 
 
 @app.command()

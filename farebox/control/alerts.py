@@ -93,4 +93,4 @@ def change_alert(request: Request, rule_id: str, change: AlertChange) -> Respons
 @router.delete("/{rule_id}", dependencies=[needs("admin")])
 def remove_alert(request: Request, rule_id: str) -> Response:
     """Forget a rule. What it found stays in the history."""
-    return Json(rule_shown(parts_of(request).directory.alert_rules.remove(rule_id, by=author(request))))
+    return Json(parts_of(request).directory.alert_rules.remove(rule_id, by=author(request)))
