@@ -51,6 +51,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "alerts.sent": "a channel took a message",
     "alerts.failed": "a channel did not take a message; it is sent again later",
     "alerts.dead": "a message is given up: `farebox alerts dead` lists it, `farebox alerts retry` sends it again",
+    "alerts.damaged": "the outbox was damaged and is put aside; what was found before may be told again",
     "alerts.rule_failed": "a rule's question to the ledger failed; it is asked again",
     "alerts.stuck": "alerts cannot be looked for or delivered at the moment; it is tried again",
     "ledger.retained": "what was dropped by the retention settings",

@@ -6,6 +6,7 @@ transaction; its key is unique. A delivery stays `pending` until a channel took 
 so that a process that is killed between the two sends it again: at least once.
 """
 
+import logging
 import secrets
 import sqlite3
 import threading
@@ -20,6 +21,7 @@ from farebox.core.alert_rules import Rule
 from farebox.core.alert_text import Message, flood_message
 from farebox.core.thresholds import Fact, Finding
 from farebox.errors import AlertsError, NotFound
+from farebox.telemetry import tell
 
 FILE_NAME: Final = "alerts.sqlite3"
 BUSY_S: Final = 10.0
@@ -29,6 +31,7 @@ DAY_US: Final = 24 * HOUR_US
 ROWS_MAX: Final = 1000
 State = Literal["pending", "sent", "dead"]
 _VERSION: Final = 1
+_log = logging.getLogger("farebox.alerts")
 _TABLES: Final = """
 CREATE TABLE alerts (
     id TEXT PRIMARY KEY, key TEXT NOT NULL UNIQUE, at_us INTEGER NOT NULL, rule TEXT NOT NULL, kind TEXT NOT NULL,
@@ -88,6 +91,23 @@ class Outbox:
                 self._connection.execute(f"PRAGMA {pragma}")
             with self._changing() as connection:
                 self._make(connection)
+
+    @classmethod
+    def usable(cls, path: Path) -> "Outbox":
+        """The outbox at `path`; one that is damaged is put aside, since API and pages must not end with it. Raises
+        AlertsError where that does not help."""
+        try:
+            return cls(path)
+        except AlertsError as error:
+            cause = error.__cause__
+            if not isinstance(cause, sqlite3.DatabaseError) or isinstance(cause, sqlite3.OperationalError):
+                raise
+            for suffix in ("", "-wal", "-shm"):
+                damaged = path.with_name(path.name + suffix)
+                if damaged.exists():
+                    damaged.replace(path.with_name(f"{path.name}{suffix}.damaged"))
+            tell(_log, "alerts.damaged", logging.ERROR, error=str(error), kept=f"{path}.damaged")
+            return cls(path)
 
     def close(self) -> None:
         with self._lock:

@@ -56,7 +56,7 @@ def run(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM. `ready` is called once connections are accepted."""
     directory = run_dir(settings)
     store = Directory.open(settings)
-    outbox = Outbox(settings.data / FILE_NAME)
+    outbox = Outbox.usable(settings.data / FILE_NAME)
     parts = Parts(
         keeper=AsyncKeeperClient(directory / "keeper.sock"),
         directory=store,

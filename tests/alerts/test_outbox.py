@@ -135,5 +135,17 @@ def test_a_file_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
         Outbox(tmp_path / "alerts.sqlite3")
 
 
+def test_a_damaged_outbox_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.sqlite3"
+    path.write_bytes(b"this is not a database" * 100)
+    outbox = Outbox.usable(path)
+    assert outbox.record(RULE, finding(), SAID, NOW)
+    assert (tmp_path / "alerts.sqlite3.damaged").read_bytes().startswith(b"this is not")
+    outbox.close()
+    again = Outbox.usable(path)
+    assert len(again.history(10)) == 1
+    again.close()
+
+
 def test_only_its_owner_may_read_it(outbox: Outbox, tmp_path: Path) -> None:
     assert (tmp_path / "alerts.sqlite3").stat().st_mode & 0o077 == 0
