@@ -10,6 +10,8 @@ from farebox.errors import InvalidMoney
 
 PICO_PER_USD = 10**12
 _PLACES = 12
+# Up to these, count * rate is below 2**63, and so is all that it takes to round it.
+_COUNT_MAX, _RATE_MAX = 10**6, 4 * 10**12
 
 
 def parse_usd(value: str | int | Decimal) -> int:
@@ -52,5 +54,22 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     quotient, rest = divmod(numerator, denominator)
     twice = rest * 2
     if twice > denominator or (twice == denominator and quotient & 1):
+        return quotient + 1
+    return quotient
+
+
+def share(count: int, rate: int, per: int) -> int:
+    """`count * rate / per`, rounded as above. `per` is positive."""
+    if 0 <= count <= _COUNT_MAX and 0 <= rate <= _RATE_MAX:
+        return _small_share(count, rate, per)
+    return divide_half_even(count * rate, per)
+
+
+def _small_share(count: int, rate: int, per: int) -> int:
+    """Where the product fits a machine word, compiled copies reckon with those. The same sum as `divide_half_even`."""
+    whole = count * rate
+    quotient = whole // per
+    twice = (whole - quotient * per) * 2
+    if twice > per or (twice == per and quotient & 1):
         return quotient + 1
     return quotient

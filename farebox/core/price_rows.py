@@ -1,4 +1,5 @@
-"""A price sheet as data: dated rows, the conditions under which each holds, and when that next changes."""
+"""A price sheet as data: dated rows, the conditions under which each holds, when that next changes, and what a look-up
+and a sum give."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ DAY_US: Final = 86_400_000_000
 MINUTE_US: Final = 60_000_000
 EVER: Final = 2**62
 """Microseconds that no call reaches."""
+ONE: Final = (1, 1)
+"""The factor that changes nothing."""
 
 
 LIKE: Final = {
@@ -141,6 +144,36 @@ class Sheet(msgspec.Struct, frozen=True):
     fallbacks: dict[str, tuple[str, ...]] = {}
     """Whose entries are asked when a provider has none: Azure sells OpenAI's models."""
     multipliers: tuple[Multiplier, ...] = ()
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """The row that stands for one (provider, model, qualifiers) from `since_us` until `until_us`; None for no price."""
+
+    row: PriceRow | None
+    since_us: int = -EVER
+    until_us: int = EVER
+    rates: dict[str, int] = {}
+    bands: tuple[tuple[int, dict[str, int]], ...] = ()
+    """(shortest prompt, rates), longest first."""
+    multiplier: tuple[int, int] = ONE
+    marks: tuple[str, ...] = ()
+
+
+class Charge(msgspec.Struct, frozen=True, gc=False):
+    """What a usage costs. `cost` is pico-dollars, None where the model has no price or a counted meter no rate
+    (then named in `missing`). cost = Σ by_meter; by_meter = count × rate × multiplier / per, rounded half-even once.
+
+    `price_from` is the day from which the price holds, or on which its model appeared; None where neither is known.
+    `multiplier` is (1, 1) unless it could not be folded into whole `rates`; it is for token meters only."""
+
+    cost: int | None
+    by_meter: dict[str, int] = {}
+    rates: dict[str, int] = {}
+    price_id: str | None = None
+    price_from: str | None = None
+    missing: tuple[str, ...] = ()
+    multiplier: tuple[int, int] = ONE
+    marks: tuple[str, ...] = ()
 
 
 def completed(named: dict[str, int], base: dict[str, int] = {}) -> dict[str, int]:  # noqa: B006  (never changed)

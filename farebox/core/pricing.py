@@ -8,19 +8,21 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from farebox.core.matching import NAME_MAX, Match, ModelIndex, dashed_date
 from farebox.core.meters import BY_NAME, TOKEN_METERS, Usage, input_tokens
-from farebox.core.money import divide_half_even
+from farebox.core.money import divide_half_even, share
 from farebox.core.price_rows import (
     EVER,
+    ONE,
     STANDARD,
     Band,
+    Charge,
     Multiplier,
     PriceRow,
     Qualifiers,
+    Quote,
     Sheet,
     Window,
     completed,
@@ -35,49 +37,18 @@ __all__ = [
 
 MEMO_MAX: Final = 4096
 _PER: Final = {name: meter.per for name, meter in BY_NAME.items()}
-_ONE: Final = (1, 1)
-
-
-class Charge(msgspec.Struct, frozen=True, gc=False):
-    """What a usage costs. `cost` is pico-dollars, None where the model has no price or a counted meter no rate
-    (then named in `missing`). cost = Σ by_meter; by_meter = count × rate × multiplier / per, rounded half-even once.
-
-    `price_from` is the day from which the price holds, or on which its model appeared; None where neither is known.
-    `multiplier` is (1, 1) unless it could not be folded into whole `rates`; it is for token meters only."""
-
-    cost: int | None
-    by_meter: dict[str, int] = {}
-    rates: dict[str, int] = {}
-    price_id: str | None = None
-    price_from: str | None = None
-    missing: tuple[str, ...] = ()
-    multiplier: tuple[int, int] = _ONE
-    marks: tuple[str, ...] = ()
 
 
 UNKNOWN_MODEL: Final = Charge(cost=None, missing=("model",))
 
 
-class Quote(msgspec.Struct, frozen=True):
-    """The row that stands for one (provider, model, qualifiers) from `since_us` until `until_us`; None for no price."""
-
-    row: PriceRow | None
-    since_us: int = -EVER
-    until_us: int = EVER
-    rates: dict[str, int] = {}
-    bands: tuple[tuple[int, dict[str, int]], ...] = ()
-    """(shortest prompt, rates), longest first."""
-    multiplier: tuple[int, int] = _ONE
-    marks: tuple[str, ...] = ()
-
-
 NO_PRICE: Final = Quote(None)
 
 
-def amount(meter: str, count: int, rate: int, multiplier: tuple[int, int] = _ONE) -> int:
+def amount(meter: str, count: int, rate: int, multiplier: tuple[int, int] = ONE) -> int:
     """Pico-dollars for a count: every factor first, one division, half-even. The multiplier is for tokens only."""
-    if multiplier == _ONE or meter not in TOKEN_METERS:
-        return divide_half_even(count * rate, _PER[meter])
+    if multiplier is ONE or multiplier == ONE or meter not in TOKEN_METERS:
+        return share(count, rate, _PER[meter])
     return divide_half_even(count * rate * multiplier[0], _PER[meter] * multiplier[1])
 
 
@@ -210,8 +181,8 @@ class PriceBook:
                     and any(fnmatchcase(entry, glob) for glob in rule.models)
                 ):
                     starts = start_us(rule.valid_from)
-                    return ((rule.num, rule.den) if starts <= when_us else _ONE), starts
-        return _ONE, -EVER
+                    return ((rule.num, rule.den) if starts <= when_us else ONE), starts
+        return ONE, -EVER
 
 
 class _Shelf:
@@ -285,10 +256,10 @@ def _quoted(row: PriceRow, since: int, until: int, factor: tuple[int, int], mark
     bands = [(band.least, {**row.rates, **band.rates}) for band in row.bands]
     tables = [row.rates, *(rates for _, rates in bands)]
     num, den = factor
-    if factor != _ONE and all(rate * num % den == 0 for rates in tables for rate in _token_rates(rates)):
+    if factor != ONE and all(rate * num % den == 0 for rates in tables for rate in _token_rates(rates)):
         tables = [_times(rates, num, den) for rates in tables]
         bands = [(least, rates) for (least, _), rates in zip(bands, tables[1:], strict=True)]
-        factor = _ONE
+        factor = ONE
     bands.sort(key=lambda band: -band[0])
     return Quote(row, since, until, tables[0], tuple(bands), factor, marks)
 

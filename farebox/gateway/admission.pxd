@@ -1,11 +1,16 @@
 cimport cython
 
 from farebox.core.attribution cimport claim_header, merge
+from farebox.core.attribution_layout cimport BodyFields
+from farebox.directory.snapshot_layout cimport KeyView, ProviderView
+from farebox.gateway.objects cimport is_bound
 from farebox.gateway.request cimport Request
+from farebox.gateway.targets cimport Target
+from farebox.providers.protocol_layout cimport Endpoint, Intent
 
 
 cdef class Caller:
-    cdef readonly object key
+    cdef readonly KeyView key
     cdef readonly bint byok, signed
     cdef readonly list lines
     cdef readonly bytes query
@@ -18,12 +23,18 @@ cdef class Door:
     cpdef forget(self)
 
 
-@cython.locals(query=bytes, own=bytes, rest=bytes, foreign=cython.bint, named=bytes, secret=bytes, lines=list,
+@cython.locals(query=bytes, own=bytes, rest=bytes, foreign=cython.bint, bearer=cython.bint, named=bytes, secret=bytes, lines=list,
                line=tuple, value=bytes, token=bytes)
 cpdef Caller identify(Door door, snapshot, Request request, bint takes_query_key)
-cdef _known(Door door, snapshot, bytes secret)
+@cython.locals(key=KeyView)
+cdef KeyView _known(Door door, snapshot, bytes secret)
 cdef _found(Door door, snapshot, bytes secret)
-@cython.locals(said=tuple)
-cpdef attribute(Door door, Caller caller, Request request, fields)
-@cython.locals(tags=dict, more=dict, headers=dict, dimension=str, raw=bytes)
-cpdef merge_sources(Caller caller, Request request, fields)
+@cython.locals(key=KeyView, view=ProviderView)
+cpdef check_route(Caller caller, Target target, bytes method, str path, Endpoint endpoint)
+cpdef check_model(KeyView key, Intent intent, Endpoint endpoint)
+@cython.locals(said=bytes, key=KeyView)
+cpdef attribute(Door door, Caller caller, Request request, BodyFields fields)
+@cython.locals(key=KeyView, tags=dict, more=dict, headers=dict, said=list, at=cython.Py_ssize_t, name=bytes, raw=bytes)
+cpdef merge_sources(Caller caller, Request request, BodyFields fields)
+@cython.locals(found=BodyFields)
+cpdef BodyFields body_fields(bytes body)

@@ -20,7 +20,7 @@ from farebox.errors import (
     NoCredential,
     RouteNotAllowed,
 )
-from farebox.gateway import objects
+from farebox.gateway.objects import check_action, is_bound
 from farebox.gateway.request import Request
 from farebox.gateway.targets import Target
 from farebox.providers.documents import read
@@ -66,7 +66,7 @@ class Door:
         self.open = is_open
         self.hosts = hosts
         self.known: dict[bytes, KeyView] = {}
-        self.said: dict[tuple[object, ...], Attribution] = {}
+        self.said: dict[bytes, Attribution] = {}
 
     def forget(self) -> None:
         self.known.clear()
@@ -86,15 +86,16 @@ def identify(door: Door, snapshot: Snapshot, request: Request, takes_query_key: 
     signed = False
     for line in request.credentials:
         value = line[1]
-        signer = signer_of(value) if value[:5] == b"AWS4-" else None
+        signer = signer_of(value) if value.startswith(b"AWS4-") else None
         if signer is not None:
             if signer.startswith(_PREFIX):
                 secret = secret or signer
             else:
                 signed = True
             continue
-        token = value[7:] if value[:7].lower() == b"bearer " else value
-        if token.lstrip().startswith(_PREFIX):
+        bearer = value.startswith(b"Bearer ") or value[:7].lower() == b"bearer "
+        token = value[7:] if bearer else value
+        if token.startswith(_PREFIX) or token.lstrip().startswith(_PREFIX):
             secret = secret or token.strip()
         elif token.strip():
             lines.append(line)
@@ -174,22 +175,27 @@ def check_route(caller: Caller, target: Target, method: bytes, path: str, endpoi
         raise RouteNotAllowed(
             f"this key may not call {target.name}: it is restricted to {', '.join(sorted(key.providers))}"
         )
-    if key.routes and not any(fnmatchcase(path, glob) for glob in key.routes):
+    if key.routes and not _fits(path, key.routes):
         raise RouteNotAllowed(f"this key may not call {path}: it is restricted to {', '.join(key.routes)}")
     if endpoint.admin and not caller.byok:
         raise RouteNotAllowed(f"{path} is an organisation or admin route: it is never called with a stored credential")
-    if endpoint.stored and objects.is_bound(key):
-        objects.check_action(key, method.decode(), path, endpoint)
-    if caller.signed and not target.view.credential:
+    if endpoint.stored and is_bound(key):
+        check_action(key, method.decode(), path, endpoint)
+    view = target.view
+    if caller.signed and not view.credential:
         raise InvalidRequest(
             "a call that is signed with the caller's own AWS credential can not be passed on, since the signature is "
             f"for this host: send a Bedrock API key as a bearer token, or store a credential for {target.name}"
         )
-    if not caller.byok and not target.view.credential and not _is_local(target):
+    if not caller.byok and not view.credential and not _is_local(target):
         raise NoCredential(
             f"no credential for {target.name}: set {' or '.join(target.provider.credential_env) or 'one'} "
             f"or run 'farebox providers set {target.name} --credential …'"
         )
+
+
+def _fits(name: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
 
 
 def _is_local(target: Target) -> bool:
@@ -200,7 +206,7 @@ def _is_local(target: Target) -> bool:
 def check_model(key: KeyView, intent: Intent, endpoint: Endpoint) -> None:
     if not key.models or (intent.model is None and not endpoint.billed):
         return
-    if intent.model is None or not any(fnmatchcase(intent.model, glob) for glob in key.models):
+    if intent.model is None or not _fits(intent.model, key.models):
         named = f"{intent.model!r} is not among them" if intent.model else "the call names none"
         raise ModelNotAllowed(f"this key is restricted to the models {', '.join(key.models)}; {named}")
 
@@ -209,7 +215,9 @@ def attribute(door: Door, caller: Caller, request: Request, fields: BodyFields) 
     """Merge what the call says of itself. Raises InvalidTags, AttributionConflict, AttributionMissing."""
     if fields is not NO_FIELDS:
         return merge_sources(caller, request, fields)
-    said = (caller.key.id, *request.dimensions, *request.tags)
+    key = caller.key
+    # No header's value has a line's end in it, and no dimension an empty name: different headers give different keys.
+    said = b"\n".join([*request.dimensions, b"", *request.tags, key.id.encode()])
     found = door.said.get(said)
     if found is None:
         found = merge_sources(caller, request, fields)
@@ -230,8 +238,10 @@ def merge_sources(caller: Caller, request: Request, fields: BodyFields) -> Attri
             raise InvalidTags("x-metering-tags and x-farebox-tags contradict each other: send one")
         tags = more if tags is None else {**tags, **more}
     headers: dict[str, str] = {}
-    for dimension, raw in request.dimensions:
-        claim_header(headers, dimension, raw)
+    said = request.dimensions
+    for at in range(0, len(said), 2):
+        name = said[at]
+        claim_header(headers, name.decode(), said[at + 1])
     return merge(key.bind, headers, tags, fields, key.require)
 
 

@@ -1,9 +1,18 @@
 cimport cython
 
+from farebox.core.events_layout cimport Head
 from farebox.gateway.counters cimport Counters
+from farebox.gateway.holds cimport Hold
+from farebox.gateway.objects cimport told
 from farebox.ledger.journal cimport JournalWriter
 from farebox.ledger.records cimport encode_head, finished, started
 from farebox.providers.charging cimport charge
+from farebox.providers.charging_layout cimport Charged
+from farebox.providers.protocol_layout cimport Endpoint, Intent, Metered
+
+
+@cython.locals(ns=cython.longlong)
+cpdef long long now_us() except -1
 
 
 cdef class Meters:
@@ -15,8 +24,12 @@ cdef class Meters:
 
 
 cdef class Call:
-    cdef readonly object provider, endpoint, intent, head
-    cdef public object status, hold
+    cdef readonly object provider
+    cdef readonly Endpoint endpoint
+    cdef readonly Intent intent
+    cdef readonly Head head
+    cdef public object status
+    cdef public Hold hold
     cdef public bint strip, sent
     cdef Meters _meters
     cdef object _book, _marks, _region, _reader, _decoder, _first_byte_us
@@ -25,6 +38,7 @@ cdef class Call:
     cdef long long _sent_us, _input_estimate
     cdef int _slot, _noting
     cdef bint _started
+    cdef bint _is_asked_for(self) except -1
     @cython.locals(meters=Meters)
     cpdef start(self)
     cpdef answered(self, int status, dict headers)
@@ -32,7 +46,9 @@ cdef class Call:
     cpdef progress(self)
     cdef _note(self, reader)
     cpdef bytes end(self)
+    @cython.locals(charged=Charged, metered=Metered, objects=tuple)
     cpdef settle(self, str state, str error=*)
+    @cython.locals(head=Head, metered=Metered)
     cdef tuple _charge(self)
     cdef _record(self, bytes record)
     cdef _close_slot(self)

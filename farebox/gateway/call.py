@@ -4,7 +4,7 @@
 as *settled* or, where nothing was sent, as *voided*.
 """
 
-import time
+from time import time_ns
 from typing import Final
 
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from farebox.core.pricing import PriceBook
 from farebox.errors import JournalFull
 from farebox.gateway.counters import Counters
 from farebox.gateway.decoding import Decoder, decoder_for
-from farebox.gateway.limiting import Hold
+from farebox.gateway.holds import Hold
 from farebox.gateway.objects import NOTHING, Makers, told
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.records import encode_head, finished, noted, started, voided
@@ -48,7 +48,8 @@ class Meters:
 
 
 def now_us() -> int:
-    return time.time_ns() // 1000
+    ns = time_ns()
+    return ns // 1000
 
 
 class Call:
@@ -85,18 +86,23 @@ class Call:
         self._book = book
         self._marks = marks
         self._region = region
-        self._encoded = encode_head(head)
+        # From here on by the fields, which compiled copies know the types of.
+        self._encoded = encode_head(self.head)
         self._reader: Reader | None = None
         self._decoder: Decoder | None = None
         self._first_byte_us: int | None = None
-        self._sent_us = head.started_at_us
-        self._slot = head.slot
-        self._input_estimate = head.input_estimate
-        self.event_id = head.id.encode()
+        self._sent_us = self.head.started_at_us
+        self._slot = self.head.slot
+        self._input_estimate = self.head.input_estimate
+        self.event_id = self.head.id.encode()
         self._started = False
-        # What a stream has made can be asked for before the stream ends.
-        asked_for = endpoint.operation == "responses" and (intent.background or head.tenant is not None)
-        self._noting = NOTING_MAX if asked_for and intent.streaming else 0
+        self._noting = NOTING_MAX if self._is_asked_for() else 0
+
+    def _is_asked_for(self) -> bool:
+        """Whether others may ask for what a stream makes before it ends."""
+        if self.endpoint.operation != "responses" or not self.intent.streaming:
+            return False
+        return self.intent.background or self.head.tenant is not None
 
     def start(self) -> None:
         """Record that the attempt begins; after this it may be sent. Raises JournalFull where calls must not pass

@@ -1,5 +1,9 @@
+cimport cython
+
+
 cdef class Counters:
-    cdef dict _counts
+    cdef long long[:] _counts
     cdef object _map
     cdef object _published
+    @cython.locals(index=cython.Py_ssize_t)
     cpdef add(self, str name, long long amount=*)

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+from array import array
 from pathlib import Path
 from typing import Final
 
@@ -28,18 +29,18 @@ class Counters:
             os.close(fd)
         fresh.replace(path)
         self._published = memoryview(self._map).cast("Q")
-        self._counts = dict.fromkeys(_INDEX, 0)
+        self._counts = memoryview(array("q", bytes(_BYTES)))
 
     def add(self, name: str, amount: int = 1) -> None:
-        counts = self._counts
-        counts[name] = counts[name] + amount
+        index = _INDEX[name]
+        self._counts[index] += amount
 
     def set(self, name: str, value: int) -> None:
-        self._counts[name] = value
+        self._counts[_INDEX[name]] = value
 
     def get(self, name: str) -> int:
-        return self._counts[name]
+        return self._counts[_INDEX[name]]
 
     def publish(self) -> None:
-        for index, value in enumerate(self._counts.values()):
+        for index, value in enumerate(self._counts):
             self._published[index] = value

@@ -30,7 +30,8 @@ class Drains:
         return total <= self._limits.drain_bytes_max
 
     def end(self, exchange: object) -> None:
-        self._bytes.pop(exchange, None)
+        if self._bytes:
+            self._bytes.pop(exchange, None)
 
     def __len__(self) -> int:
         return len(self._bytes)

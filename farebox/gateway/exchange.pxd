@@ -20,6 +20,7 @@ cdef class Exchange(Answered):
     cdef bint _request_done, _retried, _head_sent, _answer_framed, _answer_chunked, _answer_done
     cdef bint _close_after, _detached, _ended
     cdef list _replay, _request_pending, _answer_pending
+    cdef _set_up(self, Shared worker, ClientSide client, Request request)
     cpdef begin(self)
     cpdef edit_answer(self, int status, AnswerHead head)
     cpdef bytes meter(self, bytes data)

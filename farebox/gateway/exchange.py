@@ -32,7 +32,12 @@ class Exchange(Answered):
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request) -> None:
-        super().__init__(request)
+        self._set_up(worker, client, request)
+
+    def _set_up(self, worker: "Shared", client: ClientSide, request: Request) -> None:
+        """Every field. Apart from `__init__`, so that a compiled subclass calls it without the detour of `super()`."""
+        self.request = request
+        self.keeps_cookies = False
         self.worker = worker
         self.bounds = worker.bounds
         self.client: ClientSide | None = client
@@ -242,7 +247,7 @@ class Exchange(Answered):
         client = self.client
         if status == 100 or status == 101 or client is None or self.request.is_old or self._head_sent:
             return
-        client.write(status_line(status, reason) + b"".join(AnswerHead(status, headers, False).lines) + b"\r\n")
+        client.write(status_line(status, reason) + b"".join(AnswerHead(status, headers, False).lines) + b"\r\n\r\n")
 
     def on_head(self, status: int, reason: bytes, head: AnswerHead) -> None:
         self._replay = None
@@ -257,15 +262,15 @@ class Exchange(Answered):
         if not head.has_length and not (request.method == b"HEAD" or status == 204 or status == 304):
             if not request.is_old:
                 self._answer_chunked = True
-                pending.append(b"Transfer-Encoding: chunked\r\n")
+                pending.append(b"\r\nTransfer-Encoding: chunked")
             else:
                 closing = True
                 self._answer_framed = False
         if closing:
-            pending.append(b"Connection: close\r\n")
+            pending.append(b"\r\nConnection: close")
         elif request.is_old:
-            pending.append(b"Connection: keep-alive\r\n")
-        pending.append(b"\r\n")
+            pending.append(b"\r\nConnection: keep-alive")
+        pending.append(b"\r\n\r\n")
         self._close_after = closing
         self._head_sent = True
 

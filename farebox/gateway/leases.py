@@ -5,13 +5,13 @@ found no room wait for the next answer, and for no longer than WAIT_S.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from farebox.core.accounts import Lease
-from farebox.core.limits import Account, Limit
+from farebox.core.limits import AMOUNT_MAX, STOPPING, Account, Limit
 from farebox.errors import FareboxError
 from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 
@@ -24,8 +24,14 @@ AGAIN_S: Final = 0.05
 """Pause before the authority is asked again that did not answer, or does not know a limit yet."""
 MESSAGE_MAX: Final = 5000
 """Accounts in one message."""
+OPEN_MAX: Final = 10_000
+"""With more calls open than this, they are not told of one by one."""
 CALLS_MAX: Final = 16
 """Open calls of an account that the authority is told of by name."""
+USD, TOKENS, REQUESTS, NAMED = 0, 1, 2, 3
+UNITS: Final = {"usd": USD, "tokens": TOKENS, "requests": REQUESTS}
+RATE: Final = "#rate"
+"""Behind a limit's id: the account by which `throttle` counts the calls of a minute."""
 KEPT_S: Final = 3600.0
 """How long after its window's end an account is still known: calls settle late."""
 
@@ -34,16 +40,15 @@ class LocalAccount:
     """One account as this worker knows it. Times are the loop's, in seconds; amounts in the limit's unit."""
 
     __slots__ = (
-        "account", "amount", "end_us", "held", "is_short", "least", "lease", "limit", "need", "open", "own_given",
-        "own_spent", "settled", "told_s", "used",
+        "account", "amount", "end_us", "held", "include_byok", "is_dirty", "is_lent", "is_short", "least", "lease",
+        "limit", "limit_id", "need", "own_given", "own_spent", "settled", "strict", "told_s", "unit", "used",
+        "wants_price", "warns_from",
     )  # fmt: skip
 
-    def __init__(self, account: Account, limit: Limit, end_us: int | None, amount: int) -> None:
+    def __init__(self, account: Account, limit: Limit, end_us: int | None) -> None:
         self.account = account
-        self.limit = limit
         self.end_us = end_us
         self.lease = Lease()
-        self.amount = amount
         self.settled = 0
         self.held = 0
         self.own_given = 0
@@ -58,8 +63,24 @@ class LocalAccount:
         self.least = 0
         self.used = True
         """Since the last sweep."""
-        self.open: dict[str, tuple[int, int]] = {}
-        """What open calls hold, by their event's id: (since, microseconds since 1970; amount)."""
+        self.is_dirty = False
+        """The authority has yet to hear of it."""
+        self.is_lent = False
+        """The next sweeps look whether its lease is used."""
+        self.bind(limit)
+
+    def bind(self, limit: Limit) -> None:
+        """Go by this limit from now on; what each call asks of it is kept where it is read fast."""
+        self.limit = limit
+        self.limit_id = limit.id
+        self.amount = limit.amount
+        self.unit = UNITS.get(limit.unit, NAMED)
+        self.strict = limit.strict
+        self.include_byok = limit.include_byok
+        self.wants_price = limit.unit == "usd" and limit.unpriced == "refuse" and limit.action in STOPPING
+        is_rate = self.account.limit.endswith(RATE)
+        self.warns_from = AMOUNT_MAX if is_rate else max(1, math.ceil(limit.amount * min(limit.warn_at)))
+        """Where what is used is told of."""
 
     @property
     def settled_now(self) -> int:
@@ -81,6 +102,14 @@ class LocalAccount:
         self.need += amount
 
 
+class OpenCall(Protocol):
+    """What is told of a call that holds parts of accounts."""
+
+    @property
+    def started_us(self) -> int: ...
+    def held_parts(self) -> list[tuple[Account, int]]: ...
+
+
 class Leases:
     """All accounts of a worker, and the task that keeps them and the authority in step."""
 
@@ -92,9 +121,12 @@ class Leases:
         self._keeper = AsyncKeeperClient(run / SOCKET_NAME, connections_max=1)
         self._epoch = 0
         self._whole = True
-        self._dirty: dict[Account, LocalAccount] = {}
-        self._lending: dict[Account, LocalAccount] = {}
+        self.open: dict[str, OpenCall] = {}
+        """Calls that hold something, by their event's id."""
+        self._dirty: list[LocalAccount] = []
+        self._lending: list[LocalAccount] = []
         """Accounts that were used lately."""
+        self._told_calls_s = 0.0
         self._waiting: list[tuple[float, Callable[[], None]]] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -112,8 +144,13 @@ class Leases:
 
     def touch(self, local: LocalAccount) -> None:
         """Something of it has changed: the authority hears of it with the next message."""
-        self._dirty[local.account] = self._lending[local.account] = local
         local.used = True
+        if not local.is_dirty:
+            local.is_dirty = True
+            self._dirty.append(local)
+        if not local.is_lent:
+            local.is_lent = True
+            self._lending.append(local)
 
     def ask(self, local: LocalAccount) -> None:
         """Ask at once."""
@@ -129,17 +166,21 @@ class Leases:
         """Drop accounts for good that no open call holds anything of."""
         for account in [key for key, local in self.accounts.items() if not local.lease.reserved and gone(local)]:
             del self.accounts[account]
-            self._dirty.pop(account, None)
-            self._lending.pop(account, None)
+        self._dirty = [local for local in self._dirty if local.account in self.accounts]
+        self._lending = [local for local in self._lending if local.account in self.accounts]
 
     def give_back(self) -> None:
         """Let go of what is leased and not used: all of it where no call came lately, most where others are short."""
-        for local in [*self._lending.values()]:
+        lending, self._lending = self._lending, []
+        for local in lending:
             if local.lease.free > 0 and (not local.used or local.is_short):
                 local.lease.shrink(0)
-                self._dirty[local.account] = local
-            if not local.used:
-                del self._lending[local.account]
+                if not local.is_dirty:
+                    local.is_dirty = True
+                    self._dirty.append(local)
+            local.is_lent = local.used
+            if local.used:
+                self._lending.append(local)
             local.used = False
 
     async def _run(self) -> None:
@@ -174,11 +215,12 @@ class Leases:
         """Tell what has changed, or all of it to an authority that has not heard us yet. -> whether all that was asked
         is known."""
         whole = self._whole
+        dirty, self._dirty = self._dirty, []
+        for local in dirty:
+            local.is_dirty = False
+        told = dirty
         if whole:
-            self._dirty.clear()
             told = [local for local in self.accounts.values() if local.lease.given or local.lease.spent or local.need]
-        else:
-            told = [*self._dirty.values()]
         known = True
         for at in range(0, max(1, len(told)), MESSAGE_MAX):
             known = await self._send(told[at : at + MESSAGE_MAX], whole and at + MESSAGE_MAX >= len(told)) and known
@@ -186,10 +228,9 @@ class Leases:
         return known
 
     async def _send(self, asked: list[LocalAccount], whole: bool) -> bool:
-        for local in asked:
-            self._dirty.pop(local.account, None)
         wants = [(local.need, local.least) for local in asked]
-        said = [self._said(local) for local in asked]
+        calls = self._calls()
+        said = [self._said(local, calls) for local in asked]
         spent = [local.lease.spent for local in asked]
         try:
             epoch, ready, answers = await self._keeper.call("lease", [self._owner, whole, said], ANSWER_S)
@@ -210,20 +251,38 @@ class Leases:
             number, given, local.amount, local.settled, local.held, local.is_short = answer
             local.own_given, local.own_spent, local.told_s = given, was_spent, now
             local.lease.granted(number, given)
+            if local.lease.free > 0 and not local.is_lent:
+                local.is_lent = True  # possibly long after who asked for it has left: then it goes back
+                self._lending.append(local)
         return known
 
     def _keep(self, local: LocalAccount, want: tuple[int, int]) -> None:
         """It was not answered for: what calls wait for is asked for again."""
-        self._dirty[local.account] = local
+        if not local.is_dirty:
+            local.is_dirty = True
+            self._dirty.append(local)
         if want[0]:
             local.want(*want)
 
-    def _said(self, local: LocalAccount) -> tuple[object, ...]:
+    def _calls(self) -> dict[Account, list[tuple[str, int, int]]] | None:
+        """Which open calls hold what of which account; None where that was told a moment ago."""
+        now = self._loop.time()
+        if now - self._told_calls_s < SYNC_S or len(self.open) > OPEN_MAX:
+            return None
+        self._told_calls_s = now
+        found: dict[Account, list[tuple[str, int, int]]] = {}
+        for event_id, call in self.open.items():
+            for account, held in call.held_parts():
+                found.setdefault(account, []).append((event_id, call.started_us, held))
+        return found
+
+    def _said(self, local: LocalAccount, calls: dict[Account, list[tuple[str, int, int]]] | None) -> tuple[object, ...]:
         account = local.account
         asked = local.lease.ask(local.need, local.least)
         local.need = local.least = 0
+        held = None if calls is None else calls.get(account, [])
         return (
             account.limit, account.subject, account.start_us, local.end_us,
             asked.number, asked.given, asked.spent, asked.need, asked.least,
-            [(call, *held) for call, held in islice(local.open.items(), CALLS_MAX)], len(local.open),
+            None if held is None else held[:CALLS_MAX], 0 if held is None else len(held),
         )  # fmt: skip

@@ -1,19 +1,29 @@
 cimport cython
 
-from farebox.gateway.admission cimport Caller, attribute, identify
+from farebox.core.attribution_layout cimport Attribution, BodyFields
+from farebox.core.events_layout cimport Head
+from farebox.directory.snapshot_layout cimport KeyView
+from farebox.gateway.admission cimport Caller, attribute, body_fields, check_model, check_route, identify
 from farebox.gateway.bounds cimport Bounds
-from farebox.gateway.call cimport Call
+from farebox.gateway.call cimport Call, now_us
 from farebox.gateway.exchange cimport Exchange
+from farebox.gateway.objects cimport is_bound
 from farebox.gateway.request cimport Request
 from farebox.gateway.shared cimport Shared
 from farebox.gateway.targets cimport Route, Target
 from farebox.gateway.wire cimport AnswerHead
+from farebox.providers.protocol_layout cimport Endpoint, Intent
+
+
+cdef dict _length_lines
+cdef bytes _length_line(long long length)
 
 
 cdef class ProxyExchange(Exchange):
     cdef Call _call
     cdef Caller _caller
-    cdef object _intent, _endpoint
+    cdef Intent _intent
+    cdef Endpoint _endpoint
     cdef bint _streams
     cdef tuple _held_start
     cdef object _asking, _limited
@@ -40,11 +50,14 @@ cdef class ProxyExchange(Exchange):
     cpdef bint _awaits_token(self, bytes body) except -1
     @cython.locals(request=Request, caller=Caller, worker=Shared, buffered=bytes)
     cpdef _launch(self, bytes body)
-    @cython.locals(request=Request, caller=Caller, worker=Shared, call=Call, sent=bytes)
+    @cython.locals(
+        request=Request, caller=Caller, worker=Shared, call=Call, sent=bytes, endpoint=Endpoint, intent=Intent,
+        who=Attribution, head=Head, fields=BodyFields, read=tuple
+    )
     cpdef _admit(self, bytes body, bytes buffered)
-    cpdef tuple _edit(self, bytes body, fields, intent)
-    @cython.locals(request=Request, caller=Caller, worker=Shared)
-    cpdef _record_of(self, who, intent, long long body_bytes)
+    cpdef tuple _edit(self, bytes body, BodyFields fields, Intent intent)
+    @cython.locals(request=Request, caller=Caller, worker=Shared, endpoint=Endpoint, key=KeyView)
+    cpdef Head _record_of(self, Attribution who, Intent intent, long long body_bytes)
     @cython.locals(request=Request, target=Target, route=Route, lines=list, forward=list, name=bytes, value=bytes)
     cpdef bytes _head(self, Caller caller, long long length, bint strip, bytes body)
     cpdef mark_sent(self, bint sent)

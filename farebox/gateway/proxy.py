@@ -21,11 +21,12 @@ from farebox.errors import (
     RouteNotAllowed,
     UnboundedCall,
 )
-from farebox.gateway import objects
 from farebox.gateway.admission import Caller, attribute, body_fields, check_model, check_route, identify
+from farebox.gateway.asking import Asking
 from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
 from farebox.gateway.exchange import Exchange
-from farebox.gateway.limiting import Asking, Hold
+from farebox.gateway.holds import Hold
+from farebox.gateway.objects import is_bound, named
 from farebox.gateway.request import Request
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Route, Target
@@ -51,7 +52,7 @@ class ProxyExchange(Exchange):
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
-        super().__init__(worker, client, request)
+        self._set_up(worker, client, request)
         self._asking: asyncio.Task[None] | None = None
         self._at_gate = False
         """It waits for what the authority says of its limits."""
@@ -68,7 +69,7 @@ class ProxyExchange(Exchange):
         self._model: str | None = None
         """The model to put in the body, where the route renamed it."""
         self._target = target
-        self._take_route(target.route(request.method, path))
+        self._take_route(self._target.route(self.request.method, path))
 
     def _take_route(self, route: Route) -> None:
         self._route = route
@@ -99,7 +100,7 @@ class ProxyExchange(Exchange):
 
     def _reads_all(self) -> bool:
         """Whether the whole body is looked at before anything is sent, for what it names."""
-        return self._endpoint.stored and self._caller is not None and objects.is_bound(self._caller.key)
+        return self._endpoint.stored and self._caller is not None and is_bound(self._caller.key)
 
     def _decides_late(self) -> bool:
         """Whether the target is known only once the body is."""
@@ -196,7 +197,7 @@ class ProxyExchange(Exchange):
             self._check_route()
             if self._awaits_token(buffered):
                 return
-        if objects.is_bound(caller.key) and (ids := objects.named(self._endpoint, request, buffered)):
+        if is_bound(caller.key) and (ids := named(self._endpoint, request, buffered)):
             space, tenant = space_of(self._target.name, byok=caller.byok), str(caller.key.bind["tenant"])
             if unproven := worker.makers.unproven(space, tenant, ids):
                 asking = worker.makers.check(space, tenant, unproven)
@@ -221,8 +222,13 @@ class ProxyExchange(Exchange):
         assert caller is not None
         endpoint, provider = self._endpoint, self._target.provider
         json_body = endpoint.body == "json" and body is not None and len(body) > 1
-        fields = body_fields(buffered) if json_body else NO_FIELDS
-        intent = provider.intent(endpoint, buffered) if buffered else Intent(model=endpoint.model)
+        reading = self._target.reading if json_body else None
+        read = reading.read_once(endpoint, buffered) if reading is not None else None
+        if read is not None:
+            intent, fields = read
+        else:
+            fields = body_fields(buffered) if json_body else NO_FIELDS
+            intent = provider.intent(endpoint, buffered) if buffered else Intent(model=endpoint.model)
         if self._model is not None:
             intent = replace(intent, model=self._model)
         self._intent = intent
@@ -276,8 +282,9 @@ class ProxyExchange(Exchange):
         assert caller is not None
         units = attribution.parse_units(request.units) if request.units else None
         asking = Asking(
-            who, caller.key.id, caller.key.audience != "customer", caller.byok, target.provider, self._endpoint,
-            self._intent, buffered if body is not None else b"", units, worker.book, target.region, now_us(),
+            worker.gate.histories, who, caller.key.id, caller.key.audience != "customer", caller.byok, target.provider,
+            self._endpoint, self._intent, buffered if body is not None else b"", units, worker.book, target.region,
+            now_us(),
         )  # fmt: skip
         hold = worker.gate.admit(asking, self._gated_s)
         if hold is None:
@@ -330,13 +337,14 @@ class ProxyExchange(Exchange):
     def _record_of(self, who: attribution.Attribution, intent: Intent, body_bytes: int) -> Head:
         request, caller, endpoint, worker = self.request, self._caller, self._endpoint, self.worker
         assert caller is not None
+        key = caller.key
         started = now_us()
         event_id = worker.ids.make(started)
         streaming = endpoint.streaming if endpoint.streaming is not None else intent.streaming
         units = attribution.parse_units(request.units) if request.units else None
         return Head(
             event_id, event_id, 1, started, self._target.name, endpoint.operation, self._path[:512],
-            intent.model or endpoint.model, streaming, caller.key.id or None, caller.byok,
+            intent.model or endpoint.model, streaming, key.id or None, caller.byok,
             who.tenant, who.workspace, who.user, who.tier, who.feature, who.task, who.session, who.tags, units,
             None, None, request.retries, worker.meters.journal.slots.open(event_id),
             body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0,
@@ -373,7 +381,7 @@ class ProxyExchange(Exchange):
             else:
                 lines.append(b"Content-Length: %d\r\n\r\n" % max(request.content_length, 0))
         elif length or request.has_body() or request.method in _WITH_LENGTH:
-            lines.append(b"Content-Length: %d\r\n\r\n" % length)
+            lines.append(_length_line(length))
         else:
             lines.append(b"\r\n")
         return b"".join(lines)
@@ -396,9 +404,8 @@ class ProxyExchange(Exchange):
         lines = head.lines
         if call.hold is not None:
             lines.extend(call.hold.lines)
-        lines.append(b"x-farebox-event-id: ")
+        lines.append(b"\r\nx-farebox-event-id: ")
         lines.append(call.event_id)
-        lines.append(b"\r\n")
 
     def meter(self, data: bytes) -> bytes:
         assert self._call is not None
@@ -489,5 +496,17 @@ class ProxyExchange(Exchange):
         )
 
 
+def _length_line(length: int) -> bytes:
+    """The last header line of a request with a whole body; those that occur are remembered."""
+    line = _length_lines.get(length)
+    if line is None:
+        line = b"Content-Length: %d\r\n\r\n" % length
+        if len(_length_lines) < _LENGTH_LINES_MAX:
+            _length_lines[length] = line
+    return line
+
+
+_length_lines: Final[dict[int, bytes]] = {}
+_LENGTH_LINES_MAX: Final = 4096
 _WITH_LENGTH: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _COUNTED: Final = {"upstream_error": "upstream_errors", "timeout": "timeouts", "client_closed": "client_gone"}

@@ -2,13 +2,15 @@ cimport cython
 
 cdef int _PLAIN, _DROP, _CREDENTIAL, _DIMENSION, _TAGS, _KEY, _LENGTH, _TRANSFER, _HOST, _CONNECTION
 cdef int _EXPECT, _UNITS, _ROUTE, _UPGRADE, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS, _FORWARDED
+cdef int _PLACE_LAST
 cdef dict _names
+cdef list _places
 
 
 cdef class HeaderName:
     cdef int kind
     cdef unsigned long long bit
-    cdef str dimension
+    cdef bytes dimension, name
 
 
 cdef HeaderName _learn(bytes name)
@@ -24,7 +26,7 @@ cdef class Request:
     cdef public list headers, forward, credentials, dimensions, tags, body
     cpdef bint has_body(self)
     cpdef bytes take_body(self)
-    @cython.locals(name=bytes, value=bytes, line=tuple, meaning=HeaderName, kind=int, seen=cython.ulonglong)
+    @cython.locals(name=bytes, value=bytes, line=tuple, meaning=HeaderName, kind=int, place=int, seen=cython.ulonglong)
     cpdef check(self, str version)
     cdef _twice(self, int kind, bytes lower)
     @cython.locals(target=bytes, mark=cython.Py_ssize_t)

@@ -10,6 +10,7 @@ from farebox.gateway.targets cimport Target
 
 @cython.locals(path=str, target=Target, known=tuple)
 cpdef Exchange exchange_for(Shared worker, ClientSide client, Request request)
+cdef Exchange _proxied(Shared worker, ClientSide client, Request request, Target target, str path)
 
 
 cdef class FixedExchange(Exchange):

@@ -15,11 +15,15 @@ cdef class ClientConnection(ClientSide):
     cdef public double deadline
     cdef object _parser, _waiting
     cdef Request _reading
+    cdef bytes _fresh
     cdef set _holds
     cdef bint _writable, _closing, _heading, _last
     cdef long long _head_bytes, _read_bytes
+    @cython.locals(exchange=Exchange)
     cdef _serve(self, Request request)
     @cython.locals(exchange=Exchange)
     cdef _to_exchange(self, Request request, bytes data)
+    @cython.locals(fresh=bytes, method=bytes)
+    cdef str _version(self, Request request)
     cdef _head_grows(self, long long size)
     cdef _close(self, bint linger)

@@ -2,7 +2,9 @@ from farebox.gateway.admission cimport Door
 from farebox.gateway.bounds cimport Bounds
 from farebox.gateway.call cimport Meters
 from farebox.gateway.counters cimport Counters
+from farebox.gateway.drains cimport Drains
 from farebox.gateway.ids cimport IdMaker
+from farebox.gateway.limiting cimport Gate
 from farebox.gateway.pool cimport Pool
 from farebox.gateway.request cimport Request
 from farebox.gateway.sides cimport ClientSide
@@ -10,7 +12,9 @@ from farebox.gateway.targets cimport Targets
 
 
 cdef class Shared:
-    cdef readonly object settings, loop, makers, drains, gate
+    cdef readonly object settings, loop, makers
+    cdef readonly Drains drains
+    cdef readonly Gate gate
     cdef public object snapshot, book
     cdef readonly Bounds bounds
     cdef public double now

@@ -1,18 +1,21 @@
 cimport cython
 
+from farebox.directory.snapshot_layout cimport ProviderView
 from farebox.gateway.pool cimport Pool
+from farebox.providers.protocol_layout cimport Endpoint
 
 
 cdef class Route:
     cdef readonly str path
     cdef readonly bytes wire_path, authorization
-    cdef readonly object endpoint
+    cdef readonly Endpoint endpoint
     cdef readonly bint climbs
 
 
 cdef class Target:
     cdef readonly str name, prefix, prices_as
-    cdef readonly object view, provider, region, signing, tokens, versioned
+    cdef readonly ProviderView view
+    cdef readonly object provider, reading, region, signing, tokens, versioned
     cdef readonly Pool pool
     cdef readonly bytes host
     cdef readonly bint takes_query_key

@@ -10,7 +10,7 @@ from farebox.directory.snapshot import ProviderView, Snapshot
 from farebox.gateway.pool import Origin, Pool, PoolLimits
 from farebox.gateway.tokens import TokenSource, minter
 from farebox.providers import google_accounts
-from farebox.providers.protocol import Endpoint, Provider, Signing, Unsigned, Versioned
+from farebox.providers.protocol import Endpoint, Provider, ReadsOnce, Signing, Unsigned, Versioned
 from farebox.providers.routing import joined
 
 _ROUTES_MAX: Final = 4096
@@ -20,7 +20,7 @@ class Target:
     """One configured provider. Immutable but for a bounded memory of its routes."""
 
     __slots__ = (
-        "_routes", "host", "name", "pool", "prefix", "prices_as", "provider", "region", "signing",
+        "_routes", "host", "name", "pool", "prefix", "prices_as", "provider", "reading", "region", "signing",
         "takes_query_key", "tokens", "versioned", "view",
     )  # fmt: skip
 
@@ -44,6 +44,7 @@ class Target:
         self.region = provider.region(urlsplit(view.base_url).hostname or "")
         self.prices_as = provider.prices_as
         self.takes_query_key = "x-goog-api-key" in provider.credential_headers
+        self.reading = provider if isinstance(provider, ReadsOnce) else None
         self.signing = provider if isinstance(provider, Signing) else None
         self.versioned = provider if isinstance(provider, Versioned) else None
         self._routes: dict[tuple[bytes, str], Route] = {}

@@ -174,7 +174,7 @@ class UpstreamConnection:
         self._poisoned = self.exchange is None
 
     def on_status(self, reason: bytes) -> None:
-        self._reason += reason
+        self._reason = self._reason + reason if self._reason else reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._lines.append((name, value))

@@ -1,5 +1,7 @@
 cimport cython
 
+from farebox.core.attribution_layout cimport Attribution
+from farebox.core.events_layout cimport Head
 from farebox.gateway.admission cimport Caller
 from farebox.gateway.pool cimport Pool
 from farebox.gateway.proxy cimport ProxyExchange
@@ -8,6 +10,7 @@ from farebox.gateway.sides cimport ClientSide
 from farebox.gateway.targets cimport Target
 from farebox.gateway.upstream cimport UpstreamConnection
 from farebox.gateway.wire cimport AnswerHead
+from farebox.providers.protocol_layout cimport Intent
 
 
 cdef class WebsocketExchange(ProxyExchange):
@@ -20,7 +23,7 @@ cdef class WebsocketExchange(ProxyExchange):
     cdef readonly long long _held_bytes
     @cython.locals(request=Request, caller=Caller)
     cpdef Caller _identify(self)
-    cpdef _record_of(self, who, intent, long long body_bytes)
+    cpdef Head _record_of(self, Attribution who, Intent intent, long long body_bytes)
     cpdef _connect(self, Pool pool)
     cpdef on_read(self)
 

@@ -151,8 +151,8 @@ class WebsocketExchange(ProxyExchange):
         call.switched(_ProviderSide(self._session))
         pending = self._answer_pending
         pending.extend(switch)
-        pending.extend([b"x-farebox-event-id: ", call.event_id, b"\r\n"])
-        pending.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        pending.extend([b"\r\nx-farebox-event-id: ", call.event_id])
+        pending.append(b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         self._replay = None
         self._opened = self._head_sent = True
         held, self._held = self._held, []

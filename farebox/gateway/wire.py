@@ -21,18 +21,25 @@ _STATUS_LINES_MAX: Final = 1024
 
 
 class AnswerName:
-    """What a header's name means in an answer, and the name in lower case."""
+    """What a header's name means in an answer, the name in lower case, the name as it is written, from the end of the
+    line before to the beginning of the value, and as it was sent, empty where it is too long to be kept."""
 
-    __slots__ = ("kind", "lower")
+    __slots__ = ("kind", "lower", "name", "written")
 
-    def __init__(self, kind: int, lower: str) -> None:
+    def __init__(self, kind: int, lower: str, written: bytes, name: bytes) -> None:
+        self.name = name
         self.kind = kind
         self.lower = lower
+        self.written = written
 
 
 _names: Final[dict[bytes, AnswerName]] = {}
 """Header names as providers send them, looked up once."""
+_places: Final[list[AnswerName]] = [AnswerName(_PLAIN, "", b"", b"")] * 64
+"""What stood at each place of the answers before this one, as in `request`."""
+_PLACE_LAST: Final = len(_places) - 1
 _status_lines: Final[dict[tuple[int, bytes], bytes]] = {}
+_OK: Final = b"HTTP/1.1 200 OK"
 
 
 class Raw:
@@ -62,10 +69,11 @@ def _learn(name: bytes) -> AnswerName:
         b"connection": _CONNECTION,
         b"set-cookie": _COOKIE,
     }.get(lower, _DROP if lower in _DROPPED_ANSWER else _PLAIN)
-    meaning = AnswerName(kind, lower.decode("latin-1"))
+    is_short = len(name) <= _NAME_BYTES_MAX
+    meaning = AnswerName(kind, lower.decode("latin-1"), b"\r\n" + name + b": ", name if is_short else b"")
     if len(_names) >= _NAMES_MAX:
         _names.clear()
-    if len(name) <= _NAME_BYTES_MAX:
+    if is_short:
         _names[name] = meaning
     return meaning
 
@@ -73,7 +81,8 @@ def _learn(name: bytes) -> AnswerName:
 class AnswerHead:
     """A provider's answer head, taken apart in one pass for the client and for the meter.
 
-    `lines` is what the client gets, as pieces in order and case; `named` the same by lower-case name but for lengths;
+    `lines` is what the client gets, in order and case, as pieces: of each line the end of the one before with the name,
+    then the value. `named` is the same by lower-case name but for lengths;
     `framed` whether the answer says where it ends. Raises BadAnswer for a coding that was not asked for by `TE`."""
 
     __slots__ = ("framed", "has_length", "lines", "named")
@@ -87,15 +96,20 @@ class AnswerHead:
 
     def _sort(self, headers: list[tuple[bytes, bytes]], keep_cookies: bool) -> None:
         nominated: list[bytes] | None = None
+        place = 0
         for name, value in headers:
-            meaning = _names[name] if name in _names else _learn(name)
+            meaning = _places[place]
+            if meaning.name != name:
+                meaning = _names.get(name) or _learn(name)
+                if meaning.name:
+                    _places[place] = meaning
+            if place < _PLACE_LAST:
+                place += 1
             kind = meaning.kind
             if kind in (_PLAIN, _LENGTH) or (kind == _COOKIE and keep_cookies):
                 lines = self.lines
-                lines.append(name)
-                lines.append(b": ")
+                lines.append(meaning.written)
                 lines.append(value)
-                lines.append(b"\r\n")
                 if kind == _LENGTH:
                     self.has_length = True
                     self.framed = True
@@ -117,15 +131,17 @@ class AnswerHead:
 
     def _drop(self, names: frozenset[bytes]) -> None:
         lines = self.lines
-        kept = [start for start in range(0, len(lines), 4) if lines[start].lower() not in names]
-        self.lines = [piece for start in kept for piece in lines[start : start + 4]]
+        kept = [start for start in range(0, len(lines), 2) if lines[start][2:-2].lower() not in names]
+        self.lines = [piece for start in kept for piece in lines[start : start + 2]]
 
 
 def status_line(status: int, reason: bytes) -> bytes:
-    """The first line of an answer; the few that occur are remembered."""
+    """The first line of an answer, without its end; the few that occur are remembered."""
+    if status == 200 and reason == b"OK":  # as mostly
+        return _OK
     line = _status_lines.get((status, reason))
     if line is None:
-        line = b"HTTP/1.1 %d %s\r\n" % (status, reason)
+        line = b"HTTP/1.1 %d %s" % (status, reason)
         if len(reason) <= _NAME_BYTES_MAX and len(_status_lines) < _STATUS_LINES_MAX:
             _status_lines[(status, reason)] = line
     return line
@@ -163,7 +179,7 @@ def answer(
     """A whole answer of Farebox's own, JSON."""
     lines = [
         status_line(status, _REASONS.get(status, b"")),
-        b"Content-Type: application/json\r\n",
+        b"\r\nContent-Type: application/json\r\n",
         b"Content-Length: %d\r\n" % len(body),
         *(f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers),
         b"Connection: close\r\n\r\n" if close else b"\r\n",

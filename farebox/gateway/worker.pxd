@@ -1,5 +1,6 @@
 from farebox.gateway.exchange cimport Exchange
 from farebox.gateway.request cimport Request
+from farebox.gateway.routing cimport exchange_for
 from farebox.gateway.shared cimport Shared
 from farebox.gateway.sides cimport ClientSide
 

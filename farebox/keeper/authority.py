@@ -53,8 +53,8 @@ class Asked(msgspec.Struct, array_like=True, frozen=True):
     spent: int
     need: int
     least: int
-    calls: list[tuple[str, int, int]] = []
-    """Open calls, some of them: (event id, since, amount held)."""
+    calls: list[tuple[str, int, int]] | None = None
+    """Open calls, some of them: (event id, since, amount held). None: as told before."""
     open_calls: int = 0
 
 
@@ -272,9 +272,9 @@ class Authority:
             entry = _Entry(AccountState(self._amount(asked.limit), self._bases.pop(account, 0)), asked.end_us)
             self._entries[account] = entry
         need, least = (asked.need, asked.least) if lend else (asked.given, asked.given)
-        if asked.open_calls:
+        if asked.calls:
             entry.calls[owner] = asked
-        else:
+        elif asked.calls is not None:
             entry.calls.pop(owner, None)
         now_s = time.monotonic()
         short = now_s < entry.short_s

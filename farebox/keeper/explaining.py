@@ -84,7 +84,7 @@ def _holder(name: str, applied: Applied, standing: Standing) -> dict[str, Any]:
         "open_calls": said.open_calls if said is not None else 0,
         "calls": [
             {"event_id": event_id, "since": iso_us(since_us), "held": shown_amount(amount, unit)}
-            for event_id, since_us, amount in (said.calls if said is not None else ())
+            for event_id, since_us, amount in ((said.calls or ()) if said is not None else ())
         ],
         "expires": "what no call holds goes back within a second; all of it when the worker ends",
     }

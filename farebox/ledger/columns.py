@@ -305,10 +305,15 @@ def _repeated_column(values: list[bytes]) -> pa.Array:
 
 
 def _json_text(value: bytes) -> bytes | None:
-    """JSON from msgspec is valid UTF-8, so that the column needs no further check."""
-    if value in _EMPTY:
-        return None
-    return _to_json(_from_msgpack(value))
+    return None if value in _EMPTY else json_text(value)
+
+
+def json_text(value: bytes, decode: Callable[[bytes], object] = _from_msgpack) -> bytes:
+    """JSON from msgspec is valid UTF-8, so that the column needs no further check. Raises LedgerError."""
+    try:
+        return _to_json(decode(value))
+    except (msgspec.MsgspecError, TypeError) as error:  # TypeError: a map whose keys are no text
+        raise LedgerError(f"what should become JSON does not: {error}") from None
 
 
 @contextmanager

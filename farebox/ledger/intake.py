@@ -17,6 +17,7 @@ from farebox.core.events import Head, Stored, Tail
 from farebox.ledger import records as shapes
 from farebox.ledger.batches import Batch
 from farebox.ledger.columns import build_bounded, build_plain, decode, encode_row, gc_paused
+from farebox.ledger.gathering import COMPILED, Gatherer
 from farebox.ledger.journal import is_alive
 from farebox.ledger.objects import noted_by
 from farebox.ledger.reader import Fault, JournalReader, Position
@@ -98,7 +99,7 @@ class Intake:
         for name in self._incarnations():
             if name not in self._journals:
                 self._journals[name] = _Journal(self.directory / name, None)
-        tables: list[tuple[pa.Table, pa.Table]] = []
+        tables = _Tables()
         with gc_paused():
             for journal in self._journals.values():
                 room = self._records_max - batch.records
@@ -107,10 +108,7 @@ class Intake:
                     break
                 if not journal.ended:
                     self._read(journal, room, batch, tables)
-        if tables:
-            events = pa.concat_tables([events for events, _ in tables], promote_options="default")
-            batch.events = events.combine_chunks()
-            batch.usage_raw = pa.concat_tables([raw for _, raw in tables]).combine_chunks()
+            tables.fill(batch)
         if not batch.more:
             self.caught_up_at = time.monotonic()
         return batch
@@ -144,7 +142,7 @@ class Intake:
             return []
         return sorted(path.name for path in self.directory.iterdir() if path.is_dir() and path.name[0] != ".")
 
-    def _read(self, journal: _Journal, room: int, batch: Batch, tables: list[tuple[pa.Table, pa.Table]]) -> None:
+    def _read(self, journal: _Journal, room: int, batch: Batch, tables: "_Tables") -> None:
         alive = is_alive(journal.directory)  # asked before reading: who is gone by now has written all it ever will
         before = journal.reader.position
         while room > 0:
@@ -155,7 +153,7 @@ class Intake:
                 ends += self._interrupted(journal, batch)
                 journal.ended = True
                 batch.ended.append(journal.name)
-            _columns(journal.name, ends, batch, tables)
+            tables.take(journal.name, ends, batch)
             batch.records += len(found.records)
             room -= len(found.records)
             if found.ended or not found.records:
@@ -264,20 +262,55 @@ def _voided_key(record: bytes) -> bytes:
         return b""
 
 
-def _columns(name: str, ends: list[bytes], batch: Batch, tables: list[tuple[pa.Table, pa.Table]]) -> None:
-    """`journal` beside an event says whose count of it may stand in the authority's accounts already."""
-    for start in range(0, len(ends), CHUNK):
-        chunk = ends[start : start + CHUNK]
+class _Tables:
+    """Records on their way to a batch's columns. Those that this version wrote are gathered, where that is compiled;
+    the others are decoded a chunk at a time. Beside each event stands its journal's name: it tells whose count of it
+    may stand in the authority's accounts already."""
+
+    def __init__(self) -> None:
+        self._built: list[tuple[pa.Table, pa.Table]] = []
+        self._gatherer: Gatherer | None = None
+        self._gathered = ""
+        """The journal that is being gathered."""
+
+    def take(self, name: str, ends: list[bytes], batch: Batch) -> None:
+        if COMPILED and ends:
+            if name != self._gathered:
+                self._next()
+                self._gathered = name
+            gatherer = self._gatherer = self._gatherer or Gatherer()
+            ends = [record for record in ends if not gatherer.add(record)]
+            if gatherer.is_full():
+                self._next()
+        for start in range(0, len(ends), CHUNK):
+            self._build(name, ends[start : start + CHUNK], batch)
+
+    def fill(self, batch: Batch) -> None:
+        self._next()
+        if len(self._built) == 1:
+            batch.events, batch.usage_raw = self._built[0]
+        elif self._built:
+            events = pa.concat_tables([events for events, _ in self._built], promote_options="default")
+            batch.events = events.combine_chunks()
+            batch.usage_raw = pa.concat_tables([raw for _, raw in self._built]).combine_chunks()
+
+    def _next(self) -> None:
+        if self._gatherer is not None and self._gatherer.rows:
+            events, usage_raw = self._gatherer.tables()
+            self._built.append((_named(events, self._gathered), usage_raw))
+        self._gatherer = None
+
+    def _build(self, name: str, chunk: list[bytes], batch: Batch) -> None:
         plain = [record for record in chunk if record[:1] == _PLAIN]
         built = build_plain(plain)
         if built is not None:
-            tables.append((_named(built[0], name), built[1]))
+            self._built.append((_named(built[0], name), built[1]))
             if len(plain) == len(chunk):
-                continue
+                return
             chunk = [record for record in chunk if record[:1] != _PLAIN]
         rows, unreadable = decode(chunk)
         events, usage_raw, unusable = build_bounded(rows, encode_row)
-        tables.append((_named(events, name), usage_raw))
+        self._built.append((_named(events, name), usage_raw))
         for reject in (*unreadable, *unusable):
             batch.rejects.append((name, "unreadable", reject.reason, reject.record))
 

@@ -14,7 +14,8 @@ cdef class JournalWriter:
     cdef double _retry_at
     cdef public object _ahead, _syncer, _segment, _lock_fd
     cdef object _map
-    @cython.locals(size=cython.longlong, start=cython.longlong, end=cython.longlong)
+    cdef unsigned long long[:] _words
+    @cython.locals(size=cython.longlong, start=cython.longlong, end=cython.longlong, header=cython.ulonglong)
     cpdef append(self, bytes record)
     cdef _use(self, segment)
     cdef _rotate(self, long long record_bytes)

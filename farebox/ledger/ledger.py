@@ -18,6 +18,7 @@ from farebox.ledger.pricer import Pricer
 from farebox.ledger.stores.duckdb import Store, keeping, open_store, rollups
 from farebox.ledger.stores.duckdb.events import booked_event, objects_of
 from farebox.ledger.stores.duckdb.schema import ROLLUPS
+from farebox.ledger.stores.duckdb.totals import Totals, totals
 from farebox.ledger.stores.duckdb.writing import apply, journal_state, stamp
 from farebox.settings import Settings
 
@@ -46,6 +47,7 @@ class Ledger:
         self._applier = ThreadPoolExecutor(1, thread_name_prefix="ledger-write")
         self._rolled_at = time.monotonic()
         self._ingest_began = 0.0
+        self._totals: Totals | None = None
         self._closed = False
         try:
             self.store = _open(settings)
@@ -144,6 +146,11 @@ class Ledger:
             return 0.0
         return round(time.monotonic() - self.intake.caught_up_at, 3)
 
+    def totals(self) -> Totals:
+        """Sums over the whole ledger: each asking begins where another has ended."""
+        self._totals = found = totals(self.store, self._totals)
+        return found
+
     def _ingest(self) -> int:
         """Collect a batch while the one before is being written: decoding and writing share no processor then."""
         written = 0
@@ -162,6 +169,7 @@ class Ledger:
         return written
 
     def _apply(self, batch: Batch) -> int:
+        """Keep a batch. Between the two steps its columns are at hand as they will be kept, corrections included."""
         settle_objects(batch, self.objects, lambda event_id: booked_event(self.store, event_id), now_us())
         return apply(self.store, batch, now_us())
 

@@ -150,22 +150,21 @@ def adds_up(event: Event) -> bool:
 
 
 def stats(ledger: Ledger, _asked: Nothing) -> dict[str, object]:
+    """What is watched: the cost of an answer does not grow with the ledger."""
+    sums = ledger.totals()
     with ledger.store.reading() as cursor:
-        events, spend, missing = one(
-            cursor, "SELECT count(*), coalesce(sum(cost) FILTER (NOT byok), 0), coalesce(sum(unpriced), 0) FROM events"
-        )
         (records,) = one(cursor, "SELECT records FROM state")
         damaged = cursor.execute("SELECT kind, count(*) FROM rejects GROUP BY kind").fetchall()
     kinds = {str(kind): int(count) for kind, count in damaged}
     return {
         "lag_s": ledger.lag_s(),
         "journal_bytes": ledger.intake.unread_bytes(),
-        "events": int(events),
+        "events": sums.events,
         "records": int(records),
         "open_calls": ledger.intake.open_calls,
         "exported_rows": ledger.exported_rows,
-        "unpriced_calls": int(missing),
-        "spend_usd": format_usd(int(spend)),
+        "unpriced_calls": sums.unpriced,
+        "spend_usd": format_usd(sums.spend),
         "ledger_bytes": ledger.store.bytes_on_disk(),
         "journal_errors": sum(kinds.values()),
         "torn_tails": kinds.get("torn", 0),

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from farebox.core.events import Head, Part, Tail
 from farebox.core.meters import Usage
-from farebox.core.pricing import STANDARD, Charge, PriceBook, Qualifiers, apply
+from farebox.core.price_rows import Charge
+from farebox.core.pricing import STANDARD, PriceBook, Qualifiers, apply
 from farebox.providers.protocol import Endpoint, Metered, Quality, SubUsage
 
 REPORTS_COST: Final = ("openrouter", "xai", "perplexity")
@@ -220,8 +221,9 @@ def _ask(
     quote = book.quote(prices_as, model, when_us, served)
     if "request" in quote.rates and "request" not in usage:
         usage = {**usage, "request": 1}
-    if quote.row is not None and quote.row.least:
-        least = quote.row.least
+    row = quote.row
+    if row is not None and row.least:
+        least = row.least
         usage = {meter: max(count, least.get(meter, 0)) if count else 0 for meter, count in usage.items()}
     return usage, apply(quote, usage, prompt_tokens)
 

@@ -5,61 +5,19 @@ endpoints; cumulative, so the last one counts). The usage chunk comes after the 
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
-from farebox.providers.openai_usage import OpenAIUsage, Split, split
+from farebox.providers.openai_documents import NULL as NULL
+from farebox.providers.openai_documents import Breakdown, ChatDocument, Choice, OpenAIUsage, PlainAnswer
+from farebox.providers.openai_documents import ToolCall as ToolCall
+from farebox.providers.openai_usage import Split, split
 from farebox.providers.protocol import Intent, Metered, Quality, SubUsage
 from farebox.providers.readers import sum_usage, tokens_of
-
-NULL: Final = msgspec.Raw(b"null")
-
-
-class CalledFunction(msgspec.Struct, frozen=True, gc=False):
-    arguments: str | None = None
-
-
-class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    function: CalledFunction | None = None
-
-
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """A message or a piece of one. Only its length is of interest, and only where no usage comes."""
-
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    function_call: CalledFunction | None = None
-    annotations: msgspec.Raw = NULL
-
-
-class Choice(msgspec.Struct, frozen=True, gc=False):
-    delta: Message | None = None
-    message: Message | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-class BreakdownModel(msgspec.Struct, frozen=True):
-    model: str = ""
-    usage: OpenAIUsage | None = None
-
-
-class Breakdown(msgspec.Struct, frozen=True):
-    """Groq's compound models: what each model inside used. `usage` is their sum."""
-
-    models: list[BreakdownModel] | None = None
-
-
-class XGroq(msgspec.Struct, frozen=True):
-    usage: msgspec.Raw = NULL
-    usage_breakdown: Breakdown | None = None
-    error: str | None = None
 
 
 class ErrorObject(msgspec.Struct, frozen=True):
@@ -74,23 +32,12 @@ class ErrorObject(msgspec.Struct, frozen=True):
         return next((word for word in words if word and isinstance(word, str)), None) or str(self.code or "error")
 
 
-class ChatDocument(msgspec.Struct, frozen=True, gc=False):
-    """A whole answer or one chunk."""
-
-    id: str | None = None
-    model: str | None = None
-    service_tier: str | None = None
-    choices: list[Choice] | None = None
-    usage: msgspec.Raw = NULL
-    status: str | None = None
-    x_groq: XGroq | None = None
-    usage_breakdown: Breakdown | None = None
-    error: msgspec.Raw = NULL
-
-
 def is_given(raw: msgspec.Raw) -> bool:
     """Whether a member was there, not null and not empty."""
-    return raw is not NULL and len(raw) > 2 and bytes(raw) != b"null"
+    if raw is NULL:
+        return False
+    size = len(raw)
+    return size > 2 and (size != 4 or bytes(raw) != b"null")
 
 
 def error_name(raw: msgspec.Raw) -> str | None:
@@ -104,6 +51,8 @@ def error_name(raw: msgspec.Raw) -> str | None:
 
 
 _decode_chat: Final = decoder(ChatDocument).decode
+_decode_plain: Final = decoder(PlainAnswer).decode
+_decode_usage: Final = decoder(OpenAIUsage).decode
 _CHAT_TREE: Final = tree_of(ChatDocument)
 
 
@@ -140,6 +89,8 @@ class ChatFold:
         return _CHAT_TREE
 
     def take(self, document: bytes, whole: bool) -> None:
+        if not self._is_stream and not self._stored and self._take_plain(document):
+            return
         try:
             chunk = self._decode(document)
         except (ValueError, RecursionError):
@@ -159,6 +110,26 @@ class ChatFold:
             self._tier = chunk.service_tier
         if not self._model:
             self._model = chunk.model
+
+    def _take_plain(self, document: bytes) -> bool:
+        """Take a whole answer whose usage says all that there is to know; False where the answer is another one."""
+        try:
+            answer = _decode_plain(document)
+        except (ValueError, RecursionError):
+            return False
+        if len(answer.usage) <= 4 or answer.x_groq is not NULL or answer.error is not NULL:
+            return False
+        if answer.status is not NULL or answer.usage_breakdown is not NULL or "-search-" in (answer.model or ""):
+            return False
+        self._usage_raw = bytes(answer.usage)
+        counted = self.counted()
+        if counted is None or not counted.usage:
+            self._split, self._usage_raw = None, b""
+            return False
+        self._id, self._model, self._tier = answer.id, answer.model, answer.service_tier
+        for choice in answer.choices or ():
+            self._finish = choice.finish_reason or self._finish
+        return True
 
     def _take_choice(self, choice: Choice) -> None:
         if choice.finish_reason is not None:
@@ -214,7 +185,11 @@ class ChatFold:
         """The usage object as disjoint meters; None where none came."""
         if self._split is None and self._usage_raw:
             try:
-                self._split = split(read(self._usage_raw, OpenAIUsage))
+                try:
+                    reported = _decode_usage(self._usage_raw)
+                except (ValueError, RecursionError):
+                    reported = read(self._usage_raw, OpenAIUsage)
+                self._split = split(reported)
             except ValueError:
                 # No mark that lasts: a later usage may be readable, whenever this is asked.
                 self._unread, self._usage_raw = True, b""
@@ -331,4 +306,14 @@ class ErrorFold:
 
 def header(headers: Mapping[str, str], name: str) -> str:
     """A header's value without parameters, lower case; '' where it is absent."""
-    return headers.get(name, "").partition(";")[0].strip().lower()
+    value = headers.get(name, "")
+    return _bare_known(value) if len(value) <= _KNOWN_CHARS_MAX else _bare(value)
+
+
+def _bare(value: str) -> str:
+    return value.partition(";")[0].strip().lower()
+
+
+_KNOWN_CHARS_MAX: Final = 64
+_bare_known: Final = lru_cache(maxsize=256)(_bare)
+"""Few different values occur in the headers that are asked for."""

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
+from farebox.core.attribution import NO_FIELDS, BodyFields
 from farebox.core.jsonsplice import top_level
 from farebox.providers.audio_length import duration_ms
 from farebox.providers.documents import decoder, read
+from farebox.providers.openai_documents import OpenAIBody, OpenAIRequest
 from farebox.providers.protocol import Endpoint, Intent
 
 TEXT_BYTES_MAX: Final = 1 << 15
@@ -25,25 +28,6 @@ CHAT_FAMILIES: Final = frozenset({"chat.completions", "completions"})
 _ASKED: Final = b'"stream_options":{"include_usage":true}'
 _OPENING: Final = re.compile(rb"[ \t\r\n]*+\{(?=[ \t\r\n]*+\")")
 _BLOB: Final = re.compile(rb"[A-Za-z0-9+/=_-]{1024,}+")
-
-
-class StreamOptions(msgspec.Struct, frozen=True, gc=False):
-    include_usage: bool | None = None
-
-
-class OpenAIRequest(msgspec.Struct, frozen=True, gc=False):
-    """The members of any JSON request that tell what it may cost."""
-
-    model: str | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_completion_tokens: int | None = None
-    max_tokens: int | None = None
-    max_output_tokens: int | None = None
-    n: int | None = None
-    service_tier: str | None = None
-    store: bool | None = None
-    background: bool | None = None
 
 
 class ImageRequest(msgspec.Struct, frozen=True):
@@ -63,6 +47,7 @@ class SpeechRequest(msgspec.Struct, frozen=True):
 
 
 _decode_request: Final = decoder(OpenAIRequest).decode
+_decode_body: Final = decoder(OpenAIBody).decode
 
 
 def text_bytes(body: bytes) -> int:
@@ -78,7 +63,7 @@ def read_intent(endpoint: Endpoint, body: bytes) -> Intent:
     """The intent of a request; an empty one where the body cannot be read."""
     family = endpoint.family
     try:
-        if body[:2] == b"--":
+        if body.startswith(b"--"):
             asked = _image_or_audio(family, read_form(body))
             return replace(asked, audio_ms=_audio_ms(body)) if family.startswith("audio.") else asked
         if family.startswith("images."):
@@ -95,6 +80,39 @@ def _text(family: str, body: bytes) -> Intent:
         asked = _decode_request(body)
     except (ValueError, RecursionError):
         asked = read(body, OpenAIRequest)
+    return _meant(family, asked, body)
+
+
+def read_once(endpoint: Endpoint, body: bytes) -> tuple[Intent, BodyFields] | None:
+    """`read_intent`, and the attribution fields of the same JSON body; None where one reading does not tell both."""
+    family = endpoint.family
+    if body.startswith(b"--") or family.startswith("images.") or family == "audio.speech":
+        return None
+    try:
+        asked = _decode_body(body)
+    except (ValueError, RecursionError):
+        return None
+    return _meant(family, asked, body), _fields(asked)
+
+
+def _fields(asked: OpenAIBody) -> BodyFields:
+    none = UNSET
+    if (
+        asked.tenant_id is none and asked.customer_id is none and asked.tenant is none and asked.customer is none
+        and asked.workspace_id is none and asked.user_id is none and asked.user_tier is none and asked.tier is none
+        and asked.plan is none and asked.feature is none and asked.group is none and asked.task_id is none
+        and asked.session_id is none and asked.user is none and asked.safety_identifier is none
+        and asked.metadata is none
+    ):  # fmt: skip
+        return NO_FIELDS
+    return BodyFields(
+        asked.tenant_id, asked.customer_id, asked.tenant, asked.customer, asked.workspace_id, asked.user_id,
+        asked.user_tier, asked.tier, asked.plan, asked.feature, asked.group, asked.task_id, asked.session_id,
+        asked.user, asked.safety_identifier, asked.metadata,
+    )  # fmt: skip
+
+
+def _meant(family: str, asked: OpenAIRequest, body: bytes) -> Intent:
     streaming = asked.stream is True
     options = asked.stream_options
     wants_usage = None

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
 
+from farebox.core.attribution import BodyFields
 from farebox.providers.anthropic_messages import MessagesFold
 from farebox.providers.batch_results import Lines
 from farebox.providers.openai_batch import result_file
 from farebox.providers.openai_chat import ChatFold, ErrorFold, header
 from farebox.providers.openai_media import TRANSCRIBES, MediaFold, TranscriptReader, spoken
 from farebox.providers.openai_realtime import Sessions, call_made, openai_session
-from farebox.providers.openai_requests import CHAT_FAMILIES, ask_for_usage, read_intent
+from farebox.providers.openai_requests import CHAT_FAMILIES, ask_for_usage, read_intent, read_once
 from farebox.providers.openai_responses import ResponsesFold
 from farebox.providers.openai_routes import MESSAGES, OwnRoutes, classify
 from farebox.providers.protocol import Endpoint, Intent, Metered, Reader, Session
@@ -97,6 +99,9 @@ class OpenAICompatible:
     def intent(self, endpoint: Endpoint, body: bytes) -> Intent:
         return read_intent(endpoint, body)
 
+    def read_once(self, endpoint: Endpoint, body: bytes) -> tuple[Intent, BodyFields] | None:
+        return read_once(endpoint, body)
+
     def with_usage(self, endpoint: Endpoint, intent: Intent, body: bytes) -> bytes | None:
         if intent.wants_usage is not False or not self.asks_for_usage:
             return None
@@ -112,7 +117,7 @@ class OpenAICompatible:
     def reader(
         self, endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], *, strip_usage: bool = False
     ) -> Reader:
-        return openai_reader(endpoint, intent, status, headers, strip_usage=strip_usage, folds=self.folds)
+        return _reader(endpoint, intent, status, headers, strip_usage, self.folds)
 
     def session(self, endpoint: Endpoint, intent_model: str | None) -> Session | None:
         return self.sessions(endpoint, intent_model)
@@ -131,8 +136,14 @@ def openai_reader(
     folds: Folds = openai_fold,
 ) -> Reader:
     """The reader of an answer in OpenAI's format."""
+    return _reader(endpoint, intent, status, headers, strip_usage, folds)
+
+
+def _reader(
+    endpoint: Endpoint, intent: Intent, status: int, headers: Mapping[str, str], strip_usage: bool, folds: Folds
+) -> Reader:
     if status >= 400:
-        return BodyReader(lambda: ErrorFold(status))
+        return BodyReader(partial(ErrorFold, status))
     if status < 200:
         return FixedReader()
     if not endpoint.billed:
@@ -140,12 +151,27 @@ def openai_reader(
     if status == 204:
         return FixedReader()
     family = endpoint.family
+    kind = header(headers, "content-type")
+    is_chat = family in CHAT_FAMILIES
+    if not (is_chat and kind == "application/json"):
+        other = _other_reader(endpoint, intent, family, kind, headers)
+        if other is not None:
+            return other
+    meaning = _Meaning(folds, endpoint, intent, strip_usage and is_chat)
+    if kind == "text/event-stream":
+        return meaning.stream()
+    return SniffingReader(meaning.fold, meaning.stream)
+
+
+def _other_reader(
+    endpoint: Endpoint, intent: Intent, family: str, kind: str, headers: Mapping[str, str]
+) -> Reader | None:
+    """The reader of an answer that is neither a JSON document nor a stream of them."""
     if family == "realtime.calls":
         return FixedReader(call_made(headers))
     if family == "files.content":
         results = result_file(endpoint.object_id)
         return StreamReader(results, Lines(results.tree))
-    kind = header(headers, "content-type")
     if family == "audio.speech" and kind != "text/event-stream":
         return FixedReader(spoken(intent))
     if family in TRANSCRIBES and kind.startswith("text/") and kind != "text/event-stream":
@@ -154,14 +180,25 @@ def openai_reader(
         return FixedReader(Metered(usage={"image": 1}, quality="exact"))
     if kind.startswith(("audio/", "video/", "image/")) or (kind == "application/octet-stream" and endpoint.stored):
         return FixedReader(NOTHING_USED)
-    strip_usage = strip_usage and family in CHAT_FAMILIES
+    return None
 
-    def stream() -> StreamReader:
-        return StreamReader(folds(endpoint, intent, True), strip_usage=strip_usage)
 
-    if kind == "text/event-stream":
-        return stream()
-    return SniffingReader(lambda: folds(endpoint, intent, False), stream)
+class _Meaning:
+    """What an answer means, whichever of the two it turns out to be: a document or a stream."""
+
+    __slots__ = ("_endpoint", "_folds", "_intent", "_strips")
+
+    def __init__(self, folds: Folds, endpoint: Endpoint, intent: Intent, strips: bool) -> None:
+        self._folds = folds
+        self._endpoint = endpoint
+        self._intent = intent
+        self._strips = strips
+
+    def fold(self) -> Fold:
+        return self._folds(self._endpoint, self._intent, False)
+
+    def stream(self) -> StreamReader:
+        return StreamReader(self._folds(self._endpoint, self._intent, True), strip_usage=self._strips)
 
 
 def openai_error_type(status: int) -> str:

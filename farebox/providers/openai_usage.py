@@ -11,71 +11,17 @@ from typing import Final
 import msgspec
 
 from farebox.core.meters import Usage
+from farebox.providers.openai_documents import (
+    CacheWriteDetails,
+    InputDetails,
+    Modalities,
+    OutputDetails,
+)
+from farebox.providers.openai_documents import OpenAIUsage as OpenAIUsage
+from farebox.providers.openai_documents import SvgUsage as SvgUsage
 
 COUNT_MAX: Final = 10**12
 """No single answer uses more of anything; a greater number is no count."""
-
-
-class CacheWriteDetails(msgspec.Struct, frozen=True, gc=False):
-    ttl_30m_tokens: int | None = None
-    ttl_12h_tokens: int | None = None
-
-
-class Modalities(msgspec.Struct, frozen=True, gc=False):
-    audio_tokens: int | None = None
-    image_tokens: int | None = None
-    text_tokens: int | None = None
-
-
-class InputDetails(msgspec.Struct, frozen=True, gc=False):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    cache_write_tokens_details: CacheWriteDetails | None = None
-    audio_tokens: int | None = None
-    image_tokens: int | None = None
-    cached_tokens_details: Modalities | None = None
-
-
-class OutputDetails(msgspec.Struct, frozen=True, gc=False):
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
-    image_tokens: int | None = None
-
-
-class CachedDetails(msgspec.Struct, frozen=True, gc=False):
-    """As the hosted image tool splits `cached_tokens`."""
-
-    cached_image_tokens: int | None = None
-
-
-class OpenAIUsage(msgspec.Struct, frozen=True, gc=False):
-    """Chat says prompt/completion, responses say input/output; some endpoints say `_token_` without the s."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
-    prompt_tokens_details: InputDetails | None = None
-    completion_tokens_details: OutputDetails | None = None
-    input_tokens_details: InputDetails | None = None
-    output_tokens_details: OutputDetails | None = None
-    input_token_details: InputDetails | None = None
-    output_token_details: OutputDetails | None = None
-    cached_tokens: int | None = None
-    cached_tokens_details: CachedDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
-    seconds: float | None = None
-
-
-class SvgUsage(msgspec.Struct, frozen=True, gc=False):
-    """What the model used that wrote an SVG, "separate from image rendering usage" (types/images_response.py)."""
-
-    model: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    total_tokens: int | None = None
 
 
 class Split(msgspec.Struct, frozen=True, gc=False):

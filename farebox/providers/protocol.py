@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from farebox.core.attribution import BodyFields
 from farebox.core.events import Stored
 from farebox.core.meters import Usage
 from farebox.providers.websocket import Frames
@@ -249,6 +250,15 @@ class Provider(Protocol):
 
 
 # What only some providers can do. The gateway and the directory ask for it by `isinstance`, once for each provider.
+
+
+@runtime_checkable
+class ReadsOnce(Provider, Protocol):
+    """A provider that tells a JSON body's intent and the attribution in it from one reading."""
+
+    def read_once(self, endpoint: Endpoint, body: bytes) -> tuple[Intent, BodyFields] | None:
+        """What `intent` gives, and the attribution fields; None where that takes two readings."""
+        ...
 
 
 @runtime_checkable

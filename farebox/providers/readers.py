@@ -116,7 +116,7 @@ class BodyReader:
             self._taken = self._document.size
             document = self._document.peek()
             # JSON that cannot be read was cut, whether the connection's end looked orderly or not.
-            self._fold.take(document, document.lstrip()[:1] not in (b"{", b"["))
+            self._fold.take(document, not document.lstrip().startswith((b"{", b"[")))
         return self._fold.metered(self._ended)
 
     @property
@@ -138,10 +138,13 @@ class SniffingReader:
     def feed(self, data: bytes) -> bytes:
         reader = self._reader
         if reader is None:
-            first = data[:1] if data[:1] in (b"{", b"[") else data.lstrip(b" \t\r\n")[:1]
-            if not first:
-                return data  # keep-alive whitespace: it means nothing in either form
-            reader = self._reader = BodyReader(self._make_fold) if first in (b"{", b"[") else self._make_stream()
+            is_document = data.startswith((b"{", b"["))
+            if not is_document:
+                first = data.lstrip(b" \t\r\n")[:1]
+                if not first:
+                    return data  # keep-alive whitespace: it means nothing in either form
+                is_document = first in (b"{", b"[")
+            reader = self._reader = BodyReader(self._make_fold) if is_document else self._make_stream()
         return reader.feed(data)
 
     def end(self) -> bytes:

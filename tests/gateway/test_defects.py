@@ -35,7 +35,7 @@ def _fail(*_: object, **__: object) -> None:
     raise RuntimeError("a defect")
 
 
-@pytest.mark.parametrize("part", ["intent", "with_usage", "reader", "feed", "end", "metered", "running"])
+@pytest.mark.parametrize("part", ["read_once", "with_usage", "reader", "feed", "end", "metered", "running"])
 def test_a_defect_ends_one_call_with_a_record_and_no_other(
     gateway: Start, caplog: pytest.LogCaptureFixture, part: str
 ) -> None:

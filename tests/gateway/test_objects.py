@@ -1,60 +1,19 @@
 """Stored objects through the gateway: whose they are, who may name them, who is billed for them."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
+from running_keeper import Keeper
 from running_worker import CHAT, Answer, Running, Upstream
 from scripted import ask, until
 from storing_provider import BATCH_COST, RESPONSE_COST, StoringProvider
-
-from farebox.core.queries import EventsQuery, UsageQuery
-from farebox.keeper.authority import Authority
-from farebox.keeper.rpc import Server
-from farebox.ledger.ledger import Ledger
-from farebox.ledger.service import answer as ledger_answer
-from farebox.settings import run_dir
 
 Start = Callable[..., tuple[Running, Upstream]]
 FORM = (
     b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\nContent-Disposition: form-data; '
     b'name="file"; filename="in.jsonl"\r\n\r\n%b\r\n--b--\r\n'
 )
-
-
-class Keeper:
-    """The keeper of a worker's data directory, in a thread."""
-
-    def __init__(self, worker: Running) -> None:
-        self.ledger = Ledger(worker.settings)
-        self._socket = run_dir(worker.settings) / "keeper.sock"
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = Server(self.ledger, Authority(self.ledger))
-        asyncio.run_coroutine_threadsafe(self._server.start(self._socket), self._loop).result(10)
-
-    def stop(self) -> None:
-        if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(10)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
-            self._loop.close()
-            self._socket.unlink(missing_ok=True)
-            self.ledger.close()
-
-    def spend(self) -> dict[str | None, int]:
-        self.ledger.ingest()
-        rows = ledger_answer(self.ledger, "usage", UsageQuery(group_by=("tenant",)))["rows"]  # type: ignore[index]
-        found = {row["tenant"]: int((row["spend"] or "0").replace(".", "")) for row in rows}
-        return {tenant: spend for tenant, spend in found.items() if spend}
-
-    def events(self) -> list[dict[str, Any]]:
-        self.ledger.ingest()
-        return ledger_answer(self.ledger, "events", EventsQuery())["data"][::-1]  # type: ignore[index,no-any-return]
 
 
 class Scene:

@@ -5,6 +5,7 @@ newer is read from the events. So they may lag, be rebuilt or fail without any a
 wait for them.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,6 +26,7 @@ COUNT_SQL: Final[dict[str, str]] = {
     **{name: f'"{name}"' for name in METER_NAMES},
 }
 """What one event adds to each of COUNTS."""
+_SPAN: Final = "WHERE batch > $after AND batch <= $upto"
 
 
 def pending(store: Store) -> tuple[int, int, int]:
@@ -42,11 +44,7 @@ def roll_up(store: Store) -> int:
         upto = _upto(cursor, rolled)
         if upto is None:
             return 0
-        taken = 0
-        for rollup in ROLLUPS:
-            cursor.execute(_insert(rollup, store.promoted_tags), {"after": rolled, "upto": upto})
-        row = one(cursor, "SELECT count(*) FROM events WHERE batch > ? AND batch <= ?", [rolled, upto])
-        taken = int(row[0])
+        taken = _add(cursor, store.promoted_tags, {"after": rolled, "upto": upto})
         cursor.execute("UPDATE rolled SET batch = ?", [upto])
     return taken
 
@@ -136,15 +134,44 @@ def _upto(cursor: Cursor, rolled: int) -> int | None:
     return None if row[0] is None else int(row[0])
 
 
-def _insert(rollup: Rollup, promoted: tuple[str, ...]) -> str:
+def _add(cursor: Cursor, promoted: tuple[str, ...], span: dict[str, int]) -> int:
+    """Add the events of a span of batches to each roll-up. -> how many. A day's sums are made of its hours'."""
+    meters = ", ".join(f'bit_or("{name}")' for name in METER_NAMES)
+    events, *bits = one(cursor, f"SELECT count(*), {meters} FROM events {_SPAN}", span)
+    unused = {name for name, bit in zip(METER_NAMES, bits, strict=True) if not bit}
+    counts = [name for name in COUNTS if name not in unused]
+    cursor.execute(f"CREATE TEMP TABLE hours AS {_of_events(ROLLUPS[0], counts, promoted)}", span)
+    for rollup in ROLLUPS:
+        fine = rollup.dims == ROLLUPS[0].dims
+        sums = _of_hours(rollup, counts) if fine else _of_events(rollup, counts, promoted)
+        cursor.execute(f"INSERT INTO {rollup.table} BY NAME {sums}", None if fine else span)
+    cursor.execute("DROP TABLE hours")
+    return int(events)
+
+
+def _of_events(rollup: Rollup, counts: Sequence[str], promoted: tuple[str, ...]) -> str:
+    """Sums over the events of a span of batches; in `buckets` the latency bucket of each, in no order."""
     dims = ", ".join(f'{dim_sql(name, promoted)} AS "{name}"' for name in rollup.dims)
-    counts = ", ".join(f'sum({sql})::BIGINT AS "{name}"' for name, sql in COUNT_SQL.items())
-    latency = ", histogram(latency_bucket) FILTER (latency_bucket IS NOT NULL) AS latency" if rollup.latency else ""
+    summed = ", ".join(f'sum({COUNT_SQL[name]})::BIGINT AS "{name}"' for name in counts)
+    latency = ", list(latency_bucket) FILTER (latency_bucket IS NOT NULL) AS buckets" if rollup.latency else ""
     return (
-        f"INSERT INTO {rollup.table} BY NAME SELECT date_trunc('{rollup.period}', started_at) AS starts_at, {dims}, "
-        f"{counts}, sum(cost)::HUGEINT AS cost, max(started_at) FILTER (kind = 'charge') AS last_at{latency} "
-        f"FROM events WHERE batch > $after AND batch <= $upto GROUP BY ALL"
+        f"SELECT date_trunc('{rollup.period}', started_at) AS starts_at, {dims}, {summed}, sum(cost)::HUGEINT AS cost, "
+        f"max(started_at) FILTER (kind = 'charge') AS last_at{latency} FROM events {_SPAN} GROUP BY ALL"
     )
+
+
+def _of_hours(rollup: Rollup, counts: Sequence[str]) -> str:
+    """A roll-up's rows from the table `hours`. Counting a list is cheaper than counting while it is grouped."""
+    hours = "hours"
+    if rollup.period != "hour":
+        dims = ", ".join(f'"{name}"' for name in rollup.dims)
+        summed = ", ".join(f'sum("{name}")::BIGINT AS "{name}"' for name in counts)
+        hours = (
+            f"(SELECT date_trunc('{rollup.period}', starts_at) AS starts_at, {dims}, {summed}, "
+            "sum(cost)::HUGEINT AS cost, max(last_at) AS last_at, "
+            "flatten(list(buckets) FILTER (buckets IS NOT NULL)) AS buckets FROM hours GROUP BY ALL)"
+        )
+    return f"SELECT * EXCLUDE (buckets), list_histogram(buckets) AS latency FROM {hours}"
 
 
 def _merge(rollup: Rollup) -> str:

@@ -1,0 +1,40 @@
+cimport cython
+
+from farebox.core.history cimport Recent
+
+
+cdef class Asking:
+    cdef readonly Histories histories
+    cdef readonly object who, provider, endpoint, intent, book
+    cdef readonly str key_id, model, region
+    cdef readonly bint names_usd, byok
+    cdef readonly bytes body
+    cdef readonly dict units
+    cdef readonly long long now_us
+    cdef Usual _usual
+    cdef object _ceiling
+    @cython.locals(found=Usual)
+    cpdef Usual usual(self)
+    cpdef ceiling(self)
+    cdef _most(self)
+    cpdef long long unit_count(self, str unit) except -1
+
+
+cdef class Usual:
+    cdef readonly History history
+    cdef readonly long long usd, prompt, output
+
+
+cdef class History:
+    cdef readonly Recent output, usd
+    cdef readonly object book
+    cdef readonly long long since_us, until_us
+    cdef readonly bint is_priced, by_tokens
+    cdef readonly object prompt_rate, output_rate, request_rate
+    cpdef price(self, Asking asking, long long prompt)
+
+
+cdef class Histories:
+    cdef dict _known
+    @cython.locals(history=History, key=tuple, prompt=cython.longlong, output=cython.longlong)
+    cpdef Usual usual(self, Asking asking)

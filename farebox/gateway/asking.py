@@ -1,0 +1,167 @@
+"""What the gate must know of a call: who asks, what it may come to, by its own bytes and by what calls like it used."""
+
+from typing import Final
+
+from farebox.core.attribution import Attribution
+from farebox.core.history import Recent
+from farebox.core.meters import MILLION
+from farebox.core.pricing import PriceBook
+from farebox.providers.protocol import Endpoint, Intent, Provider
+from farebox.providers.worth import (
+    NO_OUTPUT,
+    OUTPUT_USUAL,
+    PIECE_USD,
+    Ceiling,
+    ceiling,
+    expected_rates,
+    is_priced,
+)
+
+REMEMBERED_MAX: Final = 8192
+_BY_PIECES: Final = frozenset({"image", "audio", "realtime"})
+
+
+class Asking:
+    """A call at the gate. `body` is empty where it is not buffered."""
+
+    __slots__ = (
+        "_ceiling", "_usual", "body", "book", "byok", "endpoint", "histories", "intent", "key_id", "model",
+        "names_usd", "now_us", "provider", "region", "units", "who",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        histories: "Histories",
+        who: Attribution,
+        key_id: str,
+        names_usd: bool,
+        byok: bool,
+        provider: Provider,
+        endpoint: Endpoint,
+        intent: Intent,
+        body: bytes,
+        units: dict[str, int] | None,
+        book: PriceBook,
+        region: str | None,
+        now_us: int,
+    ) -> None:
+        self.histories = histories
+        self.who = who
+        self.key_id = key_id
+        self.names_usd = names_usd
+        """Whether the caller may be told amounts of money."""
+        self.byok = byok
+        self.provider = provider
+        self.endpoint = endpoint
+        self.intent = intent
+        self.model = intent.model or endpoint.model
+        self.body = body
+        self.units = units
+        self.book = book
+        self.region = region
+        self.now_us = now_us
+        self._usual: Usual | None = None
+        self._ceiling: Ceiling | str | None = None
+
+    def usual(self) -> "Usual":
+        """What calls like this one use."""
+        found = self._usual
+        if found is None:
+            found = self._usual = self.histories.usual(self)
+        return found
+
+    def ceiling(self) -> Ceiling | str:
+        """The most that it can come to, or why that cannot be told."""
+        found = self._ceiling
+        if found is None:
+            found = self._ceiling = self._most()
+        return found
+
+    def _most(self) -> Ceiling | str:
+        if self.model is None or not self.body:
+            return "its body is not read before it is sent"
+        return ceiling(
+            self.book, self.provider.prices_as, self.endpoint, self.intent, self.model, self.body, self.now_us,
+            self.region,
+        )  # fmt: skip
+
+    def unit_count(self, unit: str) -> int:
+        """How many of a named unit the call says that it is."""
+        return 0 if self.units is None else self.units.get(unit, 0)
+
+
+class Usual:
+    """What calls like this one need: pico-dollars, and tokens in and out (0 out where the price goes by pieces)."""
+
+    __slots__ = ("history", "output", "prompt", "usd")
+
+    def __init__(self, history: "History", usd: int, prompt: int, output: int) -> None:
+        self.history = history
+        self.usd = usd
+        self.prompt = prompt
+        self.output = output
+
+
+class History:
+    """What calls of one model and feature have used lately, and the rates at which they are priced now."""
+
+    __slots__ = (
+        "book", "by_tokens", "is_priced", "output", "output_rate", "prompt_rate", "request_rate", "since_us",
+        "until_us", "usd",
+    )  # fmt: skip
+
+    def __init__(self, output: int) -> None:
+        self.output = Recent(output)
+        self.usd = Recent(PIECE_USD)
+        self.book: PriceBook | None = None
+        self.since_us = self.until_us = 0
+        self.is_priced = False
+        self.by_tokens = False
+        self.prompt_rate = 0
+        """Pico-dollars per million tokens, like `output_rate`."""
+        self.output_rate = 0
+        self.request_rate = 0
+
+    def price(self, asking: Asking, prompt: int) -> None:
+        """Go by the prices in force."""
+        book, prices_as, now_us = asking.book, asking.provider.prices_as, asking.now_us
+        quote = book.quote(prices_as, asking.model or "", now_us)
+        rates = expected_rates(quote, prompt)
+        self.book = book
+        self.since_us, self.until_us = quote.since_us, quote.until_us
+        self.is_priced = is_priced(book, prices_as, asking.endpoint, asking.model, now_us)
+        self.by_tokens = rates is not None and asking.endpoint.operation not in _BY_PIECES
+        if rates is not None:
+            self.prompt_rate, self.output_rate, self.request_rate = rates
+
+
+class Histories:
+    """All histories of a worker, bounded."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], History] = {}
+
+    def usual(self, asking: Asking) -> Usual:
+        intent, endpoint = asking.intent, asking.endpoint
+        key = asking.provider.prices_as, asking.model, asking.who.feature, endpoint.operation
+        output_max = intent.output_max
+        history = self._known.get(key)
+        if history is None:
+            if len(self._known) >= REMEMBERED_MAX:
+                self._known.clear()
+            history = self._known[key] = History(min(output_max or OUTPUT_USUAL, OUTPUT_USUAL))
+        prompt = (intent.input_bytes or len(asking.body)) // 4 + 1
+        if history.book is not asking.book or not history.since_us <= asking.now_us < history.until_us:
+            history.price(asking, prompt)
+        if not history.by_tokens:
+            return Usual(history, history.usd.p95 * max(1, intent.pieces), prompt, 0)
+        output = 0
+        if endpoint.operation not in NO_OUTPUT:
+            output = history.output.p95
+            if output_max is not None and output_max < output:
+                output = output_max
+            output *= max(1, intent.choices)
+        usd = (prompt * history.prompt_rate + output * history.output_rate) // MILLION + history.request_rate
+        return Usual(history, usd, prompt, output)

@@ -1,0 +1,31 @@
+cimport cython
+
+from farebox.gateway.asking cimport Usual
+from farebox.gateway.leases cimport Leases, LocalAccount
+
+
+cdef class Part:
+    cdef readonly LocalAccount local
+    cdef public long long held
+
+
+cdef class Hold:
+    cdef readonly list parts, warned, dry_run, lines
+    cdef public object downgraded_by, model, requested, output_max, saved, usually
+    cdef public bint strict, unchecked
+    cdef readonly long long started_us
+    cdef readonly Usual usual
+    cdef Leases _leases
+    cdef str _event_id
+    cdef long long _output
+    cdef bint _done
+    cpdef take(self, LocalAccount local, long long held)
+    cpdef begin(self, Usual usual)
+    cpdef named(self, str event_id, long long started_us)
+    @cython.locals(usual=Usual, part=Part, local=LocalAccount, output=cython.longlong, more=cython.longlong)
+    cpdef grow(self, long long written)
+    @cython.locals(part=Part, local=LocalAccount, usual=Usual, unit=int, spent=cython.longlong, cost=cython.longlong)
+    cpdef settle(self, charged, str state, units, long long choices)
+    @cython.locals(part=Part)
+    cpdef release(self)
+    cdef _end(self)

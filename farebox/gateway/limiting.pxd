@@ -1,0 +1,31 @@
+cimport cython
+
+from farebox.gateway.asking cimport Asking, Histories, Usual
+from farebox.gateway.holds cimport Hold
+from farebox.gateway.leases cimport Leases, LocalAccount
+
+
+cdef class Counted:
+    cdef readonly object who
+    cdef readonly str key_id
+    cdef readonly long long until_us
+    cdef readonly tuple accounts
+    cdef readonly object usually
+
+
+cdef class Gate:
+    cdef readonly Leases leases
+    cdef readonly Histories histories
+    cdef readonly bint active
+    cdef readonly object _limits
+    cdef object _clock_s, _book
+    cdef long long _grace, _grace_max, _new_max, _minute
+    cdef dict _known, _new
+    cpdef Hold admit(self, Asking asking, double since_s)
+    @cython.locals(local=LocalAccount, unit=int, want=cython.longlong, least=cython.longlong, short=cython.bint,
+                   plain=cython.bint, estimated=cython.bint)
+    cdef bint _fill(self, Hold hold, Counted counted, Asking asking, double since_s) except -1
+    @cython.locals(now=cython.double)
+    cdef bint _must_ask(self, LocalAccount local, double since_s) except -1
+    cdef long long _by_ceiling(self, LocalAccount local, long long want, Asking asking) except -1
+    cdef Counted _counted(self, Asking asking)

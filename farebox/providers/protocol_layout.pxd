@@ -1,0 +1,33 @@
+# Where the members of the module's Structs stand: see farebox/native.py, 'Structs'.
+
+cdef extern from *:
+    """
+    typedef struct {
+        PyObject_HEAD
+        PyObject *action, *admin, *billed, *body, *family, *model, *object_id, *operation, *region, *root, *stored;
+        PyObject *streaming, *websocket;
+    } FareboxEndpoint;
+    typedef struct {
+        PyObject_HEAD
+        PyObject *audio_ms, *background, *characters, *choices, *input_bytes, *model, *output_max, *pieces;
+        PyObject *service_tier, *stored, *streaming, *variant, *wants_usage;
+    } FareboxIntent;
+    typedef struct {
+        PyObject_HEAD
+        PyObject *batch, *complete, *error, *finish_reason, *marks, *model, *object_id, *objects, *parts, *pending;
+        PyObject *prompt_tokens, *quality, *region, *reported_cost, *service_tier, *speed, *usage, *usage_raw;
+        PyObject *variant;
+    } FareboxMetered;
+    """
+
+    ctypedef class farebox.providers.protocol.Endpoint [object FareboxEndpoint, check_size error]:
+        cdef object action, admin, billed, body, family, model, object_id, operation, region, root, stored, streaming
+        cdef object websocket
+
+    ctypedef class farebox.providers.protocol.Intent [object FareboxIntent, check_size error]:
+        cdef object audio_ms, background, characters, choices, input_bytes, model, output_max, pieces, service_tier
+        cdef object stored, streaming, variant, wants_usage
+
+    ctypedef class farebox.providers.protocol.Metered [object FareboxMetered, check_size error]:
+        cdef object batch, complete, error, finish_reason, marks, model, object_id, objects, parts, pending
+        cdef object prompt_tokens, quality, region, reported_cost, service_tier, speed, usage, usage_raw, variant

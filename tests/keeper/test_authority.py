@@ -1,0 +1,315 @@
+"""The authority on limits: what it knows follows from the ledger and from what living workers say."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from farebox.core.events import Event, Head, Limits, Stored, Tail
+from farebox.core.limit_text import read_limit
+from farebox.core.limits import Limit, Who
+from farebox.core.money import parse_usd
+from farebox.keeper import authority as authority_module
+from farebox.keeper.authority import Authority
+from farebox.keeper.explaining import explain
+from farebox.ledger.correcting import batch_of, correction
+from farebox.ledger.journal import JournalWriter
+from farebox.ledger.ledger import Ledger
+from farebox.ledger.records import encode_head, finished, refused, started
+from farebox.ledger.stores.duckdb.writing import apply
+from farebox.providers.charging import Charged
+from farebox.settings import Settings
+
+NOON = 1_792_065_600_000_000
+USD = parse_usd("1")
+
+
+def limit(number: int = 1, per: str = "user", amount: str = "10 usd", **more: Any) -> Limit:
+    return msgspec.structs.replace(read_limit({"per": per, "amount": amount, **more}), id=f"lim_{number}")
+
+
+@dataclass
+class Scene:
+    """A ledger, its authority at NOON, and journals of workers that are written by hand."""
+
+    home: Path
+    ledger: Ledger
+    limits: list[Limit] = field(default_factory=list)
+    journals: dict[str, JournalWriter] = field(default_factory=dict)
+    events: int = 0
+    authority: Authority = None  # type: ignore[assignment]
+
+    def restart(self) -> None:
+        self.authority = Authority(self.ledger, lambda: NOON)
+        self.tick()
+
+    def tick(self) -> None:
+        self.authority.use(tuple(self.limits))
+        self.authority.tick(self.ledger.ingest)
+
+    def worker(self, name: str) -> str:
+        self.journals[name] = JournalWriter(self.home / "journal" / name, segment_bytes=1 << 20, slots_max=64)
+        return name
+
+    def spend(
+        self, worker: str, usd: str | None, *, counted: tuple[str, ...] = (), user: str = "u", at_us: int = NOON,
+        read: bool = False, **head: Any,
+    ) -> Head:  # fmt: skip
+        """One event in a worker's journal; `counted`: the limits that the worker has counted it under."""
+        self.events += 1
+        made = Head(
+            f"e{self.events}", f"e{self.events}", 1, at_us, "openai", "chat", "/v1", "gpt", False, None, False,
+            tenant="acme", user=user,
+        )  # fmt: skip
+        made = msgspec.structs.replace(made, **head)
+        cost = None if usd is None else parse_usd(usd)
+        tail = Tail(
+            at_us + 1000, None, 200, "done", usage={"input": 7, "output": 3}, cost=cost,
+            cost_source="unpriced" if cost is None else "computed", limits=Limits(counted),
+            objects=(Stored("resp_1", "read"),) if read else (),
+        )  # fmt: skip
+        encoded = encode_head(made)
+        self.journals[worker].append(started(encoded))
+        self.journals[worker].append(finished(encoded, tail))
+        return made
+
+    def say(self, worker: str, *accounts: tuple[str, str, int, int, int], whole: bool = True) -> list[Any]:
+        """A worker's message: (limit, subject, given, spent, need) of each account."""
+        self.events += 1
+        asked = [
+            [name, subject, OCTOBER, None, self.events, given, spent, need, need]
+            for name, subject, given, spent, need in accounts
+        ]
+        epoch, ready, answers = self.authority.lease([worker, whole, asked])
+        assert epoch == self.authority.epoch
+        return [ready, *answers]  # type: ignore[misc]
+
+    def used(self, limit_id: str = "lim_1", user: str = "u", **more: str) -> int:
+        [found] = [
+            standing
+            for applied, standing in self.authority.applied(Who({"tenant": "acme", "user": user, **more}, {}))
+            if applied.limit.id == limit_id
+        ]
+        return found.balance.settled
+
+
+OCTOBER = 1_790_812_800_000_000
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    ledger = Ledger(Settings(data=tmp_path))
+    found = Scene(tmp_path, ledger)
+    found.restart()
+    yield found
+    for journal in found.journals.values():
+        journal.close()
+    ledger.close()
+
+
+def test_what_no_worker_counts_is_in_the_sums_and_what_one_counts_is_by_its_word(scene: Scene) -> None:
+    scene.limits.append(limit())
+    worker = scene.worker("worker-0-a")
+    scene.tick()
+    scene.say(worker)
+    assert scene.say(worker, ("lim_1", "acme/u", 0, 0, USD))[1].given >= USD
+    scene.spend(worker, "1", counted=("lim_1",))
+    scene.spend(worker, "2")  # began before the limit was in force
+    scene.spend(worker, "4", counted=("lim_1",), read=True)  # a stored object: counted by the ledger alone
+    scene.tick()
+    assert scene.used() == 6 * USD
+    scene.say(worker, ("lim_1", "acme/u", USD, USD, USD))
+    assert scene.used() == 7 * USD
+    scene.restart()
+    assert scene.used() == 6 * USD
+    assert scene.say(worker, ("lim_1", "acme/u", USD, USD, 2 * USD))[0] is True
+    assert scene.used() == 7 * USD
+
+
+def test_a_worker_that_is_gone_is_known_by_the_ledger_and_its_lease_is_free(scene: Scene) -> None:
+    scene.limits.append(limit())
+    first, second = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    scene.tick()
+    scene.say(first)
+    scene.say(second)
+    assert scene.say(first, ("lim_1", "acme/u", 0, 0, 8 * USD))[1].given >= 8 * USD
+    assert scene.say(second, ("lim_1", "acme/u", 0, 0, 8 * USD))[1].given == 0
+    scene.spend(first, "1.5", counted=("lim_1",))
+    scene.tick()
+    scene.journals.pop(first).close()
+    scene.tick()
+    assert scene.used() == parse_usd("1.5")
+    answer = scene.say(second, ("lim_1", "acme/u", 0, 0, 8 * USD))[1]
+    assert (answer.given >= 8 * USD, answer.settled) == (True, parse_usd("1.5"))
+    assert scene.say(first, ("lim_1", "acme/u", 9 * USD, 9 * USD, 9 * USD))[1] is None, "a late word of the dead"
+    assert scene.used() == parse_usd("1.5")
+
+
+def test_a_worker_that_came_and_went_between_two_ticks_is_counted_once(scene: Scene) -> None:
+    scene.limits.append(limit())
+    scene.tick()
+    worker = scene.worker("worker-0-a")
+    scene.say(worker, ("lim_1", "acme/u", 0, 0, USD))
+    scene.spend(worker, "1", counted=("lim_1",))
+    scene.journals.pop(worker).close()
+    scene.tick()
+    scene.tick()
+    assert scene.used() == USD
+
+
+def test_nothing_is_lent_before_every_living_worker_was_heard(scene: Scene) -> None:
+    scene.limits.append(limit())
+    first, second = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    scene.restart()
+    assert scene.say(first, ("lim_1", "acme/u", 0, 0, USD))[0] is False
+    assert scene.say(second, ("lim_1", "acme/u", 9 * USD, 8 * USD, 9 * USD))[0] is True
+    answer = scene.say(first, ("lim_1", "acme/u", 0, 0, 2 * USD))[1]
+    assert (answer.given, answer.settled, answer.held) == (0, 8 * USD, USD)
+
+
+def test_a_worker_that_cannot_be_heard_holds_nobody_up_for_long(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.limits.append(limit())
+    first, _silent = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    scene.restart()
+    assert scene.say(first)[0] is False
+    monkeypatch.setattr(authority_module, "HEARD_S", 0.0)
+    assert scene.say(first)[0] is True
+
+
+def test_corrections_and_calls_by_other_ways_count(scene: Scene) -> None:
+    scene.limits += [limit(), limit(2, "tenant", "1000 tokens")]
+    worker, web = scene.worker("worker-0-a"), scene.worker("web-b")
+    scene.tick()
+    scene.spend(web, "3")
+    head = scene.spend(worker, None, counted=("lim_1", "lim_2"))
+    scene.tick()
+    assert (scene.used(), scene.used("lim_2")) == (3 * USD, 10)
+    charged = Charged(cost=5 * USD, cost_source="computed")
+    row = correction(Event(head, Tail(NOON, None, 200, "done")), charged, NOON)
+    apply(scene.ledger.store, batch_of([row]), NOON)
+    scene.tick()
+    assert (scene.used(), scene.used("lim_2")) == (8 * USD, 10)
+
+
+def test_only_the_current_window_counts_and_dimensions_and_conditions_are_kept_apart(scene: Scene) -> None:
+    worker = scene.worker("web-a")
+    scene.spend(worker, "1", at_us=OCTOBER - 1)
+    scene.spend(worker, "2", at_us=OCTOBER)
+    scene.spend(worker, "4", user="other")
+    scene.spend(worker, "8", tier="free")
+    scene.spend(worker, "16", byok=True)
+    scene.spend(worker, "32", tags={"region": "eu", "beta": True})
+    scene.tick()
+    scene.limits += [
+        limit(1), limit(2, where={"tier": "free"}), limit(3, include_byok=True, window="day"),
+        limit(4, "tenant", where={"tag.region": "eu", "tag.beta": True}), limit(5, "all"), limit(6, window="lifetime"),
+        limit(7, "tag.region"), limit(8, subject="other"), limit(9, per="tenant", amount="100 requests"),
+    ]  # fmt: skip
+    scene.tick()
+    assert scene.used("lim_1") == 42 * USD
+    assert scene.used("lim_2", tier="free") == 8 * USD
+    assert scene.used("lim_3") == 56 * USD
+    assert scene.used("lim_5") == 46 * USD
+    assert scene.used("lim_6") == 43 * USD
+    assert scene.used("lim_8", user="other") == 4 * USD
+    assert scene.used("lim_9") == 5
+    found = scene.authority.applied(Who({"tenant": "acme"}, {"region": "eu", "beta": True}))
+    sums = {applied.limit.id: standing.balance.settled for applied, standing in found}
+    assert (sums["lim_4"], sums["lim_7"]) == (32 * USD, 32 * USD)
+
+
+def test_a_changed_amount_holds_at_once_and_a_removed_limit_is_unknown(scene: Scene) -> None:
+    scene.limits.append(limit())
+    worker = scene.worker("worker-0-a")
+    scene.tick()
+    scene.say(worker)
+    scene.say(worker, ("lim_1", "acme/u", 0, 0, USD))
+    scene.limits[0] = msgspec.structs.replace(scene.limits[0], amount=USD // 2)
+    scene.tick()
+    answer = scene.say(worker, ("lim_1", "acme/u", 0, 0, USD))[1]
+    assert (answer.given, answer.amount, answer.short) == (USD // 2, USD // 2, True)
+    scene.limits.clear()
+    scene.tick()
+    assert scene.say(worker, ("lim_1", "acme/u", 0, 0, USD))[1] is None
+
+
+def test_a_refused_call_costs_nothing(scene: Scene) -> None:
+    scene.limits.append(limit(amount="5 requests"))
+    worker = scene.worker("worker-0-a")
+    scene.tick()
+    head = Head("r", "r", 1, NOON, "openai", "chat", "/v1", "gpt", False, None, False, tenant="acme", user="u")
+    scene.journals[worker].append(refused(encode_head(head), Tail(NOON, None, 429, "refused", cost=0), 3))
+    scene.tick()
+    assert scene.used() == 0
+
+
+def test_whatever_happens_what_is_used_equals_the_ledger_once_all_is_quiet(scene: Scene) -> None:
+    """Workers spend, report, die and come back; the authority restarts; limits appear in between."""
+    pick = random.Random(7)
+    alive: dict[str, dict[str, int]] = {}
+    spent = dict.fromkeys("uv", 0)
+    for step in range(120):
+        act = pick.choice(("spend", "spend", "spend", "say", "tick", "die", "born", "restart", "limit"))
+        if act == "born" and len(alive) < 3:
+            name = scene.worker(f"worker-{step}-x")
+            alive[name] = dict.fromkeys("uv", 0)
+        elif act == "limit" and len(scene.limits) < 3:
+            scene.limits.append(limit(len(scene.limits) + 1, amount="100000 usd"))
+            scene.tick()
+            for counts in alive.values():
+                counts |= {f"lim_{len(scene.limits)}/{user}": 0 for user in "uv"}
+        elif act == "restart":
+            scene.restart()
+        elif act == "tick":
+            scene.tick()
+        elif act == "die" and alive:
+            name = pick.choice([*alive])
+            del alive[name]
+            scene.journals.pop(name).close()
+        elif act == "spend" and alive:
+            name, user, cents = pick.choice([*alive]), pick.choice("uv"), pick.randrange(1, 99)
+            known = tuple(one.id for one in scene.limits) if pick.random() < 0.8 else ()
+            scene.spend(name, f"0.{cents:02d}", counted=known, user=user)
+            spent[user] += cents * USD // 100
+            for limit_id in known:
+                key = f"{limit_id}/{user}"
+                alive[name][key] = alive[name].get(key, 0) + cents * USD // 100
+        elif act == "say" and alive:
+            report(scene, alive)
+    scene.tick()
+    report(scene, alive)
+    assert scene.limits
+    for one in scene.limits:
+        for user, total in spent.items():
+            assert scene.used(one.id, user) == total
+
+
+def report(scene: Scene, alive: dict[str, dict[str, int]]) -> None:
+    for name, counts in alive.items():
+        said = []
+        for key, amount in counts.items():
+            limit_id, slash, user = key.partition("/")
+            if slash:
+                said.append((limit_id, f"acme/{user}", amount, amount, amount))
+        scene.say(name, *said)
+
+
+def test_explain_tells_who_holds_what_and_what_comes_next(scene: Scene) -> None:
+    scene.limits += [limit(amount="10 usd"), limit(2, "tenant", "1 requests", action="dry_run")]
+    worker = scene.worker("worker-0-a")
+    scene.tick()
+    scene.say(worker)
+    scene.say(worker, ("lim_1", "acme/u", 0, 0, 9 * USD))
+    found = explain(scene.authority, {"dimensions": {"tenant_id": "acme", "user": "u"}})
+    assert [(entry["limit_id"], entry["used"], entry["next_call"]["code"]) for entry in found["limits"]] == [
+        ("lim_1", "0.00", "passes"), ("lim_2", 0, "passes"),
+    ]  # fmt: skip
+    [holder] = found["limits"][0]["holders"]
+    assert holder["worker"] == worker
+    assert explain(scene.authority, {})["limits"][0]["subject"] == "(none)"
+    with pytest.raises(Exception, match="planet"):
+        explain(scene.authority, {"dimensions": {"planet": "mars"}})
