@@ -42,7 +42,7 @@ def test_every_command_exists(page):
 def test_every_setting_named_in_prose_exists(page):
     sections = "|".join(sorted({row.section for row in SETTINGS if row.section and "*" not in row.section}))
     named = set(re.findall(rf"`(?:\[)?((?:{sections})\.[a-z_]+)", page.read_text()))
-    files = {"ledger.duckdb", "ledger.lock", "alerts.sqlite3"}
+    files = {"ledger.duckdb", "ledger.lock", "alerts.sqlite"}
     assert named - files <= {row.name for row in SETTINGS}, page.name
 
 
