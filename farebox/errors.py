@@ -6,6 +6,7 @@ FareboxError
 ├── SettingsError           a setting that is unknown, of the wrong type or out of range
 ├── PriceSheetError         a price file that cannot be read as one
 ├── InvalidLimit            a limit that contradicts itself, or names what does not exist
+├── InvalidAlert            an alert rule or a channel that cannot be one
 ├── QueryError              a question to the ledger that cannot be asked
 ├── CallRefused             a call that is answered by Farebox itself, before anything is spent
 │   ├── InvalidTags             400 invalid_tags
@@ -32,6 +33,8 @@ FareboxError
 ├── LedgerError             journal, store
 │   ├── JournalCorrupt          a record inside a segment (not at its torn end) fails its checksum
 │   └── LedgerLocked            another process owns the store
+├── AlertsError             the alerts' own store
+├── DeliveryFailed          a channel did not take a message
 └── KeeperUnavailable       the keeper does not answer
 """
 
@@ -53,6 +56,9 @@ class PriceSheetError(FareboxError): ...
 
 
 class InvalidLimit(FareboxError): ...
+
+
+class InvalidAlert(FareboxError): ...
 
 
 class QueryError(FareboxError): ...
@@ -185,6 +191,18 @@ class JournalCorrupt(LedgerError): ...
 
 
 class LedgerLocked(LedgerError): ...
+
+
+class AlertsError(FareboxError): ...
+
+
+class DeliveryFailed(FareboxError):
+    """`is_final`: sending it again would change nothing. `is_gone`: the receiver wants no more of them."""
+
+    def __init__(self, message: str, *, is_final: bool = False, is_gone: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final or is_gone
+        self.is_gone = is_gone
 
 
 class KeeperUnavailable(FareboxError): ...

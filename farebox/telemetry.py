@@ -47,6 +47,13 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "ledger.stuck": "the store cannot be written; it is tried again, and nothing is lost meanwhile",
     "ledger.defect": "a defect in Farebox met while reading journals; it is tried again",
     "ledger.upkeep": "roll-ups or compaction failed: answers stay right, only slower",
+    "alerts.fired": "a rule found something: it is in the history",
+    "alerts.sent": "a channel took a message",
+    "alerts.failed": "a channel did not take a message; it is sent again later",
+    "alerts.dead": "a message is given up: `farebox alerts dead` lists it, `farebox alerts retry` sends it again",
+    "alerts.damaged": "the outbox was damaged and is put aside; what was found before may be told again",
+    "alerts.rule_failed": "a rule's question to the ledger failed; it is asked again",
+    "alerts.stuck": "alerts cannot be looked for or delivered at the moment; it is tried again",
     "ledger.retained": "what was dropped by the retention settings",
 }
 _FACTS: Final = "farebox_facts"

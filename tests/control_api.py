@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from farebox.alerts.outbox import Outbox
 from farebox.control.access import token_finder
 from farebox.control.app import create_app
 from farebox.control.parts import Parts
@@ -43,10 +44,12 @@ class Api:
     def __init__(self, home: Path, env: dict[str, str] | None = None) -> None:
         self.keeper = FakeKeeper()
         self.directory = Directory(home / "directory.sqlite3", Vault(b"k" * 32))
+        self.outbox = Outbox(home / "alerts.sqlite3")
         self.now_s = 0.0
         self.parts = Parts(
             keeper=self.keeper,
             directory=self.directory,
+            outbox=self.outbox,
             settings=Settings(data=home),
             env=env or {},
             run_dir=home,
@@ -66,3 +69,4 @@ class Api:
     def close(self) -> None:
         self.client.close()
         self.directory.close()
+        self.outbox.close()

@@ -42,7 +42,7 @@ def test_every_command_exists(page):
 def test_every_setting_named_in_prose_exists(page):
     sections = "|".join(sorted({row.section for row in SETTINGS if row.section and "*" not in row.section}))
     named = set(re.findall(rf"`(?:\[)?((?:{sections})\.[a-z_]+)", page.read_text()))
-    files = {"ledger.duckdb", "ledger.lock"}
+    files = {"ledger.duckdb", "ledger.lock", "alerts.sqlite"}
     assert named - files <= {row.name for row in SETTINGS}, page.name
 
 
@@ -64,9 +64,9 @@ def test_the_api_reference_has_every_group_and_measure():
 def test_the_metrics_that_operators_watch_exist():
     text = (ROOT / "docs/how-to/operate.md").read_text()
     counted = {f"farebox_{name}" for name, _help in WORKER_COUNTERS}
-    from farebox.control.metrics import KEEPER_COUNTERS, KEEPER_GAUGES
+    from farebox.control.metrics import ALERTS, KEEPER_COUNTERS, KEEPER_GAUGES
 
-    known = counted | {name for _, name, _ in (*KEEPER_COUNTERS, *KEEPER_GAUGES)} | {"farebox_keeper_up"}
+    known = counted | {name for _, name, _ in (*KEEPER_COUNTERS, *KEEPER_GAUGES, *ALERTS)} | {"farebox_keeper_up"}
     assert {name.removesuffix("_total") for name in re.findall(r"farebox_[a-z_]+", text)} <= known
 
 

@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from farebox import __version__
 from farebox.cli.context import UsageError
-from farebox.errors import FareboxError, InvalidLimit, QueryError, SettingsError
+from farebox.errors import FareboxError, InvalidAlert, InvalidLimit, QueryError, SettingsError
 
 DEBUG: Final = "--debug"
 
@@ -32,6 +32,8 @@ COMMANDS: Final[tuple[Mount, ...]] = (
     Mount("init", "farebox.cli.init", "Write a commented farebox.toml."),
     Mount("keys", "farebox.cli.keys", "Farebox keys for your applications."),
     Mount("limits", "farebox.cli.limits", "What each user, customer, tier or tag may spend."),
+    Mount("alerts", "farebox.cli.alerts", "What is watched for, what was found, and whether it arrived."),
+    Mount("channels", "farebox.cli.channels", "Where alerts are sent: Slack, Teams, e-mail, webhooks …"),
     Mount("tokens", "farebox.cli.tokens", "Admin tokens for the API."),
     Mount("providers", "farebox.cli.providers", "Providers: credentials, addresses, a live test."),
     Mount("prices", "farebox.cli.prices", "Prices: list, show, set, update, compare, unpriced, reprice."),
@@ -109,7 +111,7 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             raise
         _tell(str(error))
-        return 2 if isinstance(error, (UsageError, SettingsError, QueryError, InvalidLimit)) else 1
+        return 2 if isinstance(error, (UsageError, SettingsError, QueryError, InvalidLimit, InvalidAlert)) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough

@@ -24,6 +24,8 @@ STATUS_OF: Final[tuple[tuple[type[errors.FareboxError], int, str], ...]] = (
     (errors.InvalidMoney, 400, "invalid_money"),
     (errors.PriceSheetError, 400, "invalid_price"),
     (errors.InvalidLimit, 400, "invalid_limit"),
+    (errors.InvalidAlert, 400, "invalid_alert"),
+    (errors.AlertsError, 503, "alerts_unavailable"),
     (errors.SettingsError, 400, "invalid_setting"),
     (errors.DirectoryError, 400, "invalid_request"),
     (errors.LedgerError, 503, "ledger_unavailable"),

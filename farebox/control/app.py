@@ -8,7 +8,19 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from farebox import __version__
-from farebox.control import entrance, health, keys, limits, metrics, prices, providers, questions, tokens
+from farebox.control import (
+    alerts,
+    channels,
+    entrance,
+    health,
+    keys,
+    limits,
+    metrics,
+    prices,
+    providers,
+    questions,
+    tokens,
+)
 from farebox.control.access import Access, FindToken, Needs, declared, undeclared
 from farebox.control.answers import handle_errors
 from farebox.control.parts import Parts
@@ -18,6 +30,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     questions.router,
     keys.router,
     limits.router,
+    alerts.router,
+    channels.router,
     tokens.router,
     providers.router,
     prices.router,

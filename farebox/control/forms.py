@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from farebox.core.alert_rules import HOURLY_MAX, KINDS
 from farebox.core.backtest_report import ROWS_MAX
 from farebox.core.limit_text import CHOICES
 
@@ -106,6 +107,40 @@ class SimulateForm(Form):
     since: Moment | None = Field(default="30d", description="first moment; null: from the first event on")
     until: Moment | None = Field(default=None, description="end, exclusive; now unless said")
     rows: int = Field(default=20, ge=1, le=ROWS_MAX, description="most affected subjects to name")
+
+
+class AlertChange(Form):
+    """What to change of an alert rule; what is left out stays."""
+
+    spec: dict[str, Any] = Field(default={}, description="numbers of the kind; what is left out stays, null: default")
+    channels: Names = Field(default=[], description="channels to tell, by id or name; none: only the history")
+    enabled: bool = True
+    hourly_max: int = Field(default=HOURLY_MAX, description="messages an hour; beyond them one says so")
+
+
+class AlertForm(Form):
+    """An alert rule to be made."""
+
+    kind: str = Field(max_length=64, description="what to watch for", json_schema_extra={"enum": [*KINDS]})
+    spec: dict[str, Any] = Field(default={}, description="numbers of the kind; what is left out is the default")
+    channels: Names = Field(default=[], description="channels to tell, by id or name; none: only the history")
+    enabled: bool = True
+    hourly_max: int = Field(default=HOURLY_MAX, description="messages an hour; beyond them one says so")
+
+
+class ChannelForm(Form):
+    """A channel to be added. Its address is kept sealed and never shown again."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200, description="what rules call it")]
+    kind: Literal["apprise", "webhook"] = Field(description="webhook: signed JSON to an address of your own")
+    url: Text = Field(description="slack://…, mailto://… (Apprise), or https://… of a webhook")
+    to: Literal["owner"] | None = Field(default=None, description="e-mail to the owner of the customer concerned")
+    allow_private: bool = Field(default=False, description="a webhook may be in a private network, and http")
+    all_rules: bool = Field(default=False, description="add it to every alert rule there is")
+
+
+class ChannelChange(Form):
+    enabled: bool = Field(description="false: send nothing there; true: again")
 
 
 class ProviderForm(Form):

@@ -44,14 +44,16 @@ def paged(
     rows: Sequence[Item], query: Mapping[str, str], id_of: Callable[[Item], str], shown: Callable[[Item], object]
 ) -> Response:
     """One page of `rows`; the cursor is the last id that was shown. Raises QueryError."""
-    limit = _limit(query.get("limit", str(PAGE)))
+    limit = page_size(query)
     start = _after(rows, query.get("cursor"), id_of)
     chosen = rows[start : start + limit]
     more = start + limit < len(rows)
     return page([shown(row) for row in chosen], id_of(chosen[-1]) if more and chosen else None)
 
 
-def _limit(text: str) -> int:
+def page_size(query: Mapping[str, str]) -> int:
+    """The `limit` of a list. Raises QueryError."""
+    text = query.get("limit", str(PAGE))
     if not text.isdecimal() or not 1 <= int(text) <= LIST_MAX:
         raise QueryError(f"limit is {text}: give 1 to {LIST_MAX}")
     return int(text)

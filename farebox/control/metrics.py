@@ -89,6 +89,20 @@ def _number(stats: Mapping[str, object] | None, name: str) -> float | None:
         return None
 
 
+ALERTS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("pending", "farebox_alerts_pending", "messages of alerts that wait to be delivered"),
+    ("dead", "farebox_alerts_dead", "messages of alerts that were given up"),
+)
+"""State of a delivery, name of the metric, help."""
+
+
+def alert_families(counts: Mapping[str, int] | None) -> Iterable[Metric]:
+    """What waits and what was given up; nothing where the outbox cannot be read."""
+    for state, metric, text in ALERTS:
+        if counts is not None:
+            yield GaugeMetricFamily(metric, text, value=counts[state])
+
+
 class _Families(Collector):
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -112,14 +126,22 @@ async def _keeper_stats(parts: Parts) -> Mapping[str, object] | None:
     return answer if isinstance(answer, dict) else None
 
 
+def _alerts(parts: Parts) -> Mapping[str, int] | None:
+    try:
+        return parts.outbox.counts()
+    except FareboxError:
+        return None
+
+
 @router.get("/metrics", dependencies=[needs("analyst")])
 async def metrics(request: Request) -> Response:
     """Prometheus text. Works while the keeper is down, and says so."""
     parts = parts_of(request)
     stats = await _keeper_stats(parts)
     counters = await run_in_threadpool(read_counters, parts.run_dir)
+    alerts = await run_in_threadpool(_alerts, parts)
     python = ".".join(str(part) for part in sys.version_info[:3])
     info = GaugeMetricFamily("farebox_info", "versions in use", labels=["version", "python"])
     info.add_metric([__version__, python], 1)
-    text = exposition([info, *worker_families(counters), *keeper_families(stats)])
+    text = exposition([info, *worker_families(counters), *keeper_families(stats), *alert_families(alerts)])
     return Response(text, media_type=CONTENT_TYPE)

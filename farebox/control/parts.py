@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from fastapi import Request
 
+from farebox.alerts.outbox import Outbox
 from farebox.directory.store import Directory
 from farebox.settings import Settings
 
@@ -23,6 +24,7 @@ class Keeper(Protocol):
 class Parts:
     keeper: Keeper
     directory: Directory
+    outbox: Outbox
     settings: Settings
     env: Mapping[str, str]
     """Where providers' credentials may stand."""

@@ -12,7 +12,9 @@ from typing import Final
 import uvicorn
 import uvloop
 
+from farebox.alerts.outbox import FILE_NAME, Outbox
 from farebox.control.access import token_finder
+from farebox.control.alerting import alerts_of
 from farebox.control.app import create_app
 from farebox.control.listening import BACKLOG, tcp_socket, unix_socket
 from farebox.control.parts import Parts
@@ -54,9 +56,11 @@ def run(settings: Settings, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM. `ready` is called once connections are accepted."""
     directory = run_dir(settings)
     store = Directory.open(settings)
+    outbox = Outbox.usable(settings.data / FILE_NAME)
     parts = Parts(
         keeper=AsyncKeeperClient(directory / "keeper.sock"),
         directory=store,
+        outbox=outbox,
         settings=settings,
         env=os.environ,
         run_dir=directory,
@@ -80,8 +84,13 @@ def run(settings: Settings, ready: Callable[[], None]) -> None:
         timeout_keep_alive=KEEPALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(WebServer(config, ready).serve(sockets))
+    alerts = alerts_of(settings, store, outbox, _now_us)
+    alerts.start()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(WebServer(config, ready).serve(sockets))
+    finally:
+        alerts.stop()
 
 
 def _now_us() -> int:

@@ -60,13 +60,24 @@ def checked_base_url(text: str) -> str:
 
 def is_metadata_address(address: Address) -> bool:
     """Whether no call may ever be sent there: link-local or cloud metadata, also when wrapped in an IPv6 address."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
-            inner = IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None and is_metadata_address(inner):
-            return True
+    inner = _inner(address)
+    if inner is not None and is_metadata_address(inner):
+        return True
     return any(address in network for network in METADATA_NETWORKS if network.version == address.version)
+
+
+def is_public_address(address: Address) -> bool:
+    """Whether it is out on the internet: not loopback, private, shared or reserved, nor one of those wrapped."""
+    inner = _inner(address)
+    return address.is_global and not address.is_multicast and (inner is None or is_public_address(inner))
+
+
+def _inner(address: Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for."""
+    if not isinstance(address, IPv6Address):
+        return None
+    inner = address.ipv4_mapped or address.sixtofour
+    return IPv4Address(int(address) & 0xFFFFFFFF) if inner is None and address in _NAT64 else inner
 
 
 def is_private_host(host: str) -> bool:
@@ -79,6 +90,17 @@ def is_private_host(host: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or (address.is_private and not address.is_unspecified)
+
+
+def is_metadata_name(host: str) -> bool:
+    """Whether a host's name, or its address in plain form, is a metadata service's."""
+    bare = host.lower().rstrip(".")
+    if bare in METADATA_NAMES or bare.endswith(".metadata.google.internal"):
+        return True
+    try:
+        return is_metadata_address(ip_address(bare.strip("[]").partition("%")[0]))
+    except ValueError:
+        return False
 
 
 def _refuse_metadata(host: str, text: str) -> None:

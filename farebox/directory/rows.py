@@ -1,10 +1,12 @@
-"""What the directory holds, as values: keys, tokens, providers, limits and its own log. No secret is in any of them."""
+"""What the directory holds, as values: keys, tokens, providers, limits, channels, alert rules and its own log. A secret
+is in none of them, unless sealed."""
 
 import re
 from typing import Final, Literal
 
 import msgspec
 
+from farebox.core.alert_rules import Rule
 from farebox.core.attribution import NAMES, TAG_KEY_CHARS_MAX, VALUE_CHARS_MAX
 from farebox.core.events import DIMENSIONS, Tag
 from farebox.core.limits import AMOUNT_MAX, Limit, check
@@ -103,6 +105,37 @@ class LimitRow(msgspec.Struct, frozen=True, gc=False):
         return self.changed_at_us == self.created_at_us
 
 
+class ChannelRow(msgspec.Struct, frozen=True):
+    """Where alerts are sent. `sealed` holds its address, and a webhook's secret."""
+
+    id: str
+    name: str
+    kind: str
+    sealed: bytes
+    hint: str
+    """Of its address, to tell one from another."""
+    to: str
+    """'owner': e-mail to the owner of the customer that the alert is about; else ''."""
+    allow_private: bool
+    created_at_us: int
+    changed_at_us: int
+    disabled_at_us: int | None = None
+    note: str = ""
+    """Why it is disabled."""
+
+
+class RuleRow(msgspec.Struct, frozen=True):
+    """A stored alert rule."""
+
+    rule: Rule
+    created_at_us: int
+    changed_at_us: int
+
+    @property
+    def id(self) -> str:
+        return self.rule.id
+
+
 class AuditRow(msgspec.Struct, frozen=True):
     """Who did what to which entry. `detail` never holds a secret."""
 
@@ -135,6 +168,11 @@ def check_token(name: str, role: str) -> None:
     _check_name(name, "token")
     if role not in ROLES:
         raise DirectoryError(f"role {role!r} is unknown: give {', '.join(ROLES)}")
+
+
+def check_channel_name(name: str) -> None:
+    """Raises DirectoryError."""
+    _check_name(name, "channel")
 
 
 def checked_limit(limit: Limit) -> Limit:

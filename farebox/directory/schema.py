@@ -121,6 +121,37 @@ limits: Final = Table(
 )
 """`spec` is the whole limit as `farebox.core.limits.Limit`; `place` is what no two living ones share."""
 
+channels: Final = Table(
+    "channels",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("to", Text, nullable=False),
+    Column("allow_private", Boolean, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+    Column("disabled_at_us", BigInteger),
+    Column("note", Text, nullable=False),
+)
+"""`sealed`: a channel's address and, of a webhook, its signing secret."""
+
+alert_rules: Final = Table(
+    "alert_rules",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("channels", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("hourly_max", Integer, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+)
+"""`spec` is the numbers of the kind as `farebox.core.alert_rules` reads them; `channels` their ids."""
+
 audit_log: Final = Table(
     "audit_log",
     metadata,

@@ -1,8 +1,9 @@
 """Entries of the directory as shell and API show them: everything but secrets."""
 
+from farebox.core.alert_rules import shown_spec
 from farebox.core.events import iso_us
 from farebox.core.limit_text import shown_limit
-from farebox.directory.rows import KeyRow, LimitRow, ProviderRow, TokenRow
+from farebox.directory.rows import ChannelRow, KeyRow, LimitRow, ProviderRow, RuleRow, TokenRow
 from farebox.directory.views import Configured
 
 
@@ -61,6 +62,38 @@ def provider_shown(entry: Configured, stored: ProviderRow | None) -> dict[str, o
         "deployments": view.options.deployments,
         "region": view.options.region or None,
         "region_class": view.options.region_class or None,
+    }
+
+
+def channel_shown(row: ChannelRow) -> dict[str, object]:
+    """Of its address only a hint."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "kind": row.kind,
+        "hint": row.hint,
+        "to": row.to or None,
+        "allow_private": row.allow_private,
+        "enabled": row.disabled_at_us is None,
+        "note": row.note or None,
+        "created_at": _iso(row.created_at_us),
+        "changed_at": _iso(row.changed_at_us),
+        "disabled_at": _iso(row.disabled_at_us),
+    }
+
+
+def rule_shown(row: RuleRow) -> dict[str, object]:
+    rule = row.rule
+    return {
+        "id": rule.id,
+        "kind": rule.kind,
+        "about": rule.spec.about,
+        "spec": shown_spec(rule.spec),
+        "channels": list(rule.channels),
+        "enabled": rule.enabled,
+        "hourly_max": rule.hourly_max,
+        "created_at": _iso(row.created_at_us),
+        "changed_at": _iso(row.changed_at_us),
     }
 
 

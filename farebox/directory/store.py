@@ -1,4 +1,5 @@
-"""The directory: keys, tokens, providers, price rows and limits, with one door for whoever changes them.
+"""The directory: keys, tokens, providers, price rows, limits, channels and alert rules, with one door for whoever
+changes them.
 
 Every change is one transaction that also counts up the revision and writes the audit log, so that whoever watches
 the revision misses nothing and nothing happens unseen.
@@ -14,6 +15,8 @@ from sqlalchemy import Connection, Engine, create_engine, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from farebox.directory import schema, sqlite
+from farebox.directory.alert_rules import AlertRules
+from farebox.directory.channels import Channels
 from farebox.directory.keys import Keys
 from farebox.directory.limits import Limits
 from farebox.directory.migrating import migrate
@@ -51,6 +54,8 @@ class Directory:
         self.providers: Final = Providers(self, vault)
         self.prices: Final = Prices(self)
         self.limits: Final = Limits(self)
+        self.channels: Final = Channels(self, vault)
+        self.alert_rules: Final = AlertRules(self)
 
     @classmethod
     def open(cls, settings: Settings, vault: Vault | None = None) -> "Directory":

@@ -34,6 +34,9 @@ KEPT_US: Final = 3_600_000_000
 SWEEP_S: Final = 60.0
 SHORT_S: Final = 1.0
 """How long an account counts as short after a worker asked for more than was free."""
+JUST_OVER_US: Final = 60_000_000
+NEAR_AT_ONCE: Final = 1000
+NEAR_MAX: Final = 20_000
 RATE: Final = "#rate"
 """Behind a limit's id: the account by which `throttle` counts the calls of a minute."""
 
@@ -74,6 +77,10 @@ class Answer(NamedTuple):
     held: int
     short: bool
     """Whether a worker asked in vain lately: the others give back what they do not use."""
+
+
+class Near(msgspec.Struct, frozen=True):
+    share: float
 
 
 class Standing(NamedTuple):
@@ -295,6 +302,30 @@ class Authority:
         if entry is None:
             return Standing(Balance(self._amount(account.limit), self._bases.get(account, 0), 0), {}, {})
         return Standing(entry.state.balance(), entry.state.owners(), dict(entry.calls))
+
+    def near(self, params: object) -> list[tuple[str, str, int, int | None, int, int]]:
+        """Accounts of current windows, and of those just over, of which at least `share` is used: (limit, subject,
+        start, end, amount, used). Locked for a thousand at a time: calls wait for the same lock."""
+        try:
+            share = msgspec.convert(params, Near).share
+        except msgspec.ValidationError as error:
+            raise QueryError(f"limits_near: {error}") from None
+        with self._lock:
+            accounts = [account for account in (*self._entries, *self._bases) if not account.limit.endswith(RATE)]
+            limits = list(self._limits.values())
+        ends = {(limit.id, window.start_us): window.end_us for limit in limits for window in self._windows(limit)}
+        over_us, found = self._now_us() - JUST_OVER_US, []
+        for at in range(0, len(accounts), NEAR_AT_ONCE):
+            with self._lock:
+                for account in accounts[at : at + NEAR_AT_ONCE]:
+                    if account.limit not in self._limits:
+                        continue
+                    amount, used, _ = self._standing(account).balance
+                    entry = self._entries.get(account)
+                    end_us = entry.end_us if entry is not None else ends.get((account.limit, account.start_us), 0)
+                    if amount > 0 and used >= share * amount and (end_us is None or end_us > over_us):
+                        found.append((*account, end_us, amount, used))
+        return sorted(found, key=lambda row: row[4] / row[5] if row[5] else 0)[:NEAR_MAX]
 
     @property
     def accounts(self) -> int:

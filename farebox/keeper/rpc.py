@@ -108,6 +108,8 @@ class Server:
         try:
             if method == "limits_explain":
                 answered = frame([number, True, explain(self._authority, params)])
+            elif method == "limits_near":
+                answered = frame([number, True, self._authority.near(params)])
             else:
                 answered = frame([number, True, answer(self._ledger, method, params)])
         except FareboxError as error:

@@ -133,6 +133,21 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 6000
 
 
+class Alerts(msgspec.Struct, frozen=True, kw_only=True):
+    """How often alerts are looked for, and how they are told."""
+
+    limits_s: Annotated[float, _note("time between two looks at the limits' accounts", 0.1, 3600)] = 5
+    ledger_s: Annotated[float, _note("time between two looks at the ledger", 0.1, 86_400)] = 60
+    attempts_max: Annotated[
+        int, _note("times that a message is sent before it is a dead letter; 12 of them take about 16 hours", 1, 30)
+    ] = 12
+    retry_s: Annotated[
+        float, _note("pause after the first attempt that failed; it doubles with each further one", 0.1, 3600)
+    ] = 30
+    keep_days: Annotated[int, _note("keep the history so long, at least 40 days; 0 = for ever", 0, 36500)] = 400
+    dashboard_url: Annotated[str, _note("address of this server for links in messages; unsaid: paths alone")] = ""
+
+
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     """The key that all stored secrets are sealed with."""
 
@@ -185,6 +200,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     journal: Journal = Journal()
     ledger: Ledger = Ledger()
     limits: Limits = Limits()
+    alerts: Alerts = Alerts()
     secrets: Secrets = Secrets()
     log: Log = Log()
     providers: dict[str, ProviderSettings] = {}
@@ -221,6 +237,7 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "journal": Journal,
     "ledger": Ledger,
     "limits": Limits,
+    "alerts": Alerts,
     "secrets": Secrets,
     "log": Log,
     "providers.*": ProviderSettings,

@@ -247,14 +247,15 @@ def test_a_limit_that_cannot_be_read_leaves_the_rest_in_force(
     assert broken.id in (watcher.error or "")
 
 
-def test_a_directory_of_the_version_before_is_brought_up(
+def test_a_directory_from_before_there_were_limits_is_brought_up(
     settings: Settings, vault: Vault, directory: Directory
 ) -> None:
     directory.tokens.create("ops", "admin")
     directory.close()
     path: Path = settings.data / "directory.sqlite3"
     connection = sqlite3.connect(path)
-    connection.executescript("DROP TABLE limits; UPDATE alembic_version SET version_num = '0002'")
+    later = "".join(f"DROP TABLE {name};" for name in ("limits", "channels", "alert_rules"))
+    connection.executescript(f"{later} UPDATE alembic_version SET version_num = '0002'")
     connection.close()
     upgraded = Directory.open(settings, vault)
     row = upgraded.limits.set(spec())

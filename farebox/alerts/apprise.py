@@ -1,0 +1,117 @@
+"""Slack, Teams, e-mail and the other services that people are told by, through Apprise.
+
+Apprise is loaded when the first message is sent or the first address is checked: it takes most of a second.
+"""
+
+import logging
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from farebox.alerts.addresses import allowed_addresses
+from farebox.alerts.outbox import Delivery
+from farebox.alerts.targets import Context, Target
+from farebox.core.channel_urls import SCHEMES, check_apprise_url, hosts_of
+from farebox.errors import DeliveryFailed, InvalidAlert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from apprise import NotifyBase
+
+TIMEOUT_S: Final = 60.0
+"""E-mail takes several exchanges with its server."""
+SECRET_CHARS_MIN: Final = 4
+"""Parts of an address from this length on are taken out of errors."""
+_SEPARATORS: Final = str.maketrans(dict.fromkeys("/:@?&=,#+", " "))
+_LEVELS: Final = {"info": "info", "warning": "warning", "critical": "failure"}
+for _chatty in ("requests", "urllib3"):  # their lines hold whole addresses, and those are secrets
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
+_log = logging.getLogger("apprise")
+_log.propagate = False
+
+
+class Apprise:
+    kind = "apprise"
+    timeout_s = TIMEOUT_S
+
+    def send(self, target: Target, delivery: Delivery, context: Context) -> None:
+        if target.to == "owner":
+            raise DeliveryFailed(_no_owner(delivery), is_final=True)
+        for host in hosts_of(target.url):
+            allowed_addresses(host, 0, allow_private=True)  # one's own chat or mail server may well be near
+        message = delivery.alert.message
+        body = f"{message.text}\n{context.link(message.path)}"
+        with _heard() as lines:
+            try:
+                taken = understood(target.url).notify(
+                    body=body, title=message.title, notify_type=_LEVELS[message.level], body_format="text"
+                )
+            except InvalidAlert as error:
+                raise DeliveryFailed(str(error), is_final=True) from None
+            except Exception as error:  # noqa: BLE001 - a plugin's defect is a failed attempt; its text may hold secrets
+                raise DeliveryFailed(f"the service could not be used ({type(error).__name__})") from None
+        if not taken:
+            why = without_secrets("; ".join(lines[-3:]), target.url)
+            raise DeliveryFailed(f"the service did not take it{f': {why}' if why else ''}")
+
+
+def understood(url: str) -> "NotifyBase":
+    """The service behind an address. Raises InvalidAlert, without repeating the address."""
+    from apprise import Apprise as Library
+    from apprise import AppriseAsset
+
+    check_apprise_url(url)
+    asset = AppriseAsset(
+        app_id="Farebox", app_desc="Farebox", app_url="", async_mode=False, http_redirects=False, storage_mode="memory"
+    )
+    service = Library.instantiate(url, asset=asset)
+    if service is None:
+        raise InvalidAlert(
+            f"this {url.partition('://')[0]}:// address is incomplete: appriseit.com/services shows how it is put "
+            "together"
+        )
+    schemes = {str(name) for attribute in ("protocol", "secure_protocol") for name in _texts(service, attribute)}
+    if not schemes & SCHEMES:
+        raise InvalidAlert(f"a channel cannot be {type(service).__name__}; there are {', '.join(sorted(SCHEMES))}")
+    return service
+
+
+def without_secrets(text: str, url: str) -> str:
+    """What a service said, without any part of the address that it was asked at."""
+    rest = url.partition("://")[2]
+    for part in sorted(rest.translate(_SEPARATORS).split(), key=len, reverse=True):
+        if len(part) >= SECRET_CHARS_MIN:
+            text = text.replace(part, "…")
+    return " ".join(text.split())[:300]
+
+
+def _no_owner(delivery: Delivery) -> str:
+    return (
+        f"there is no owner's e-mail address for {delivery.alert.facts.get('subject', 'this alert')}: customers have "
+        "none here yet; name the address in the channel itself"
+    )
+
+
+def _texts(service: "NotifyBase", attribute: str) -> tuple[object, ...]:
+    value = getattr(service, attribute, None)
+    return value if isinstance(value, tuple) else (value,)
+
+
+@contextmanager
+def _heard() -> "Iterator[list[str]]":
+    """Warnings and errors that Apprise tells in this thread: it answers no more than whether it worked."""
+    lines: list[str] = []
+    thread = threading.get_ident()
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread:
+                lines.append(record.getMessage())
+
+    ear = Ear(logging.WARNING)
+    _log.addHandler(ear)
+    try:
+        yield lines
+    finally:
+        _log.removeHandler(ear)

@@ -1,0 +1,80 @@
+"""Puts alerts together for the web process: rules and channels from the directory, figures from the keeper."""
+
+from collections.abc import Callable
+
+from farebox.alerts.dispatcher import Dispatcher
+from farebox.alerts.evaluation import Evaluation
+from farebox.alerts.outbox import Outbox
+from farebox.alerts.service import Alerts
+from farebox.alerts.targets import Target
+from farebox.core.alert_rules import Rule
+from farebox.core.limits import Limit
+from farebox.directory.rows import ChannelRow
+from farebox.directory.store import Directory
+from farebox.errors import NotFound
+from farebox.ledger.client import SOCKET_NAME, KeeperClient
+from farebox.settings import Settings, run_dir
+
+ASK_TIMEOUT_S = 30.0
+AUTHOR = "alerts"
+
+
+def alerts_of(settings: Settings, directory: Directory, outbox: Outbox, now_us: Callable[[], int]) -> Alerts:
+    keeper = KeeperClient(run_dir(settings) / SOCKET_NAME)  # used by the one thread that evaluates
+    entries = InForce(directory)
+    evaluation = Evaluation(
+        lambda method, params: keeper.call(method, params, ASK_TIMEOUT_S), entries.rules, entries.limits, outbox, now_us
+    )
+    dispatcher = Dispatcher(
+        outbox,
+        lambda channel: open_target(directory, channel),
+        lambda channel, why: directory.channels.disable(channel, why, by=AUTHOR),
+        now_us,
+        dashboard_url=settings.alerts.dashboard_url,
+        attempts_max=settings.alerts.attempts_max,
+        base_s=settings.alerts.retry_s,
+    )
+    own = settings.alerts
+    return Alerts(
+        outbox, evaluation, dispatcher, now_us, limits_s=own.limits_s, ledger_s=own.ledger_s, keep_days=own.keep_days
+    )
+
+
+def open_target(directory: Directory, channel: str) -> Target | None:
+    """The channel of an id or name, its secrets in the clear; None where there is none. Raises SecretsError."""
+    try:
+        row = directory.channels.get(channel)
+    except NotFound:
+        return None
+    return target_of(directory, row)
+
+
+def target_of(directory: Directory, row: ChannelRow) -> Target:
+    opened = directory.channels.open(row)
+    disabled = None if row.disabled_at_us is None else row.note or "by hand"
+    return Target(row.id, row.name, row.kind, opened.url, opened.secret, row.to, row.allow_private, disabled)
+
+
+class InForce:
+    """The directory's alert rules and limits, read anew only where it has changed. For one thread."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._revision = -1
+        self._rules: tuple[Rule, ...] = ()
+        self._limits: tuple[Limit, ...] = ()
+
+    def rules(self) -> tuple[Rule, ...]:
+        self._look()
+        return self._rules
+
+    def limits(self) -> tuple[Limit, ...]:
+        self._look()
+        return self._limits
+
+    def _look(self) -> None:
+        revision = self._directory.revision
+        if revision != self._revision:
+            self._rules = tuple(row.rule for row in self._directory.alert_rules.list())
+            self._limits = tuple(row.limit for row in self._directory.limits.list())
+            self._revision = revision
