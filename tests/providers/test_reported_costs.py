@@ -50,11 +50,14 @@ EXCEPTIONS = {
 def _priced() -> Iterator[tuple[str, Charged]]:
     for name in ("xai", "openrouter", "perplexity"):
         for recorded in records(name):
-            metered = recorded.metered()
-            if metered.reported_cost is not None and recorded.endpoint.billed and recorded.status < 300:
-                model = recorded.intent.model or recorded.endpoint.model
-                prices = recorded.provider.prices_as
-                yield recorded.id, charge(BOOK, prices, recorded.endpoint, model, _when_us(recorded), 200, metered)
+            whole = recorded.metered()
+            if not recorded.endpoint.billed or recorded.status >= 300:
+                continue
+            for metered in (whole, *whole.apart):
+                if metered.reported_cost is not None:
+                    model = recorded.intent.model or recorded.endpoint.model
+                    prices = recorded.provider.prices_as
+                    yield recorded.id, charge(BOOK, prices, recorded.endpoint, model, _when_us(recorded), 200, metered)
 
 
 def _when_us(recorded: Recorded) -> int:
