@@ -165,12 +165,38 @@ def _ledger(figures: Mapping[str, Any]) -> list[Row]:
     return [(str(row[0]), str(row[1]), str(row[2])) for row in figures["rows"]]
 
 
+def _limits(figures: Mapping[str, Any]) -> list[Row]:
+    verdict = _verdict(figures["met"]) if figures["fair"] else "NOT FAIR: the core was not kept busy"
+    return [
+        ("small calls without limits", _load(figures["without"]), ""),
+        ("small calls, each in three accounts", _load(figures["with"]), ""),
+        ("that / without", f"{figures['share']:.3f}", f"at least {figures['share_at_least']:.2f} ({verdict})"),
+    ]
+
+
+def _overshoot(figures: Mapping[str, Any]) -> list[Row]:
+    """One row for each way and limit: the worst over workers and streams."""
+    rows: list[Row] = []
+    groups = dict.fromkeys((row["strict"], row["calls"]) for row in figures["cases"])
+    for strict, calls in groups:
+        cases = [row for row in figures["cases"] if (row["strict"], row["calls"]) == (strict, calls)]
+        worst, least = max(row["overshoot"] for row in cases), min(row["usable"] for row in cases)
+        streams = f"{min(row['streams'] for row in cases)} to {max(row['streams'] for row in cases)} streams"
+        label = f"{'strict' if strict else 'default'} limit worth {calls:,} calls, {streams}"
+        asked = "no overshoot, 99 % usable" if strict else f"under {cases[0]['most']:.1%}, 99.5 % usable"
+        met = _verdict(all(row["met"] for row in cases))
+        rows.append((label, f"passed by {worst:.2%} at most, {least:.1%} usable at least", f"{asked} ({met})"))
+    return rows
+
+
 _SECTIONS = {
     "throughput": _throughput,
     "latency": _latency,
     "streaming": _streaming,
     "soak": _soak,
     "ledger": _ledger,
+    "limits": _limits,
+    "overshoot": _overshoot,
 }
 
 

@@ -5,7 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,11 +31,17 @@ def nginx_proxy(
 
 @contextmanager
 def farebox(
-    directory: Path, cores: Cores, upstream: str, *, settings: Mapping[str, str] | None = None
+    directory: Path,
+    cores: Cores,
+    upstream: str,
+    *,
+    settings: Mapping[str, str] | None = None,
+    limits: Sequence[Sequence[str]] = (),
 ) -> Iterator[Contender]:
     """`farebox serve --workers 1` with a key: the worker on the subject core, its other processes on the rest.
 
-    `upstream` is the provider's base URL; `settings` are further `FAREBOX_*` variables.
+    `upstream` is the provider's base URL; `settings` are further `FAREBOX_*` variables, `limits` what
+    `farebox limits set` is given.
     """
     directory.mkdir(parents=True)
     data, log = directory / "data", directory / "farebox.log"
@@ -46,6 +52,8 @@ def farebox(
         **(settings or {}),
     }
     key = _create_key(data, env)
+    for limit in limits:
+        ask_farebox(data, env, "limits", "set", *limit)
     with running(serve_command(data), core=cores.rest, log=log, env=env, cwd=directory) as process:
         line = wait_for_line(READY, process, log)
         everyone = descendants(process.pid)
