@@ -148,6 +148,11 @@ class Lease:
         self.given = min(self.given, self.spent + self.reserved + keep)
         return self.ask(0)
 
+    def give_back(self) -> None:
+        """Keep only what is open. Unlike `shrink` it leaves an answer that is on its way valid: what that grants, the
+        authority takes to be held."""
+        self.given = min(self.given, self.spent + self.reserved)
+
     def granted(self, number: int, given: int) -> None:
         """The authority's answer to message `number`; older ones than the last asked say nothing any more."""
         if number == self.number:

@@ -1,11 +1,16 @@
 cimport cython
 
+from farebox.core.attribution_layout cimport Attribution
 from farebox.core.history cimport Recent
+from farebox.providers.protocol_layout cimport Endpoint, Intent
 
 
 cdef class Asking:
     cdef readonly Histories histories
-    cdef readonly object who, provider, endpoint, intent, book
+    cdef readonly Attribution who
+    cdef readonly Endpoint endpoint
+    cdef readonly Intent intent
+    cdef readonly object provider, book
     cdef readonly str key_id, model, region
     cdef readonly bint names_usd, byok
     cdef readonly bytes body
@@ -36,5 +41,5 @@ cdef class History:
 
 cdef class Histories:
     cdef dict _known
-    @cython.locals(history=History, key=tuple, prompt=cython.longlong, output=cython.longlong)
+    @cython.locals(history=History, key=tuple, intent=Intent, endpoint=Endpoint, prompt=cython.longlong, output=cython.longlong)
     cpdef Usual usual(self, Asking asking)

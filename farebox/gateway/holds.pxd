@@ -2,6 +2,7 @@ cimport cython
 
 from farebox.gateway.asking cimport Usual
 from farebox.gateway.leases cimport Leases, LocalAccount
+from farebox.providers.charging_layout cimport Charged
 
 
 cdef class Part:
@@ -24,8 +25,8 @@ cdef class Hold:
     cpdef named(self, str event_id, long long started_us)
     @cython.locals(usual=Usual, part=Part, local=LocalAccount, output=cython.longlong, more=cython.longlong)
     cpdef grow(self, long long written)
-    @cython.locals(part=Part, local=LocalAccount, usual=Usual, unit=int, spent=cython.longlong, cost=cython.longlong)
-    cpdef settle(self, charged, str state, units, long long choices)
+    @cython.locals(part=Part, local=LocalAccount, usual=Usual, unit=int, used=dict, spent=cython.longlong, cost=cython.longlong)
+    cpdef settle(self, Charged charged, str state, units, long long choices)
     @cython.locals(part=Part)
     cpdef release(self)
     cdef _end(self)

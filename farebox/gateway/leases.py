@@ -174,7 +174,7 @@ class Leases:
         lending, self._lending = self._lending, []
         for local in lending:
             if local.lease.free > 0 and (not local.used or local.is_short):
-                local.lease.shrink(0)
+                local.lease.give_back()
                 if not local.is_dirty:
                     local.is_dirty = True
                     self._dirty.append(local)

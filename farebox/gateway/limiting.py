@@ -80,7 +80,7 @@ class Gate:
             if changed is not None and not local.account.limit.endswith(RATE) and changed != local.limit:
                 local.bind(changed)
                 local.told_s = 0.0
-                local.lease.shrink(0)
+                local.lease.give_back()
                 self.leases.touch(local)
         self.leases.forget(lambda local: local.account.limit.removesuffix(RATE) not in now)
         if self.active:

@@ -32,6 +32,8 @@ IN_FORCE_US: Final = 2_000_000
 KEPT_US: Final = 3_600_000_000
 """How long after its window's end an account is still known: calls settle late."""
 SWEEP_S: Final = 60.0
+COUNT_S: Final = 0.5
+"""How often the ledger is asked for what workers do not count, where no worker came or went and no limit changed."""
 SHORT_S: Final = 1.0
 """How long an account counts as short after a worker asked for more than was free."""
 JUST_OVER_US: Final = 60_000_000
@@ -124,6 +126,8 @@ class Authority:
         self._batch = 0
         self._begun_s = time.monotonic()
         self._ticked = False
+        self._counted_s = 0.0
+        self._seen: tuple[Limit, ...] | None = None
         self._swept_s = self._begun_s
 
     # what is in force
@@ -145,6 +149,10 @@ class Authority:
                 for gone in heard - unfinished:
                     self._owners.pop(gone, None)
             return
+        now_s = time.monotonic()
+        if now_s - self._counted_s < COUNT_S and unfinished == self._alive and wanted is self._seen:
+            return
+        self._counted_s, self._seen = now_s, wanted
         store = self._ledger.store
         until = spent.last_batch(store)
         known = self._alive | heard | unfinished
