@@ -11,6 +11,7 @@ cdef class LocalAccount:
     cdef public double told_s
     cdef public bint is_short, used, is_dirty, is_lent
     cpdef bind(self, limit)
+    cpdef bint is_to_be_had(self, long long amount) except -1
     cpdef want(self, long long amount, long long least)
 
 

@@ -97,6 +97,10 @@ class LocalAccount:
     def others_hold(self) -> bool:
         return self.held > self.own_given - self.own_spent
 
+    def is_to_be_had(self, amount: int) -> bool:
+        """Whether by the authority's last word so much is free for whoever asks."""
+        return self.amount - self.settled - self.held >= amount
+
     def want(self, amount: int, least: int) -> None:
         self.least = min(self.least, least) if self.need else least
         self.need += amount

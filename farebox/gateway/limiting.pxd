@@ -26,6 +26,6 @@ cdef class Gate:
                    plain=cython.bint, estimated=cython.bint)
     cdef bint _fill(self, Hold hold, Counted counted, Asking asking, double since_s) except -1
     @cython.locals(now=cython.double)
-    cdef bint _must_ask(self, LocalAccount local, double since_s) except -1
+    cdef bint _must_ask(self, LocalAccount local, long long least, double since_s) except -1
     cdef long long _by_ceiling(self, LocalAccount local, long long want, Asking asking) except -1
     cdef Counted _counted(self, Asking asking)

@@ -148,7 +148,7 @@ class Gate:
                 hold.take(local, want)
                 if local.lease.free < want:
                     self._ahead(local, want)
-            elif self._must_ask(local, since_s):
+            elif self._must_ask(local, least, since_s):
                 local.want(want, least)
                 self.leases.ask(local)
                 short = True
@@ -166,20 +166,19 @@ class Gate:
             self._note(hold)
         return short
 
-    def _must_ask(self, local: LocalAccount, since_s: float) -> bool:
-        """Whether the authority has not been asked yet, lately and for this call."""
-        if local.told_s > since_s > 0.0:
-            return False
+    def _must_ask(self, local: LocalAccount, least: int, since_s: float) -> bool:
+        """Whether the authority must be asked, or asked again: what it said meanwhile may have been for other calls."""
         now = self._clock_s()
         if since_s > 0.0:
-            return now - since_s < WAIT_S
+            return now - since_s < WAIT_S and (local.told_s <= since_s or local.is_to_be_had(least))
         return not (local.settled_now >= local.amount and 0.0 < now - FRESH_S < local.told_s)
 
     def _judge(self, hold: Hold, local: LocalAccount, least: int, asking: Asking, since_s: float) -> bool:
         """There is no room for all of it: use what is left, or do what the limit says. -> whether to wait for that."""
         limit, lease = local.limit, local.lease
         # What is used up stays used up, whether or not anybody can be asked.
-        if local.told_s == 0.0 or (local.told_s <= since_s and local.settled_now < local.amount):
+        unknown = local.told_s <= since_s or local.is_to_be_had(least)
+        if local.told_s == 0.0 or (unknown and local.settled_now < local.amount):
             self._unchecked(hold, local, asking)
             return False
         room = lease.free
@@ -236,7 +235,7 @@ class Gate:
             hold.take(local, 0)
             hold.take(rate, 1)
             return False
-        if self._must_ask(rate, since_s):
+        if self._must_ask(rate, 1, since_s):
             rate.want(1, 1)
             self.leases.ask(rate)
             return True

@@ -380,3 +380,25 @@ def test_a_thousand_callers_at_once_do_not_pass_a_limit(scene: Callable[..., Sce
     for thread in threads:
         thread.join(60)
     assert counts == {200: 60, 429: 180}
+
+
+def test_nobody_is_refused_while_there_is_room_however_many_call_at_once(scene: Callable[..., Scene]) -> None:
+    found = scene()
+    for per in ("tenant", "user", "feature"):
+        found.limit(per, "1000 usd")
+        found.limit(per, "100000 requests", window="day")
+    refused: list[bytes] = []
+
+    def calls(number: int) -> None:
+        for turn in range(25):
+            who = f"x-user-id: u_{(number * turn) % 17}", f"x-tenant-id: t_{turn % 3}", "x-feature: chat"
+            answer = found.call(*who)
+            if answer.status != 200:
+                refused.append(answer.body)
+
+    threads = [threading.Thread(target=calls, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert refused == []
