@@ -142,28 +142,12 @@ class Lease:
         used = self.spent + self.reserved
         return Ask(self.number, self.given, self.spent, used + more, used + (more if least is None else least))
 
-    def shrink(self, keep: int) -> Ask:
-        """Give back all but `keep` beside what is open. The lease is smaller at once; the authority learns of it when
-        the message arrives, and until then it is free for nobody."""
-        self.given = min(self.given, self.spent + self.reserved + keep)
-        return self.ask(0)
-
     def give_back(self) -> None:
-        """Keep only what is open. Unlike `shrink` it leaves an answer that is on its way valid: what that grants, the
-        authority takes to be held."""
+        """Keep only what is open. The authority learns of it with the next message; until then the rest is free for
+        nobody. An answer that is on its way stays valid: what it grants, the authority takes to be held."""
         self.given = min(self.given, self.spent + self.reserved)
 
     def granted(self, number: int, given: int) -> None:
         """The authority's answer to message `number`; older ones than the last asked say nothing any more."""
         if number == self.number:
             self.given = max(self.given, given)
-
-
-def reserve_all(parts: list[tuple[Lease, int]]) -> int:
-    """Hold on every account or on none. -> the index of the first that has no room, -1 where all do."""
-    for index, (lease, amount) in enumerate(parts):
-        if not lease.reserve(amount):
-            for held, held_amount in parts[:index]:
-                held.reserved -= held_amount
-            return index
-    return -1

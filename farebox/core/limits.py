@@ -23,6 +23,8 @@ ACTIONS: Final = get_args(Action)
 STOPPING: Final = frozenset({"block", "downgrade", "throttle"})
 """Actions that change what happens to a call; the others only tell of it."""
 EVERYBODY: Final = "all"
+RATE: Final = "#rate"
+"""Behind a limit's id: the account by which `throttle` counts the calls of a minute."""
 NOBODY: Final = "(none)"
 """The subject of calls that lack the dimension that a limit counts by: leaving a header out evades nothing."""
 WITHIN_TENANT: Final = frozenset({"workspace", "user", "task", "session"})

@@ -5,10 +5,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from farebox.core.events import NO_LIMITS, Limits
-from farebox.core.limits import Account
+from farebox.core.limits import RATE, Account
 from farebox.core.meters import MILLION, output_tokens, tokens
 from farebox.gateway.asking import Usual
-from farebox.gateway.leases import NAMED, RATE, REQUESTS, TOKENS, USD, Leases, LocalAccount
+from farebox.gateway.leases import NAMED, REQUESTS, TOKENS, USD, Leases, LocalAccount
 from farebox.providers.charging import Charged
 
 GROWTH: Final = 5

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from farebox.core.accounts import Lease
-from farebox.core.limits import AMOUNT_MAX, STOPPING, Account, Limit
+from farebox.core.limits import AMOUNT_MAX, RATE, STOPPING, Account, Limit
 from farebox.errors import FareboxError
 from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 
@@ -30,8 +30,6 @@ CALLS_MAX: Final = 16
 """Open calls of an account that the authority is told of by name."""
 USD, TOKENS, REQUESTS, NAMED = 0, 1, 2, 3
 UNITS: Final = {"usd": USD, "tokens": TOKENS, "requests": REQUESTS}
-RATE: Final = "#rate"
-"""Behind a limit's id: the account by which `throttle` counts the calls of a minute."""
 KEPT_S: Final = 3600.0
 """How long after its window's end an account is still known: calls settle late."""
 

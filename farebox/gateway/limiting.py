@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from farebox.core.attribution import Attribution
 from farebox.core.events import DIMENSIONS, Limits, Tag
-from farebox.core.limits import STOPPING, Account, Applied, Limit, LimitBook, Who
+from farebox.core.limits import RATE, STOPPING, Account, Applied, Limit, LimitBook, Who
 from farebox.core.meters import MILLION
 from farebox.core.windows import MINUTE_US
 from farebox.errors import CallRefused, LimitRefused, UnboundedCall, UnpricedModel
 from farebox.gateway.asking import REMEMBERED_MAX, Asking, Histories
 from farebox.gateway.holds import Hold
-from farebox.gateway.leases import KEPT_S, RATE, REQUESTS, TOKENS, USD, WAIT_S, Leases, LocalAccount
+from farebox.gateway.leases import KEPT_S, REQUESTS, TOKENS, USD, WAIT_S, Leases, LocalAccount
 from farebox.gateway.told import refusal
 from farebox.providers.worth import NO_OUTPUT, Ceiling
 

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from farebox.core.accounts import AccountState, Ask, Balance, Held
-from farebox.core.limits import Account, Applied, Limit, LimitBook, Who
+from farebox.core.limits import RATE, Account, Applied, Limit, LimitBook, Who
 from farebox.core.windows import Window, window_at, zone
 from farebox.errors import QueryError
 from farebox.ledger.ledger import Ledger
@@ -39,8 +39,6 @@ SHORT_S: Final = 1.0
 JUST_OVER_US: Final = 60_000_000
 NEAR_AT_ONCE: Final = 1000
 NEAR_MAX: Final = 20_000
-RATE: Final = "#rate"
-"""Behind a limit's id: the account by which `throttle` counts the calls of a minute."""
 
 
 class Asked(msgspec.Struct, array_like=True, frozen=True):

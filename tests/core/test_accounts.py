@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from farebox.core.accounts import AHEAD, SHARE, AccountState, Ask, Balance, Lease, reserve_all
+from farebox.core.accounts import AHEAD, SHARE, AccountState, Ask, Balance, Lease
 
 WORKERS = ("w1", "w2", "w3")
 COUNTS = st.integers(0, 400)
@@ -36,9 +36,12 @@ class Fleet(RuleBasedStateMachine):
     def want(self, name: str, more: int, least: int) -> None:
         self.asked.append((self.owner(name), self.leases[name].ask(more, min(more, least))))
 
-    @rule(name=st.sampled_from(WORKERS), keep=COUNTS)
-    def give_back(self, name: str, keep: int) -> None:
-        self.asked.append((self.owner(name), self.leases[name].shrink(keep)))
+    @rule(name=st.sampled_from(WORKERS), told=st.booleans())
+    def give_back(self, name: str, told: bool) -> None:
+        """The authority hears of it now or with a later message; answers may be on their way."""
+        self.leases[name].give_back()
+        if told:
+            self.asked.append((self.owner(name), self.leases[name].ask(0)))
 
     @precondition(lambda self: self.asked)
     @rule(which=st.integers(0, 9), again=st.booleans(), lost=st.booleans(), ahead=st.booleans())
@@ -112,7 +115,7 @@ class Fleet(RuleBasedStateMachine):
         """After any faults: once everybody has said what it needs, all that is left can be used by one."""
         for name in WORKERS:
             lease = self.leases[name]
-            said = lease.shrink(0)
+            said = given_back(lease)
             lease.granted(said.number, self.authority.ask(self.owner(name), said))
         left = self.amount - self.ledger - sum(held for _, held in self.open)
         assert self.authority.balance().free == left
@@ -124,6 +127,12 @@ class Fleet(RuleBasedStateMachine):
 
 TestFleet = Fleet.TestCase
 TestFleet.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+
+
+def given_back(lease: Lease) -> Ask:
+    """All that is not open goes back, and the authority is told."""
+    lease.give_back()
+    return lease.ask(0)
 
 
 def granted(state: AccountState, owner: str, lease: Lease, more: int) -> int:
@@ -155,13 +164,15 @@ def test_what_is_left_goes_to_whom_it_is_enough_or_where_nobody_holds_anything()
     state = AccountState(100)
     other, first, second = Lease(), Lease(), Lease()
     assert granted(state, "other", other, 5) >= 5
-    other.granted(other.number, state.ask("other", other.shrink(5)))
+    assert other.reserve(5)
+    state.ask("other", given_back(other))
     said = first.ask(200, 96)
     assert state.ask("first", said) == 0, "95 are left, and less than 96 is no use"
     said = first.ask(200, 95)
     assert state.ask("first", said) == 95
-    state.ask("first", first.shrink(0))
-    state.ask("other", other.shrink(0))
+    state.ask("first", given_back(first))
+    other.settle(5, 0)
+    state.ask("other", given_back(other))
     said = second.ask(200)
     assert state.ask("second", said) == 100, "all of it, since nobody holds anything"
 
@@ -176,7 +187,7 @@ def test_many_workers_can_use_an_account_to_its_last_unit() -> None:
             if not lease.reserve(7):
                 granted(state, owner, lease, 7)
                 if not lease.reserve(7):
-                    said = lease.shrink(0)
+                    said = given_back(lease)
                     lease.granted(said.number, state.ask(owner, said))
                     idle += 1
                     continue
@@ -206,15 +217,6 @@ def test_a_lowered_limit_grants_nothing_until_it_has_room() -> None:
     assert granted(state, "w", lease, 60) == lease.given
     state.amount = 1000
     assert granted(state, "w", lease, 500) >= 500
-
-
-def test_several_accounts_are_held_all_or_none() -> None:
-    roomy, tight = Lease(), Lease()
-    roomy.given, tight.given = 10, 5
-    assert reserve_all([(roomy, 6), (tight, 6)]) == 1
-    assert (roomy.reserved, tight.reserved) == (0, 0)
-    assert reserve_all([(roomy, 6), (tight, 5)]) == -1
-    assert (roomy.reserved, tight.reserved) == (6, 5)
 
 
 @pytest.mark.parametrize("numbers", [(1, 1), (2, 1)])

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from farebox.core.events import Tag
-from farebox.core.limits import EVERYBODY, WITHIN_TENANT, Limit, Who
+from farebox.core.limits import EVERYBODY, WITHIN_TENANT, Limit, Who, tag_text
 from farebox.core.windows import Window
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 from farebox.ledger.stores.duckdb.writing import stamp
@@ -97,7 +97,7 @@ def _window_sums(
         terms.append("NOT byok")
     for number, (name, wanted) in enumerate(limit.where.items()):
         terms.append(f"{_value(name, values, f'name{number}')} = $wanted{number}")
-        values[f"wanted{number}"] = ("false", "true")[wanted] if isinstance(wanted, bool) else str(wanted)
+        values[f"wanted{number}"] = tag_text(wanted)
     if limit.unit not in _AMOUNTS:
         values["unit"] = f'$."{limit.unit}"'
     per = "NULL" if limit.per == EVERYBODY else _value(limit.per, values, "per")
