@@ -22,7 +22,7 @@ from farebox.ledger.stores.duckdb.totals import Totals, totals
 from farebox.ledger.stores.duckdb.writing import apply, journal_state, stamp
 from farebox.settings import Settings
 
-ROLL_UP_EVENTS: Final = 200_000
+ROLL_UP_EVENTS: Final = 500_000
 ROLL_UP_S: Final = 20.0
 """Roll-ups follow once so many events wait, or after so long."""
 CROWDED_ROWS: Final = 2000
