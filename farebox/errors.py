@@ -8,6 +8,7 @@ FareboxError
 ├── InvalidLimit            a limit that contradicts itself, or names what does not exist
 ├── InvalidAlert            an alert rule or a channel that cannot be one
 ├── QueryError              a question to the ledger that cannot be asked
+├── InvalidEvent            an event that was sent in and cannot be one
 ├── CallRefused             a call that is answered by Farebox itself, before anything is spent
 │   ├── InvalidTags             400 invalid_tags
 │   ├── AttributionMissing      400 attribution_missing
@@ -62,6 +63,9 @@ class InvalidAlert(FareboxError): ...
 
 
 class QueryError(FareboxError): ...
+
+
+class InvalidEvent(FareboxError): ...
 
 
 class CallRefused(FareboxError):

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 
 from farebox.control.answers import ApiError
+from farebox.directory.rows import KeyRow
 from farebox.directory.store import Directory
 
 Role = Literal["admin", "analyst", "ingest"]
@@ -21,10 +22,10 @@ MAY: Final[dict[str, frozenset[str]]] = {
 """What a token's role may do: an admin everything, an analyst read, an ingester send events."""
 
 TOKEN_PREFIX: Final = "fba_"  # noqa: S105  (a public prefix)
+KEY_PREFIX: Final = "fbx_"
 TOKEN_CHARS_MAX: Final = 200
 FAILURES_PER_MINUTE: Final = 30
 SOURCES_MAX: Final = 4096
-_A_MINUTE: Final = {"retry-after": "60"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,17 @@ class Caller:
 
 FindToken = Callable[[str], Caller | None]
 """The caller of a raw token, None for an unknown, expired or revoked one. May block."""
+
+
+FindKey = Callable[[str], KeyRow | None]
+
+
+def _no_key(_secret: str) -> KeyRow | None:
+    return None
+
+
+def key_finder(store: Directory, now_us: Callable[[], int]) -> FindKey:
+    return lambda secret: store.keys.verify(secret, now_us())
 
 
 def token_finder(store: Directory, now_us: Callable[[], int]) -> FindToken:
@@ -71,6 +83,25 @@ class Needs:
         return caller
 
 
+class Takes(Needs):
+    """A dependency that lets senders of events pass: a token with role ingest, or a Farebox key, whose bindings then
+    hold for each event (`request.state.key`)."""
+
+    def __init__(self) -> None:
+        super().__init__("ingest")
+
+    async def __call__(self, request: Request) -> Caller:
+        request.state.key = None
+        secret = request.headers.get("x-farebox-key") or bearer(request.headers.get("authorization")) or ""
+        if not secret.startswith(KEY_PREFIX):
+            return await super().__call__(request)
+        access: Access = request.app.state.access
+        key = await access.key(secret, _source(request))
+        request.state.key = key
+        request.state.caller = caller = Caller(key.id, key.name, "key")
+        return caller
+
+
 class Public:
     """A dependency that lets anyone pass and says why that is right."""
 
@@ -83,6 +114,10 @@ class Public:
 
 def needs(role: Role) -> Depends:
     return Depends(Needs(role))
+
+
+def takes_events() -> Depends:
+    return Depends(Takes())
 
 
 def public(reason: str) -> Depends:
@@ -112,8 +147,9 @@ class Access:
     """Checks tokens. `find` hashes the whole token (HMAC-SHA-256) and looks the hash up, so that neither the
     comparison's time nor a prefix says anything of a stored token."""
 
-    def __init__(self, find: FindToken, clock_s: Callable[[], float]) -> None:
+    def __init__(self, find: FindToken, clock_s: Callable[[], float], find_key: FindKey = _no_key) -> None:
         self._find = find
+        self._find_key = find_key
         self._clock_s = clock_s
         self._failures = Failures()
 
@@ -123,14 +159,20 @@ class Access:
             found = await run_in_threadpool(self._find, token)
         if found is not None:
             return found
-        if self._failures.add(source, self._clock_s()):
-            raise ApiError(
-                429,
-                "too_many_attempts",
-                "too many failed attempts; try again in a minute",
-                headers={"retry-after": "60"},
-            )
-        raise ApiError(401, "invalid_token", _what_is_wrong(token), headers={"www-authenticate": "Bearer"})
+        raise self._refused(_what_is_wrong(token), source)
+
+    async def key(self, secret: str, source: str) -> KeyRow:
+        """The active Farebox key of a secret."""
+        found = await run_in_threadpool(self._find_key, secret) if len(secret) <= TOKEN_CHARS_MAX else None
+        if found is not None:
+            return found
+        raise self._refused("this Farebox key is unknown, expired or revoked: `farebox keys create NAME`", source)
+
+    def _refused(self, why: str, source: str) -> ApiError:
+        if not self._failures.add(source, self._clock_s()):
+            return ApiError(401, "invalid_token", why, headers={"www-authenticate": "Bearer"})
+        wait = "too many failed attempts; try again in a minute"
+        return ApiError(429, "too_many_attempts", wait, headers={"retry-after": "60"})
 
 
 def bearer(header: str | None) -> str | None:

@@ -21,6 +21,7 @@ STATUS_OF: Final[tuple[tuple[type[errors.FareboxError], int, str], ...]] = (
     (errors.AlreadyExists, 409, "already_exists"),
     (errors.KeeperUnavailable, 503, "keeper_unavailable"),
     (errors.QueryError, 400, "invalid_query"),
+    (errors.InvalidEvent, 400, "invalid_event"),
     (errors.InvalidMoney, 400, "invalid_money"),
     (errors.PriceSheetError, 400, "invalid_price"),
     (errors.InvalidLimit, 400, "invalid_limit"),

@@ -12,6 +12,7 @@ from farebox.control import (
     alerts,
     channels,
     entrance,
+    events,
     health,
     keys,
     limits,
@@ -21,13 +22,14 @@ from farebox.control import (
     questions,
     tokens,
 )
-from farebox.control.access import Access, FindToken, Needs, declared, undeclared
+from farebox.control.access import Access, FindToken, Needs, declared, key_finder, undeclared
 from farebox.control.answers import handle_errors
 from farebox.control.parts import Parts
 from farebox.control.shield import Shield
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     questions.router,
+    events.router,
     keys.router,
     limits.router,
     alerts.router,
@@ -59,7 +61,7 @@ def create_app(parts: Parts, find_token: FindToken, clock_s: Callable[[], float]
         redoc_url=None,
     )
     app.state.parts = parts
-    app.state.access = Access(find_token, clock_s)
+    app.state.access = Access(find_token, clock_s, key_finder(parts.directory, parts.now_us))
     for router in ROUTERS:
         app.include_router(router)
     handle_errors(app)

@@ -118,6 +118,17 @@ class Tail(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Stored objects that the answer named, beside `object_id`."""
 
 
+class Outcome(msgspec.Struct, array_like=True, frozen=True):
+    """How a task ended, as the app says; the last one told counts. `value` is what it was worth, in pico-dollars."""
+
+    id: str
+    at_us: int
+    tenant: str | None
+    task: str
+    outcome: str
+    value: int | None = None
+
+
 class Event(msgspec.Struct, frozen=True):
     """One row of the ledger. `kind` is 'charge', or 'correction' of the event named by `corrects`, whose
     money is then a signed delta."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from farebox.core.events import Outcome
 from farebox.ledger.columns import build
 from farebox.ledger.objects import Sighting
 from farebox.ledger.reader import Position
@@ -28,6 +29,8 @@ class Batch:
     """(incarnation, kind, detail, record): what could not become an event."""
     noted: list[Sighting] = field(default_factory=list)
     """What calls that are still open have made."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """How tasks ended, by those who know."""
     records: int = 0
     more: bool = False
     """The journals held more than one batch takes."""

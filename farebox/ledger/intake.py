@@ -13,13 +13,15 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-from farebox.core.events import Head, Stored, Tail
+from farebox.core.events import Head, Outcome, Stored, Tail
 from farebox.ledger import records as shapes
 from farebox.ledger.batches import Batch
 from farebox.ledger.columns import build_bounded, build_plain, decode, encode_row, gc_paused
 from farebox.ledger.gathering import COMPILED, Gatherer
 from farebox.ledger.journal import is_alive
 from farebox.ledger.objects import noted_by
+from farebox.ledger.posted import NAME as POSTED
+from farebox.ledger.posted import Inbox
 from farebox.ledger.reader import Fault, JournalReader, Position
 from farebox.ledger.segments import SLOTS_NAME, segment_numbers, segment_path
 from farebox.ledger.slots import read_slot
@@ -28,6 +30,8 @@ Estimate = Callable[[Head, int, int], Tail]
 """(head, input tokens, output tokens) -> how an interrupted attempt is booked."""
 BATCH_MAX: Final = 125_000
 """Just above a row group of the store (122,880): what is larger is written in place, not by way of its log."""
+POSTED_MAX: Final = 20_000
+"""Entries of the inbox in one batch."""
 CHUNK: Final = 1024
 """Records decoded and turned into columns at once: small enough to stay in the processor's cache."""
 _PLAIN: Final = b"\x93"
@@ -36,6 +40,7 @@ _UUID_TEXT: Final = b"\xd9\x24"
 _HEAD = msgspec.msgpack.Decoder(tuple[int, Head])
 _NOTED = msgspec.msgpack.Decoder(tuple[int, Head, tuple[Stored, ...]])
 _VOIDED = msgspec.msgpack.Decoder(tuple[int, str])
+_OUTCOME = msgspec.msgpack.Decoder(Outcome)
 
 
 class _First(msgspec.Struct, array_like=True):
@@ -60,13 +65,18 @@ class _Journal:
 
 
 class Intake:
-    """Reads the journals below `directory`. One thread at a time.
+    """Reads the journals below `directory`, and the inbox of what came by the API. One thread at a time.
 
     `load` with what the ledger holds; then `collect` a batch, keep it, and tell `kept`; or `load` again where keeping
     it failed. Batches may be collected ahead, but are kept in order."""
 
     def __init__(
-        self, directory: Path, estimate: Estimate, now_us: Callable[[], int], batch_max: int = 125_000
+        self,
+        directory: Path,
+        estimate: Estimate,
+        now_us: Callable[[], int],
+        batch_max: int = 125_000,
+        inbox: Inbox | None = None,
     ) -> None:
         self.directory = directory
         self.faults: list[tuple[str, Fault]] = []
@@ -76,12 +86,16 @@ class Intake:
         self._records_max = max(1, 2 * batch_max)
         self._journals: dict[str, _Journal] = {}
         self._forget: list[str] = []
+        self._inbox = inbox
+        self.posted_seq = 0
+        """Up to which number the inbox is read; what is kept may be behind."""
 
     def load(self, positions: Mapping[str, Position], open_calls: Iterable[tuple[str, bytes, bytes]]) -> None:
         """Start over from what the ledger has kept."""
         there = self._incarnations()
         self._journals = {name: _Journal(self.directory / name, positions.get(name)) for name in there}
-        self._forget = [name for name in positions if name not in self._journals]
+        self._forget = [name for name in positions if name not in self._journals and name != POSTED]
+        self.posted_seq = positions[POSTED].offset if POSTED in positions else 0
         for incarnation, key, record in open_calls:
             journal = self._journals.get(incarnation)
             if journal is None:  # its directory was removed by hand: its open calls still end
@@ -108,6 +122,7 @@ class Intake:
                     break
                 if not journal.ended:
                     self._read(journal, room, batch, tables)
+            self._take_posted(batch, tables)
             tables.fill(batch)
         if not batch.more:
             self.caught_up_at = time.monotonic()
@@ -116,6 +131,8 @@ class Intake:
     def kept(self, batch: Batch) -> None:
         """The batch is in the ledger: remove what it covers from the disk."""
         for name, position in batch.positions.items():
+            if name == POSTED:
+                continue
             directory = self.directory / name
             for number in segment_numbers(directory):
                 if number < position.segment:
@@ -164,6 +181,18 @@ class Intake:
             batch.opened += [(journal.name, key, journal.open[key]) for key in journal.open.keys() - journal.kept]
             journal.kept = set(journal.open)
             batch.positions[journal.name] = journal.reader.position
+
+    def _take_posted(self, batch: Batch, tables: "_Tables") -> None:
+        """What the inbox holds behind what was taken before. Its number moves on as a journal's position does."""
+        found = [] if self._inbox is None else self._inbox.after(self.posted_seq, POSTED_MAX)
+        if not found:
+            return
+        tables.take(POSTED, [record for _, kind, record in found if kind == "event"], batch)
+        batch.outcomes += [_OUTCOME.decode(record) for _, kind, record in found if kind == "outcome"]
+        batch.records += len(found)
+        self.posted_seq = found[-1][0]
+        batch.positions[POSTED] = Position(1, self.posted_seq)
+        batch.more = batch.more or len(found) == POSTED_MAX
 
     def _report(self, journal: _Journal, faults: Iterable[Fault], batch: Batch) -> None:
         for fault in faults:

@@ -14,6 +14,9 @@ from farebox.ledger.intake import Intake
 from farebox.ledger.lock import LedgerLock
 from farebox.ledger.object_bills import settle as settle_objects
 from farebox.ledger.objects import FILE_NAME, ObjectIndex
+from farebox.ledger.posted import FILE_NAME as POSTED_NAME
+from farebox.ledger.posted import NAME as POSTED
+from farebox.ledger.posted import Inbox
 from farebox.ledger.pricer import Pricer
 from farebox.ledger.stores.duckdb import Store, keeping, open_store, rollups
 from farebox.ledger.stores.duckdb.events import booked_event, objects_of
@@ -26,6 +29,8 @@ ROLL_UP_EVENTS: Final = 500_000
 ROLL_UP_S: Final = 20.0
 """Roll-ups follow once so many events wait, or after so long."""
 CROWDED_ROWS: Final = 2000
+POSTED_KEEP_DAYS: Final = 400
+"""How long the id of an event that came by the API is told from a new one, at least."""
 
 
 class Ledger:
@@ -55,11 +60,13 @@ class Ledger:
             if self.objects.is_new:
                 for sightings in objects_of(self.store):
                     self.objects.take(sightings)
+            self.posted = Inbox(settings.data / POSTED_NAME)
             self.intake = Intake(
                 settings.data / "journal",
                 lambda head, tokens_in, tokens_out: self.pricer.interrupted(head, tokens_in, tokens_out),
                 now_us,
                 settings.ledger.batch_max,
+                self.posted,
             )
             self._reload()
         except BaseException:
@@ -72,6 +79,7 @@ class Ledger:
             self._closed = True
             self._applier.shutdown(wait=True)
             self.objects.close()
+            self.posted.close()
             self.store.close()
         self._lock.release()
 
@@ -136,9 +144,16 @@ class Ledger:
             dropped["events"] = keeping.drop_events(self.store, now, kept.events_keep_days)
         before_us = now_us() - kept.objects_keep_days * 86_400_000_000
         dropped["objects"] = self.objects.prune(before_us if kept.objects_keep_days else 0, kept.objects_max)
+        remembered_us = now_us() - max(kept.events_keep_days or 0, POSTED_KEEP_DAYS) * 86_400_000_000
+        self.posted.prune(self.taken_posted(), now_us(), remembered_us)
         if kept.usage_raw_keep_days:
             dropped["usage_raw"] = keeping.drop_usage_raw(self.store, now, kept.usage_raw_keep_days)
         return dropped
+
+    def taken_posted(self) -> int:
+        """Up to which number of the inbox the ledger has what was posted."""
+        found = journal_state(self.store)[0].get(POSTED)
+        return 0 if found is None else found.offset
 
     def lag_s(self) -> float:
         """How long ago the journals were last read to their end, if anything may wait since then."""

@@ -16,6 +16,7 @@ from farebox.core.pricing import amount
 from farebox.core.queries import EXPORT_ROWS_MAX, EventsQuery, UsageQuery
 from farebox.core.tables import csv_text
 from farebox.errors import FareboxError, InvalidLimit, NotFound, QueryError
+from farebox.ledger.accepting import Post, PostOutcomes, post, post_outcomes
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.evidence import evidence, multiplier
 from farebox.ledger.ledger import Ledger, now_us
@@ -261,6 +262,8 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "retain": (Nothing, retain),
     "makers": (Makers, makers),
     "simulate": (Simulate, simulate),
+    "post": (Post, post),
+    "post_outcomes": (PostOutcomes, post_outcomes),
 }
 
 

@@ -87,6 +87,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (_EVENTS, *_REST, *(_rollup_ddl(rollup) for rollup in ROLLUPS)),
     ("ALTER TABLE events ADD COLUMN objects VARCHAR",),
     ("ALTER TABLE events ADD COLUMN journal VARCHAR",),
+    (
+        "CREATE TABLE outcomes (batch BIGINT NOT NULL, id VARCHAR NOT NULL, told_at TIMESTAMP NOT NULL, "
+        "tenant VARCHAR, task VARCHAR NOT NULL, outcome VARCHAR NOT NULL, value BIGINT)",
+    ),
 )
 """What brings a ledger from version N to N + 1 stands at index N. Entries are never changed once released."""
 

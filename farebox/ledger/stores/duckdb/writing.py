@@ -30,6 +30,9 @@ def apply(store: Store, batch: Batch, now_us: int) -> int:
             cursor.register("incoming_raw", batch.usage_raw)
             cursor.execute("INSERT INTO event_usage_raw BY NAME SELECT * FROM incoming_raw")
             cursor.unregister("incoming_raw")
+        for told in batch.outcomes:
+            row = [number, told.id, stamp(told.at_us), told.tenant, told.task, told.outcome, told.value]
+            cursor.execute("INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         _change_open_calls(cursor, batch)
         _set_positions(cursor, batch)
         _keep_rejects(cursor, batch, now_us)
