@@ -48,7 +48,7 @@ def window_at(kind: WindowKind, moment_us: int, time_zone: ZoneInfo, anchor_day:
         start = moment_us - moment_us % length
         return Window(start, start + length)
     local = datetime.fromtimestamp(moment_us // 1_000_000, UTC).astimezone(time_zone)
-    day = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    day = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
     if kind == "day":
         first, following = day, day + timedelta(days=1)
     elif kind == "week":
