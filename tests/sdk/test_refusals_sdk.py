@@ -292,3 +292,21 @@ def test_mistrals_own_retries_do_not_wait_for_the_end_of_the_window(scene: Scene
     with pytest.raises(SDKError):
         call_mistral(scene, tenant, False, True)
     assert scene.refusals - before > 1
+
+
+@pytest.mark.parametrize("model", [f"mistral/{MISTRAL_MODEL}", f"bedrock/{LLAMA}"])
+def test_behind_openais_own_route_a_limit_is_told_as_openai_does(scene: Scene, model: str) -> None:
+    tenant, _ = scene.limited(amount="0 requests")
+    before = scene.refusals
+    with (
+        openai.OpenAI(
+            base_url=f"http://localhost:{scene.worker.port}/v1",
+            api_key=scene.worker.key,
+            default_headers={"x-tenant-id": tenant},
+        ) as client,
+        pytest.raises(openai.RateLimitError) as caught,
+    ):
+        client.chat.completions.create(model=model, messages=MESSAGES)
+    assert caught.value.code == "limit_exceeded"
+    assert not {"retry-after-ms", "x-amzn-errortype"} & set(caught.value.response.headers)
+    assert scene.refusals - before == 1
