@@ -1,7 +1,7 @@
 """`python -m bench`: how fast Farebox is on this machine. Needs two cores, nginx and wrk; takes about ten minutes.
 
 --quick        short rounds, to see that everything runs
---only NAME    throughput, latency, streaming, soak, ledger, limits or overshoot (may be repeated)
+--only NAME    throughput, latency, streaming, soak, ledger, limits, gate or overshoot (may be repeated)
 --calls N      length of the soak
 --docs         also write the figures into docs/performance.md
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import keeping, latency, limited, overshoot, soak, streaming, throughput
+from bench import gate, keeping, latency, limited, overshoot, soak, streaming, throughput
 from bench.load import find_wrk
 from bench.machine import CannotMeasure, Cores, describe, first_line, pick_cores, raise_file_limit
 from bench.nginx import find_nginx
@@ -27,6 +27,7 @@ BENCHES = {
     "soak": soak.run,
     "ledger": keeping.run,
     "limits": limited.run,
+    "gate": gate.run,
     "overshoot": overshoot.run,
 }
 

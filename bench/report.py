@@ -174,6 +174,17 @@ def _limits(figures: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def _gate(figures: Mapping[str, Any]) -> list[Row]:
+    cost, most_us = f"{figures['p50_us']:.1f} µs p50, {figures['p99_us']:.1f} µs p99", figures["p50_us_max"]
+    taken, most, accounts = figures["bytes"], figures["bytes_max"], figures["accounts"]
+    memory = f"{_size(taken)} ({taken / accounts:.0f} bytes each)"
+    asked = f"under {_size(most)} ({_verdict(taken < most)})"
+    return [
+        ("the gate alone, for a call in five accounts", cost, _below(figures["p50_us"], most_us, "µs p50")),
+        (f"keeper's memory for {accounts:,} live accounts", memory, asked),
+    ]
+
+
 def _overshoot(figures: Mapping[str, Any]) -> list[Row]:
     """One row for each way and limit: the worst over workers and streams."""
     rows: list[Row] = []
@@ -196,6 +207,7 @@ _SECTIONS = {
     "soak": _soak,
     "ledger": _ledger,
     "limits": _limits,
+    "gate": _gate,
     "overshoot": _overshoot,
 }
 

@@ -134,7 +134,7 @@ class UnboundedCall(CallRefused):
 
 class LimitRefused(CallRefused):
     """A limit stands in the way. `shown` is what the answer says of it beside the error, `retry_s` when it is worth
-    to ask again."""
+    to ask again, 0 for never."""
 
     status = 429
 

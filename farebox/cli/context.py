@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from farebox.directory.store import Directory
-    from farebox.ledger.client import KeeperClient
 
 REMOTE_TIMEOUT_S: Final = 60.0
 PIPED_WIDTH: Final = 400
@@ -55,14 +54,6 @@ def directory_of(data: Path | None, config: Path | None) -> "Directory":
     from farebox.directory.store import Directory
 
     return Directory.open(settings_of(data, config))
-
-
-def keeper_of(data: Path | None, config: Path | None) -> "KeeperClient":
-    """The keeper of a running server, for what only it knows. Raises KeeperUnavailable when it is used."""
-    from farebox.ledger.client import SOCKET_NAME, KeeperClient
-    from farebox.settings import run_dir
-
-    return KeeperClient(run_dir(settings_of(data, config)) / SOCKET_NAME)
 
 
 def actor() -> str:

@@ -1,5 +1,6 @@
 """`farebox limits`: what each user, customer, tier or tag may spend."""
 
+from contextlib import closing
 from typing import Annotated, Any, Final
 
 import typer
@@ -15,14 +16,17 @@ from farebox.cli.context import (
     command_group,
     directory_of,
     hint,
-    keeper_of,
     print_json,
     print_table,
     remote_of,
     say,
+    settings_of,
 )
+from farebox.cli.ledgers import connected
 from farebox.cli.values import pairs, shown_moment
 from farebox.core.limit_text import FIELDS, read_limit, sentence
+from farebox.core.limits import Limit
+from farebox.settings import Settings
 
 app = command_group("Limits: what each user, customer, tier or tag may spend.")
 
@@ -235,8 +239,7 @@ def explain(
     else:
         tags = {name[4:]: value for name, value in asked.items() if name.startswith("tag.")}
         dimensions = {name: value for name, value in asked.items() if not name.startswith("tag.")}
-        with keeper_of(data, config) as keeper:
-            found = keeper.call("limits_explain", {"dimensions": dimensions, "tags": tags})
+        found = _explained_here(settings_of(data, config), {"dimensions": dimensions, "tags": tags})
     if as_json:
         print_json(found)
         return
@@ -246,6 +249,25 @@ def explain(
             for call in holder["calls"]:
                 hint(f"{entry['limit_id']}: call {call['event_id']} holds {call['held']} since {call['since']}")
     say(f"The next call {found['next_call']['code'].replace('_', ' ')}: {found['next_call']['why']}.")
+
+
+def _explained_here(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
+    """By the running keeper, which knows who holds what, else from the ledger."""
+    from farebox.directory.store import Directory
+    from farebox.directory.watch import directory_path
+    from farebox.ledger.client import KeeperClient
+
+    with closing(connected(settings)) as client:
+        if isinstance(client, KeeperClient):
+            answered: dict[str, Any] = client.call("limits_explain", asked)
+            return answered
+        from farebox.keeper.explaining import explain_alone  # loads the store
+
+        limits: tuple[Limit, ...] = ()
+        if directory_path(settings).exists():
+            with closing(Directory.open(settings)) as directory:
+                limits = tuple(row.limit for row in directory.limits.list())
+        return explain_alone(client.ledger, limits, asked)
 
 
 def _explained(entry: dict[str, Any]) -> tuple[object, ...]:

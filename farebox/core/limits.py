@@ -31,6 +31,8 @@ WITHIN_TENANT: Final = frozenset({"workspace", "user", "task", "session"})
 """Dimensions whose values belong to a tenant: `u_1` of one is not `u_1` of another."""
 AMOUNT_MAX: Final = 2**63 - 1
 """In the unit's smallest: pico-dollars for usd."""
+_DIGITS_MAX: Final = 18
+"""What is behind the first digit of AMOUNT_MAX."""
 MIN_OUTPUT: Final = 16
 
 
@@ -106,6 +108,8 @@ def _count(number: str) -> int:
         count = Decimal(number)
     except InvalidOperation:
         count = Decimal("NaN")
+    if count.is_finite() and count.adjusted() > _DIGITS_MAX:
+        return AMOUNT_MAX + 1  # out of range, whichever it is: a number of a billion digits is not worked out
     if not count.is_finite() or count != count.to_integral_value():
         raise InvalidLimit(f"{number!r} is no count: give a whole number")
     return int(count)
@@ -134,7 +138,7 @@ def check(limit: Limit) -> Limit:
     if not 1 <= limit.anchor_day <= 31:
         raise InvalidLimit(f"an anchor day is a day of the month, 1 to 31, not {limit.anchor_day}")
     if not 1 <= limit.min_output <= 1_000_000:
-        raise InvalidLimit("min_output is a count of tokens, at least 1")
+        raise InvalidLimit("min_output is a count of tokens, 1 to 1,000,000")
     if not limit.warn_at or not all(0 < share <= 1 for share in limit.warn_at):
         raise InvalidLimit("warn_at is a list of shares above 0 and up to 1, such as [0.5, 0.8]")
     if limit.strict and limit.action != "block":

@@ -15,6 +15,8 @@ WindowKind = Literal["minute", "hour", "day", "week", "month", "lifetime", "bill
 KINDS: Final = get_args(WindowKind)
 MINUTE_US: Final = 60_000_000
 HOUR_US: Final = 60 * MINUTE_US
+_OF_THE_MACHINE: Final = frozenset({"localtime", "posixrules", "posix", "right", "Factory"})
+"""Files beside the zones: one means another zone on each machine, others count leap seconds."""
 
 
 class Window(NamedTuple):
@@ -33,6 +35,8 @@ LIFETIME: Final = Window(0, None)
 def zone(name: str) -> ZoneInfo:
     """The time zone of that IANA name. Raises InvalidLimit."""
     try:
+        if name.partition("/")[0] in _OF_THE_MACHINE:
+            raise ValueError(name)
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidLimit(f"{name!r} is no time zone: give an IANA name such as Europe/Berlin or UTC") from None
@@ -48,7 +52,7 @@ def window_at(kind: WindowKind, moment_us: int, time_zone: ZoneInfo, anchor_day:
         start = moment_us - moment_us % length
         return Window(start, start + length)
     local = datetime.fromtimestamp(moment_us // 1_000_000, UTC).astimezone(time_zone)
-    day = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    day = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
     if kind == "day":
         first, following = day, day + timedelta(days=1)
     elif kind == "week":

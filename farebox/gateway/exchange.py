@@ -88,7 +88,7 @@ class Exchange(Answered):
         """The body of an error answer."""
         raise NotImplementedError
 
-    def refusal_headers(self, status: int) -> tuple[tuple[str, str], ...]:
+    def refusal_headers(self, status: int, code: str, message: str) -> tuple[tuple[str, str], ...]:
         """Further header lines of an error answer."""
         return ()
 
@@ -369,7 +369,7 @@ class Exchange(Answered):
             return
         close = self.closes()
         body = self.refusal(status, code, message)
-        named = self.refusal_headers(status)
+        named = self.refusal_headers(status, code, message)
         client.write(answer(status, body, headers=named, close=close, head_only=self.request.method == b"HEAD"))
         client.exchange_done(close, not self.request.complete)
 
@@ -424,7 +424,7 @@ class Exchange(Answered):
         complete = self.request.complete
         close = not complete or not self.request.keep_alive or self.worker.draining
         body = self.refusal(status, code, message)
-        headers = (*headers, *self.refusal_headers(status))
+        headers = (*headers, *self.refusal_headers(status, code, message))
         client.write(answer(status, body, headers=headers, close=close, head_only=self.request.method == b"HEAD"))
         client.exchange_done(close, not complete)
 

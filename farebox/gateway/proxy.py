@@ -456,9 +456,11 @@ class ProxyExchange(Exchange):
             return self._limited.shown
         return {"code": code, "message": message}
 
-    def refusal_headers(self, status: int) -> tuple[tuple[str, str], ...]:
+    def refusal_headers(self, status: int, code: str, message: str) -> tuple[tuple[str, str], ...]:
         provider = self._target.provider
-        return provider.error_headers(status) if isinstance(provider, NamesErrors) else ()
+        if not isinstance(provider, NamesErrors):
+            return ()
+        return provider.error_headers(status, code, self.facts(code, message))
 
     def _refuse_started(self, refused: CallRefused) -> None:
         if isinstance(refused, JournalFull):
@@ -478,16 +480,12 @@ class ProxyExchange(Exchange):
             self._limited = refused
             busy = "true" if refused.code == "limit_busy" else "false"
             named = (("x-farebox-reset-at", refused.reset_at),) if refused.reset_at is not None else ()
+            later = (("Retry-After", str(refused.retry_s)),) if refused.retry_s else ()
             self._reply(
                 refused.status,
                 refused.code,
                 str(refused),
-                (
-                    ("Retry-After", str(refused.retry_s)),
-                    ("x-should-retry", busy),
-                    ("x-farebox-limit", refused.limit_id),
-                    *named,
-                ),
+                (*later, ("x-should-retry", busy), ("x-farebox-limit", refused.limit_id), *named),
             )
             return
         retry = (("Retry-After", "1"),) if refused.status in (502, 503) else ()

@@ -164,6 +164,10 @@ class RoutedExchange(ProxyExchange):
         default = self.worker.targets.get(DEFAULT_PROVIDER) or self._target
         return default.provider.error_body(status, code, message, self.facts(code, message))
 
+    def refusal_headers(self, status: int, code: str, message: str) -> tuple[tuple[str, str], ...]:
+        """None: who calls here speaks OpenAI's format, whichever provider it leads to."""
+        return ()
+
 
 def serving(targets: Targets, book: PriceBook, default: Target, model: str) -> tuple[Target, str]:
     """The target for a model, and the model's name there: `provider/model` says it outright; a bare name goes to the

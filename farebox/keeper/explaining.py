@@ -7,9 +7,10 @@ import msgspec
 from farebox.core.attribution import NAMES
 from farebox.core.events import DIMENSIONS, Tag, iso_us
 from farebox.core.limit_text import shown_amount
-from farebox.core.limits import Applied, Who
+from farebox.core.limits import Applied, Limit, Who
 from farebox.errors import QueryError
 from farebox.keeper.authority import Authority, Standing
+from farebox.ledger.ledger import Ledger
 
 _PASSES: Final = {"warn", "dry_run"}
 
@@ -38,6 +39,14 @@ def explain(authority: Authority, params: object) -> dict[str, Any]:
         "limits": found,
         "next_call": (first or stopping[0])["next_call"] if stopping else _passing(found),
     }
+
+
+def explain_alone(ledger: Ledger, limits: tuple[Limit, ...], params: object) -> dict[str, Any]:
+    """The same while no server runs: what is used follows from the ledger, and nobody holds anything."""
+    authority = Authority(ledger)
+    authority.use(limits)
+    authority.tick(ledger.ingest)
+    return explain(authority, params)
 
 
 def _passing(found: list[dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Credentials are a Bedrock API key, sent as a bearer token, or an AWS access key,
 anew: a signature covers the host, so that a caller's own can not be passed on. Hanging up does not stop the bill.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -49,6 +50,9 @@ _ERRORS: Final = {
     503: "ServiceUnavailableException",
 }
 """Names that botocore's service model knows for bedrock-runtime; 401 is the signature check's own."""
+USED_UP: Final = "ServiceQuotaExceededException"
+"""A limit that is used up: botocore tries a ThrottlingException again, and this not where the operation lists it."""
+BUSY_MS: Final = "1000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +145,13 @@ class Bedrock:
         error = {"message": message, "type": openai_error_type(status), "param": None, "code": code}
         return msgspec.json.encode({"message": message, "error": error, "farebox": {"code": code, **(extra or {})}})
 
-    def error_headers(self, status: int) -> tuple[tuple[str, str], ...]:
-        """AWS' SDKs take the error's name from this header."""
-        return (("x-amzn-errortype", _ERRORS.get(status, "InternalServerException")),)
+    def error_headers(self, status: int, code: str, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+        """AWS' SDKs take the error's name from a header, by which they decide on retries, and of a body nothing that
+        the service's model does not list: so the facts are in a header, too."""
+        name = USED_UP if code == "limit_exceeded" else _ERRORS.get(status, "InternalServerException")
+        shown = json.dumps({key: value for key, value in facts.items() if key != "message"}, separators=(",", ":"))
+        named = (("x-amzn-errortype", name), ("x-farebox-error", shown))
+        return (*named, ("x-amz-retry-after", BUSY_MS)) if code == "limit_busy" else named
 
 
 def _own_reader(endpoint: Endpoint, intent: Intent, headers: Mapping[str, str]) -> Reader:

@@ -24,6 +24,9 @@ COMPATIBLE: Final = "/compatibility/v1"
 DOCUMENTS_PER_SEARCH: Final = 100
 """A search unit is one query with up to so many documents; long documents count as several."""
 
+FINAL_MS: Final = "1000"
+"""Cohere's SDKs try each 429 again, after what `retry-after` says and a minute at most: useless ones need not wait."""
+
 _FREE: Final = Endpoint("other", "free", billed=False)
 _TRANSCRIPTIONS: Final = Endpoint("audio", "audio.transcriptions", body="multipart")
 _INFERENCE: Final[dict[tuple[str, ...], Endpoint]] = {
@@ -117,6 +120,9 @@ class Cohere:
             is_batch = endpoint.family == "batches.get"
             return BodyReader(lambda: JobFold(endpoint.object_id, is_batch=is_batch))
         return _answer(endpoint, intent, header(headers, "content-type"))
+
+    def error_headers(self, status: int, code: str, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+        return (("retry-after-ms", FINAL_MS),) if code == "limit_exceeded" else ()
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         return msgspec.json.encode({"message": message, "farebox": {"code": code, **(extra or {})}})

@@ -24,6 +24,8 @@ from farebox.providers.routing import ADMIN, ESCAPED, placed, segments, with_pre
 from farebox.providers.stored_answers import stored_reader
 
 PREFIX: Final = "/v1"
+FINAL_MS: Final = "0"
+"""Where Mistral's SDK is told to retry, it sleeps as long as `retry-after` says, be it days; 0 is its own backoff."""
 
 _INFERENCE: Final[dict[tuple[str, ...], Endpoint]] = {
     ("chat", "completions"): Endpoint("chat", "chat.completions"),
@@ -148,6 +150,9 @@ class Mistral:
             return None
         fold = MistralFold("audio.transcriptions", Intent(model=intent_model), is_stream=True)
         return SessionReader(Folded(fold, intent_model))
+
+    def error_headers(self, status: int, code: str, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+        return (("retry-after-ms", FINAL_MS),) if code == "limit_exceeded" else ()
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:
         """As the SDK reads it: a 422 lists what is wrong in `detail`, everything else is one flat error."""

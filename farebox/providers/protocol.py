@@ -305,10 +305,10 @@ class Signing(Provider, Protocol):
 
 @runtime_checkable
 class NamesErrors(Provider, Protocol):
-    """A provider whose SDKs read an error's name from its headers."""
+    """A provider whose SDKs read from headers what an error is, or what to do about it."""
 
-    def error_headers(self, status: int) -> tuple[tuple[str, str], ...]:
-        """Header lines of a refusal with this status."""
+    def error_headers(self, status: int, code: str, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+        """Header lines of a refusal; `facts` is what stands under 'farebox' in its body."""
         ...
 
 

@@ -92,6 +92,25 @@ def test_a_call_is_found_and_explained(shell, data):
     assert event_id(77) in missing.err
 
 
+def test_limits_are_explained_by_what_the_ledger_says_is_used(shell, data):
+    there = ("--data", str(data))
+    assert shell("limits", "explain", "--tenant", "acme", *there).out == (
+        "No limit applies.\nThe next call passes: no limit applies.\n"
+    )
+    made = shell(
+        "limits", "set", "--per", "tenant", "--amount", "2 requests", "--window", "lifetime", "--json", *there
+    ).data
+    done = shell("limits", "explain", "--tenant", "acme", "--json", *there)
+    assert done.code == 0, done.err
+    [entry] = done.data["limits"]
+    assert (entry["limit_id"], entry["used"], entry["held"]) == (made["id"], 2, 0)
+    assert done.data["next_call"]["code"] == "limit_exceeded"
+    assert shell("limits", "explain", "tenant=nobody", *there).out.endswith("has room.\n")
+    refused = shell("limits", "explain", "planet=mars", *there)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "'planet' is no dimension" in refused.err
+
+
 def test_a_whole_ledger_verifies(shell, data):
     done = shell("verify", "--data", str(data))
     assert done.code == 0, done.out

@@ -42,8 +42,13 @@ def test_amounts(text: str, amount: int, unit: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "usd", "five usd", "-1 usd", "1.5 requests", "nan usd", "inf tokens", "1e30 usd", "5 us d", "5 $"]
-)
+    "text",
+    [
+        "", "5", "usd", "five usd", "-1 usd", "1.5 requests", "nan usd", "inf tokens", "1e30 usd", "5 us d", "5 $",
+        "9223372036854775808 tokens", "1e19 tokens", "1e999999999 tokens", "-1e999999999 tokens", "1e-999999999 tokens",
+        "1e999999999 usd",
+    ],
+)  # fmt: skip
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(InvalidLimit):
         parse_amount(text)

@@ -138,6 +138,14 @@ def test_a_refusal_has_the_shape_of_the_provider_that_was_called(
     assert found.upstream.requests == []
 
 
+def test_what_never_starts_anew_names_no_time_to_ask_again(scene: Callable[..., Scene]) -> None:
+    found = scene()
+    found.limit(amount="0 requests", window="lifetime")
+    answer = found.call()
+    assert (answer.status, answer.headers["x-should-retry"], farebox(answer)["reset_at"]) == (429, "false", None)
+    assert not {"retry-after", "x-farebox-reset-at"} & set(answer.headers)
+
+
 def test_warn_and_dry_run_let_calls_pass_and_tell(scene: Callable[..., Scene]) -> None:
     found = scene()
     warns = found.limit("tenant", "1 requests", action="warn", warn_at=[0.5])

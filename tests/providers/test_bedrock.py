@@ -371,8 +371,24 @@ def test_refusals_are_in_awss_shape() -> None:
     body = json.loads(BEDROCK.error_body(429, "limit_exceeded", "too much", {"limit_id": "lim_1"}))
     assert body["message"] == body["error"]["message"] == "too much"
     assert body["farebox"] == {"code": "limit_exceeded", "limit_id": "lim_1"}
-    assert BEDROCK.error_headers(429) == (("x-amzn-errortype", "ThrottlingException"),)
-    assert BEDROCK.error_headers(502) == (("x-amzn-errortype", "InternalServerException"),)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "name", "more"),
+    [
+        (429, "limit_exceeded", "ServiceQuotaExceededException", {}),
+        (429, "limit_busy", "ThrottlingException", {"x-amz-retry-after": "1000"}),
+        (402, "unpriced_model", "ServiceQuotaExceededException", {}),
+        (502, "token_unavailable", "InternalServerException", {}),
+    ],
+)
+def test_refusals_are_named_and_told_in_headers(status: int, code: str, name: str, more: dict[str, str]) -> None:
+    facts = {"code": code, "subject": "acme/ü\r\n", "message": "no"}
+    told = dict(BEDROCK.error_headers(status, code, facts))
+    shown = told.pop("x-farebox-error")
+    assert told == {"x-amzn-errortype": name, **more}
+    assert shown.isascii() and shown.isprintable()
+    assert json.loads(shown) == {"code": code, "subject": "acme/ü\r\n"}
 
 
 @pytest.mark.parametrize(
