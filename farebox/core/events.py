@@ -16,6 +16,8 @@ State = Literal["done", "refused", "upstream_error", "client_closed", "timeout",
 CostSource = Literal["provider", "computed", "estimated", "unpriced"]
 Tag = str | int | float | bool
 
+UNIT_MARK: Final = "#"
+"""Parts a unit's name from what else a record says of it: see `core.units`."""
 DIMENSIONS: Final = ("tenant", "workspace", "user", "tier", "feature", "task", "session")
 
 
@@ -170,7 +172,7 @@ def public(event: Event) -> dict[str, object]:
         "outcome": tail.outcome,
         "usage": shown(tail.usage),
         "parts": [_public_part(part) for part in tail.parts],
-        "units": head.units or {},
+        "units": {unit: count for unit, count in (head.units or {}).items() if UNIT_MARK not in unit},
         "byok": head.byok,
         "usage_raw": msgspec.json.decode(tail.usage_raw) if tail.usage_raw else None,
         "cost_usd": None if tail.cost is None else format_usd(tail.cost),

@@ -9,6 +9,7 @@ from farebox.core.limits import RATE, Account
 from farebox.core.meters import MILLION, output_tokens, tokens
 from farebox.gateway.asking import Usual
 from farebox.gateway.leases import NAMED, REQUESTS, TOKENS, USD, Leases, LocalAccount
+from farebox.gateway.tallies import Tally
 from farebox.providers.charging import Charged
 
 GROWTH: Final = 5
@@ -30,7 +31,7 @@ class Hold:
 
     __slots__ = (
         "_done", "_event_id", "_leases", "_output", "downgraded_by", "dry_run", "lines", "model", "output_max", "parts",
-        "requested", "saved", "started_us", "strict", "unchecked", "usual", "usually", "warned",
+        "requested", "saved", "started_us", "strict", "tally", "unchecked", "usual", "usually", "warned",
     )  # fmt: skip
 
     def __init__(self, leases: Leases) -> None:
@@ -48,6 +49,8 @@ class Hold:
         self.strict = False
         self.unchecked = False
         self.saved: int | None = None
+        self.tally: Tally | None = None
+        """What the call counts as, once it has begun."""
         self.started_us = 0
         self.usual: Usual | None = None
         self.usually: Limits | None = None
@@ -130,6 +133,8 @@ class Hold:
             else:
                 assert unit == NAMED
                 spent = units.get(local.limit.unit, 0) if units is not None and state == "done" else 0
+                if not spent and self._hand_over(part):
+                    continue
             local.lease.settle(part.held, spent)
             self._leases.touch(local)
         self._end()
@@ -153,10 +158,18 @@ class Hold:
         if self._done:
             return
         for part in self.parts:
-            part.local.lease.settle(part.held, 0)
-            self._leases.touch(part.local)
+            if not self._hand_over(part):
+                part.local.lease.settle(part.held, 0)
+                self._leases.touch(part.local)
         self._end()
         self.parts = []
+
+    def _hand_over(self, part: Part) -> bool:
+        """Whether another call of the same task goes on with what this one held: see `tallies`."""
+        local = part.local
+        if self.tally is None or local.unit != NAMED or not part.held or local.limit.unit not in self.tally.once:
+            return False
+        return self.tally.hand_over(local, part.held)
 
     def _end(self) -> None:
         self._done = True

@@ -141,6 +141,10 @@ class Gate:
                 if not want:
                     plain = False
                     continue
+                if asking.tally is not None and asking.tally.is_shared(local.limit.unit, local):
+                    plain = False
+                    hold.take(local, 0)
+                    continue
             least = want = max(1, self._by_ceiling(local, want, asking))
             if local.strict:
                 want, least = self._strict(local, asking, hold, want)

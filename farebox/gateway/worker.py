@@ -32,6 +32,7 @@ from farebox.gateway.request import Request
 from farebox.gateway.routing import exchange_for
 from farebox.gateway.server import ClientConnection
 from farebox.gateway.shared import Shared
+from farebox.gateway.tallies import Tallies
 from farebox.gateway.targets import Targets
 from farebox.ledger.journal import JournalWriter
 from farebox.providers.sheets import load_book
@@ -64,6 +65,7 @@ class Worker(Shared):
             Targets(limits, getproxies_environment()),
             Pool(Origin("http", str(run / "web.sock"), 0), limits, {}),
             Gate(leases, loop.time, settings.limits.grace, settings.limits.subjects_per_minute),
+            Tallies(settings.unit_rules, run),
         )
         self.gate.use(snapshot.limits)
         self.targets.use(snapshot)
@@ -119,6 +121,7 @@ class Worker(Shared):
         self.web.close()
         await self.makers.close()
         await self.gate.leases.close()
+        await self.tallies.close()
         await asyncio.sleep(0.01)  # closed transports let go of their sockets in the loop's next round
         self.counters.publish()
         self.log("worker.drained", cut=cut)

@@ -8,6 +8,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import parquet
 
+from farebox.core.attribution import TAGS_MAX
 from farebox.core.backtest_report import ROWS_MAX, report
 from farebox.core.events import Event, public
 from farebox.core.limits import Limit, check
@@ -15,6 +16,7 @@ from farebox.core.money import format_usd
 from farebox.core.pricing import amount
 from farebox.core.queries import EXPORT_ROWS_MAX, EventsQuery, UsageQuery
 from farebox.core.tables import csv_text
+from farebox.core.units import Once
 from farebox.errors import FareboxError, InvalidLimit, NotFound, QueryError
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.evidence import evidence, multiplier
@@ -58,6 +60,12 @@ class Makers(msgspec.Struct, frozen=True):
 
     space: str
     ids: list[str]
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """Whether these units were counted for these values already."""
+
+    asked: list[Once]
 
 
 class Simulate(msgspec.Struct, frozen=True):
@@ -243,6 +251,12 @@ def makers(ledger: Ledger, asked: Makers) -> dict[str, str | None]:
     return ledger.tenants(asked.space, asked.ids)
 
 
+def counted(ledger: Ledger, asked: Counted) -> list[bool]:
+    if len(asked.asked) > TAGS_MAX:
+        raise QueryError(f"counted: at most {TAGS_MAX} at once")
+    return ledger.counted(asked.asked)
+
+
 def retain(ledger: Ledger, _asked: Nothing) -> dict[str, int]:
     return ledger.retain()
 
@@ -260,6 +274,7 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "export": (Export, export),
     "retain": (Nothing, retain),
     "makers": (Makers, makers),
+    "counted": (Counted, counted),
     "simulate": (Simulate, simulate),
 }
 

@@ -298,6 +298,34 @@ def report(scene: Scene, alive: dict[str, dict[str, int]]) -> None:
         scene.say(name, *said)
 
 
+def test_what_two_workers_counted_for_one_task_is_taken_off_again(scene: Scene) -> None:
+    scene.limits.append(limit(amount="9 analyses"))
+    first, second = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    scene.tick()
+    once: dict[str, Any] = {"counted": ("lim_1",), "task": "t", "units": {"analyses#task": 2}}
+    for name in (first, second):
+        scene.say(name)
+        scene.say(name, ("lim_1", "acme/u", 0, 0, 2))
+        scene.spend(name, "1", **once)
+        scene.say(name, ("lim_1", "acme/u", 2, 2, 2))
+    assert scene.used() == 4
+    scene.tick()
+    assert scene.used() == 2
+    scene.limits.append(limit(2, "tenant", "9 analyses"))
+    scene.tick()
+    assert scene.used("lim_2") == 2, "a limit that none of the workers has counted for"
+    scene.restart()
+    for name in (first, second):
+        scene.say(name, ("lim_1", "acme/u", 2, 2, 2))
+    assert scene.used() == 2
+    for name in (second, first):
+        scene.journals.pop(name).close()
+        scene.tick()
+        assert (scene.used(), scene.used("lim_2")) == (2, 2)
+    scene.restart()
+    assert (scene.used(), scene.used("lim_2")) == (2, 2)
+
+
 def test_explain_tells_who_holds_what_and_what_comes_next(scene: Scene) -> None:
     scene.limits += [limit(amount="10 usd"), limit(2, "tenant", "1 requests", action="dry_run")]
     worker = scene.worker("worker-0-a")

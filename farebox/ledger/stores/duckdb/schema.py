@@ -87,6 +87,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (_EVENTS, *_REST, *(_rollup_ddl(rollup) for rollup in ROLLUPS)),
     ("ALTER TABLE events ADD COLUMN objects VARCHAR",),
     ("ALTER TABLE events ADD COLUMN journal VARCHAR",),
+    (
+        "CREATE TABLE counted_once (unit VARCHAR NOT NULL, per VARCHAR NOT NULL, tenant VARCHAR NOT NULL, "
+        "value VARCHAR NOT NULL, counted_at TIMESTAMP NOT NULL)",
+    ),
 )
 """What brings a ledger from version N to N + 1 stands at index N. Entries are never changed once released."""
 
