@@ -14,7 +14,7 @@ cdef class Asking:
     cdef readonly str key_id, model, region
     cdef readonly bint names_usd, byok
     cdef readonly bytes body
-    cdef readonly long long now_us
+    cdef readonly long long now_us, waits_since_us
     cdef Usual _usual
     cdef object _ceiling
     @cython.locals(found=Usual)

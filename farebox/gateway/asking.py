@@ -27,7 +27,7 @@ class Asking:
 
     __slots__ = (
         "_ceiling", "_usual", "body", "book", "byok", "endpoint", "histories", "intent", "key_id", "model",
-        "names_usd", "now_us", "provider", "region", "tally", "who",
+        "names_usd", "now_us", "provider", "region", "tally", "waits_since_us", "who",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +45,7 @@ class Asking:
         book: PriceBook,
         region: str | None,
         now_us: int,
+        waits_since_us: int = 0,
     ) -> None:
         self.histories = histories
         self.who = who
@@ -61,6 +62,8 @@ class Asking:
         self.book = book
         self.region = region
         self.now_us = now_us
+        self.waits_since_us = waits_since_us
+        """When it first found itself throttled; 0 for never."""
         self._usual: Usual | None = None
         self._ceiling: Ceiling | str | None = None
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -26,11 +26,13 @@ from farebox.gateway.asking import Asking
 from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.holds import Hold
+from farebox.gateway.limiting import Gate
 from farebox.gateway.objects import is_bound, named
 from farebox.gateway.request import Request
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.tallies import Tally
 from farebox.gateway.targets import Route, Target
+from farebox.gateway.waiters import Waiter
 from farebox.gateway.wire import AnswerHead
 from farebox.ledger.objects import space_of
 from farebox.providers.protocol import Intent, NamesErrors
@@ -49,7 +51,8 @@ class ProxyExchange(Exchange):
 
     __slots__ = (
         "_asking", "_at_gate", "_call", "_caller", "_endpoint", "_gated_s", "_held_start", "_intent", "_limited",
-        "_model", "_path", "_route", "_streams", "_tally", "_target", "_units_asked",
+        "_model", "_path", "_route", "_started_us", "_streams", "_tally", "_target", "_units_asked",
+        "_waiter", "_waits_since_us",
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
@@ -59,6 +62,12 @@ class ProxyExchange(Exchange):
         """It waits for what the authority says of its limits."""
         self._gated_s = 0.0
         """Since when, by the loop's clock."""
+        self._started_us = 0
+        """When its limits admitted it: the moment that decides the windows it counts in, in the accounts and in the
+        ledger."""
+        self._waiter: Waiter | None = None
+        self._waits_since_us = 0
+        """Since when it is throttled."""
         self._limited: LimitRefused | None = None
         self._tally: Tally | None = None
         self._units_asked = False
@@ -292,8 +301,9 @@ class ProxyExchange(Exchange):
         asking = Asking(
             worker.gate.histories, who, caller.key.id, caller.key.audience != "customer", caller.byok, target.provider,
             self._endpoint, self._intent, buffered if body is not None else b"", self._tally, worker.book,
-            target.region, now_us(),
+            target.region, now_us(), self._waits_since_us,
         )  # fmt: skip
+        self._started_us = asking.now_us
         try:
             hold = worker.gate.admit(asking, self._gated_s)
         except LimitRefused as refused:
@@ -303,12 +313,22 @@ class ProxyExchange(Exchange):
             self._asking = worker.loop.create_task(self._ask_counted(body, buffered))
             return None
         if hold is None:
-            self._gated_s = self._gated_s or worker.loop.time()
-            self._at_gate = True
-            worker.gate.wait(functools.partial(self._ask_again, body, buffered))
+            self._wait_at(worker.gate, asking, functools.partial(self._ask_again, body, buffered))
         elif hold.model is not None:
             self._model = hold.model
         return hold
+
+    def _wait_at(self, gate: Gate, asking: Asking, go_on: Callable[[], None]) -> None:
+        """For the authority's word, or for the turn of a throttled call; it holds nothing meanwhile."""
+        self._at_gate = True
+        if gate.until_us:
+            self._gated_s = 0.0
+            self._waits_since_us = self._waits_since_us or asking.now_us
+            self._waiter = gate.waiters.add(gate.until_us, go_on)
+            self.worker.counters.add("throttled")
+        else:
+            self._gated_s = self._gated_s or self.worker.loop.time()
+            gate.wait(go_on)
 
     def _may_be_counted(self, refused: LimitRefused) -> bool:
         """Whether the call may count nothing after all, since another worker has counted its task before."""
@@ -373,7 +393,7 @@ class ProxyExchange(Exchange):
         request, caller, endpoint, worker = self.request, self._caller, self._endpoint, self.worker
         assert caller is not None
         key = caller.key
-        started = now_us()
+        started = self._started_us or now_us()
         event_id = worker.ids.make(started)
         streaming = endpoint.streaming if endpoint.streaming is not None else intent.streaming
         units = None if self._tally is None else self._tally.written
@@ -467,6 +487,8 @@ class ProxyExchange(Exchange):
             self.worker.counters.add(_COUNTED[state])
 
     def abandon(self) -> None:
+        if self._waiter is not None:
+            self._waiter.cancel()
         call, self._call = self._call, None
         if call is not None:
             call.void()

@@ -16,6 +16,7 @@ from urllib.request import getproxies_environment
 
 import uvloop
 
+from farebox.core.windows import MINUTE_US
 from farebox.directory.snapshot import Snapshot
 from farebox.directory.vault import Vault
 from farebox.directory.watch import SnapshotWatcher
@@ -34,6 +35,7 @@ from farebox.gateway.server import ClientConnection
 from farebox.gateway.shared import Shared
 from farebox.gateway.tallies import Tallies
 from farebox.gateway.targets import Targets
+from farebox.gateway.waiters import Waiters
 from farebox.ledger.journal import JournalWriter
 from farebox.providers.sheets import load_book
 from farebox.settings import Settings, run_dir
@@ -48,7 +50,13 @@ class Worker(Shared):
     __slots__ = ("_sweeper",)
 
     def __init__(
-        self, settings: Settings, index: int, vault: Vault, snapshot: Snapshot, journal: JournalWriter
+        self,
+        settings: Settings,
+        index: int,
+        vault: Vault,
+        snapshot: Snapshot,
+        journal: JournalWriter,
+        rate_us: int = MINUTE_US,
     ) -> None:
         run = run_dir(settings)
         counters = Counters(run / f"worker-{index}.stats")
@@ -64,7 +72,7 @@ class Worker(Shared):
             Door(vault.key_hash, settings.server.auth == "open", hosts),
             Targets(limits, getproxies_environment()),
             Pool(Origin("http", str(run / "web.sock"), 0), limits, {}),
-            Gate(leases, loop.time, settings.limits.grace, settings.limits.subjects_per_minute),
+            Gate(leases, loop.time, settings.limits, Waiters(loop, settings.limits.throttle_waiting_max), rate_us),
             Tallies(settings.unit_rules, run),
         )
         self.gate.use(snapshot.limits)
@@ -96,6 +104,7 @@ class Worker(Shared):
         """Take no new calls, wait for the open ones up to `server.drain_s`, then cut the rest."""
         self.draining = True
         self.log("worker.draining", open_calls=len(self.exchanges))
+        self.gate.waiters.release()
         for client in list(self.clients):
             client.close_if_idle()
         until = self.loop.time() + self.settings.server.drain_s

@@ -133,6 +133,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             10_000_000,
         ),
     ] = 6000
+    throttle_wait_s: Annotated[
+        float,
+        _note(
+            "longest wait of a throttled call for its next minute; what would wait longer is refused; 0 = no wait",
+            0,
+            60,
+        ),
+    ] = 2
+    throttle_waiting_max: Annotated[
+        int, _note("throttled calls that wait at one worker at the same time; more are refused", 0, 1_000_000)
+    ] = 1000
 
 
 class Alerts(msgspec.Struct, frozen=True, kw_only=True):
