@@ -51,6 +51,8 @@ class Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Index of the worker's open-call slot that holds the running counts while this attempt is open."""
     input_estimate: int = 0
     """Input tokens as guessed from the request, for an attempt that is interrupted before it reports any."""
+    held: int = 0
+    """Pico-dollars that strict limits hold for it, and that it is charged if nobody sees its end."""
 
 
 class Part(msgspec.Struct, array_like=True, frozen=True):

@@ -14,7 +14,7 @@ cdef class Hold:
     cdef readonly list parts, warned, dry_run, lines
     cdef public object downgraded_by, model, requested, output_max, saved, usually, tally
     cdef public bint strict, unchecked
-    cdef readonly long long started_us
+    cdef readonly long long ensured, started_us
     cdef readonly Usual usual
     cdef Leases _leases
     cdef str _event_id

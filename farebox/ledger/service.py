@@ -27,6 +27,7 @@ from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
 from farebox.ledger.stores.duckdb.usage import usage
 from farebox.ledger.stores.duckdb.writing import apply, stamp
+from farebox.providers.charging import CHARGED_HOLD
 
 LONG_S: Final = 3600.0
 """Time limit of checks, exports and back-tests, which read everything."""
@@ -159,8 +160,11 @@ def verify(ledger: Ledger, asked: Verify) -> dict[str, object]:
 
 
 def adds_up(event: Event) -> bool:
-    """Whether cost = Σ cost_by_meter, = Σ parts where there are any, and = Σ count × rate, to the pico-dollar."""
+    """Whether cost = Σ cost_by_meter, = Σ parts where there are any, and = Σ count × rate, to the pico-dollar. What was
+    charged a limit's hold has no counts to follow from."""
     tail = event.tail
+    if CHARGED_HOLD in tail.marks:
+        return True
     if tail.cost != sum(tail.cost_by_meter.values()):
         return False
     factor = multiplier(tail)
