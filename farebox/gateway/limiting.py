@@ -123,6 +123,8 @@ class Gate:
         """What the call holds from now on; None where it must wait. `since_s`: when it was first asked for, 0 for
         never. `until_us` then says whether it is to wait for the authority or for its turn. Raises LimitRefused,
         UnpricedModel, UnboundedCall, with nothing held."""
+        if asking.now_us > self.leases.runs_until_us:
+            self.leases.resumed()
         hold = Hold(self.leases)
         self.until_us = 0
         try:
