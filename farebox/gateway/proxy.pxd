@@ -27,7 +27,7 @@ cdef class ProxyExchange(Exchange):
     cdef bint _streams
     cdef tuple _held_start
     cdef object _asking, _limited, _tally, _waiter
-    cdef long long _held, _started_us, _waits_since_us
+    cdef long long _ensured, _started_us, _waits_since_us
     cdef bint _at_gate, _units_asked
     cdef double _gated_s
     cdef str _model, _path

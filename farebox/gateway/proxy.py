@@ -50,7 +50,7 @@ class ProxyExchange(Exchange):
     """`/proxy/{provider}/{path}`. `target` None: the model decides (`/v1`), see `routing`."""
 
     __slots__ = (
-        "_asking", "_at_gate", "_call", "_caller", "_endpoint", "_gated_s", "_held", "_held_start", "_intent",
+        "_asking", "_at_gate", "_call", "_caller", "_endpoint", "_gated_s", "_ensured", "_held_start", "_intent",
         "_limited", "_model", "_path", "_route", "_started_us", "_streams", "_tally", "_target", "_units_asked",
         "_waiter", "_waits_since_us",
     )  # fmt: skip
@@ -62,7 +62,7 @@ class ProxyExchange(Exchange):
         """It waits for what the authority says of its limits."""
         self._gated_s = 0.0
         """Since when, by the loop's clock."""
-        self._held = 0
+        self._ensured = 0
         """What strict limits hold for it, in pico-dollars."""
         self._started_us = 0
         """When its limits admitted it: the moment that decides the windows it counts in, in the accounts and in the
@@ -274,7 +274,7 @@ class ProxyExchange(Exchange):
                 hold.release()
             raise
         if hold is not None and hold.strict:
-            self._held = hold.ensure()
+            self._ensured = hold.ensure()
         head = self._record_of(who, intent, len(buffered))
         call = self._call = Call(
             worker.meters, worker.book, provider, endpoint, intent, head, who.ignored, self._target.region
@@ -406,7 +406,7 @@ class ProxyExchange(Exchange):
             intent.model or endpoint.model, streaming, key.id or None, caller.byok,
             who.tenant, who.workspace, who.user, who.tier, who.feature, who.task, who.session, who.tags, units,
             None, None, request.retries, worker.meters.journal.slots.open(event_id),
-            body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0, self._held,
+            body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0, self._ensured,
         )  # fmt: skip
 
     def _head(self, caller: Caller, length: int, strip: bool, body: bytes) -> bytes:
