@@ -9,6 +9,7 @@ from typing import Final
 
 WORKER_COUNTERS: Final[tuple[tuple[str, str], ...]] = (
     ("calls", "proxied calls that were admitted"),
+    ("throttled", "calls that waited for their turn under a throttle limit"),
     ("refusals", "calls that were answered by Farebox itself"),
     ("unauthorized", "calls without a valid key"),
     ("upstream_errors", "attempts that the provider failed or did not answer"),

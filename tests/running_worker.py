@@ -13,6 +13,7 @@ import msgspec
 import uvloop
 
 from farebox.core.events import Head, Tail
+from farebox.core.windows import MINUTE_US
 from farebox.directory.rows import KeySpec
 from farebox.directory.store import Directory
 from farebox.directory.vault import Vault
@@ -141,7 +142,9 @@ def answering(*answers: bytes) -> Callable[[Peer], None]:
 class Running:
     """A worker that serves. `url` host and port; `records()` what it journalled."""
 
-    def __init__(self, data: Path, upstream_url: str, **changes: object) -> None:
+    def __init__(
+        self, data: Path, upstream_url: str, *, index: int = 0, rate_us: int = MINUTE_US, **changes: object
+    ) -> None:
         os.environ.setdefault("FAREBOX_MASTER_KEY", "00" * 32)
         private_dir(data)
         raw = msgspec.json.decode(to_json(Settings(data=data)))
@@ -153,8 +156,10 @@ class Running:
         self.settings = from_json(msgspec.json.encode(raw).decode())
         self.vault = Vault.load(self.settings)
         self.directory = Directory.open(self.settings, self.vault)
-        _, self.key = self.directory.keys.create(KeySpec(name="test"))
-        self.journal_directory = data / "journal" / "worker-0-test"
+        _, self.key = self.directory.keys.create(KeySpec(name=f"test-{index}" if index else "test"))
+        self.index = index
+        self._rate_us = rate_us
+        self.journal_directory = data / "journal" / f"worker-{index}-test"
         self.journal_directory.parent.mkdir(parents=True, exist_ok=True)
         self.port = 0
         self.defective = False
@@ -182,7 +187,7 @@ class Running:
         journal = JournalWriter(
             self.journal_directory, segment_bytes=self.settings.journal.segment_bytes, slots_max=1024
         )
-        self.worker = Worker(self.settings, 0, self.vault, watcher.current, journal)
+        self.worker = Worker(self.settings, self.index, self.vault, watcher.current, journal, self._rate_us)
         watcher.start()
         server = await self.loop.create_server(
             lambda: ClientConnection(self.worker), "127.0.0.1", 0, ssl=_tls(self.settings)

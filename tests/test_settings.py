@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from farebox.core.units import UnitRule
 from farebox.errors import SettingsError
 from farebox.settings import SETTINGS, Setting, Settings, explain, find_config, from_json, load, run_dir, to_json
 from farebox.settings.writing import as_markdown, as_toml
@@ -67,9 +68,14 @@ def test_every_setting_can_be_given_by_its_variable(row: Setting, tmp_path: Path
     if row.kind == "int" and row.high is not None:
         value = str(int(row.high))
     others = {"server.tls_cert": "FAREBOX_SERVER_TLS_KEY", "server.tls_key": "FAREBOX_SERVER_TLS_CERT"}
-    formed = {"server.control_listen": "h:1", "providers.*.base_url": "http://x", "providers.*.region": "eu-west-1"}
+    formed = {
+        "server.control_listen": "h:1", "providers.*.base_url": "http://x", "providers.*.region": "eu-west-1",
+        "units.*.where": "feature=analyze", "units.*.once_per": "task",
+    }  # fmt: skip
     value = formed.get(name, value)
     env = {variable: value, **({others[name]: "y"} if name in others else {})}
+    if row.section == "units.*":
+        env.setdefault("FAREBOX_UNITS_OPENAI_WHERE", "tier=pro")
     _, effective = explain(None, env)
     assert [item.source for item in effective if item.source == variable] == [variable]
 
@@ -136,6 +142,41 @@ def test_a_provider_needs_a_plain_name(name: str, tmp_path: Path) -> None:
     refused(path=file(tmp_path, f"[providers.'{name}']\nbase_url = 'http://b'\n"))
 
 
+def test_a_units_rule_is_read_from_file_and_environment(tmp_path: Path) -> None:
+    path = file(
+        tmp_path,
+        "[units.analyses]\nwhere = {group = 'analyze', 'tag.kind' = 'deep'}\nonce_per = 'task_id'\n"
+        "[units.pages]\nwhere = {feature = 'read'}\n",
+    )
+    analyses, pages = load(path, {"FAREBOX_UNITS_PAGES_COUNT": "3"}).unit_rules
+    assert analyses == UnitRule("analyses", (("feature", "analyze"), ("tag.kind", "deep")), "task", 1)
+    assert pages == UnitRule("pages", (("feature", "read"),), "", 3)
+    [read] = load(None, {"FAREBOX_UNITS_DEEP_READS_WHERE": "feature=read,tag.kind=deep"}).unit_rules
+    assert read == UnitRule("deep_reads", (("feature", "read"), ("tag.kind", "deep")))
+
+
+@pytest.mark.parametrize(
+    ("rule", "hint"),
+    [
+        ("[units.analyses]\nwher = {feature = 'x'}", "'units.analyses.where'"),
+        ("[units.analyses]\nonce_per = 'task'", "units.analyses.where: say which calls count"),
+        ("[units.analyses]\nwhere = {featur = 'x'}", "did you mean 'feature'?"),
+        ("[units.analyses]\nwhere = {region = 'x'}", "did you mean 'tag.region'?"),
+        ("[units.analyses]\nwhere = {feature = 'x', group = 'y'}", "names a dimension twice"),
+        ("[units.analyses]\nwhere = {feature = 'x'}\nonce_per = 'tsak'", "did you mean 'task'?"),
+        ("[units.analyses]\nwhere = {feature = 'x'}\ncount = 0", "1 to 1000000"),
+        ("[units.analyses]\nwhere = 'feature'", "names with values"),
+        ("[units.usd]\nwhere = {feature = 'x'}", "usd is counted by itself"),
+        ("[units.calls]\nwhere = {feature = 'x'}", "calls is counted by itself"),
+        ("[units.Analyses]\nwhere = {feature = 'x'}", "a-z, 0-9"),
+        ("[units.'my-unit']\nwhere = {feature = 'x'}", "a unit cannot be called 'my-unit'"),
+        ("[units]\nanalyses = 1", "write [units.analyses]"),
+    ],
+)
+def test_a_units_rule_that_cannot_be_is_refused_with_what_to_write(rule: str, hint: str, tmp_path: Path) -> None:
+    assert hint in refused(path=file(tmp_path, rule + "\n"))
+
+
 def test_a_metadata_address_is_refused_as_base_url() -> None:
     assert "providers.openai" in refused(env={"FAREBOX_PROVIDERS_OPENAI_BASE_URL": "http://169.254.169.254/v1"})
 
@@ -178,11 +219,11 @@ def test_the_file_in_the_working_directory_is_found(tmp_path: Path, monkeypatch:
 def test_the_file_that_init_writes_shows_every_default(tmp_path: Path) -> None:
     text = as_toml()
     assert load(file(tmp_path, text), {}, {"data": "/d"}) == Settings(data=Path("/d"))
-    used = "\n".join(re.sub(r"^# (?=\w+ = |\[providers)", "", line) for line in text.splitlines())
+    used = "\n".join(re.sub(r"^# (?=\w+ = |\[providers|\[units)", "", line) for line in text.splitlines())
     tomllib.loads(used)
     _, effective = explain(file(tmp_path, used), {})
     given = {item.name for item in effective if item.source != "default"}
-    assert {row.name for row in SETTINGS if row.section != "providers.*"} <= given
+    assert {row.name for row in SETTINGS if not row.section.endswith(".*")} <= given
     plain = load(None, {}, {"data": str(tmp_path / "farebox-data")})
     loaded = load(tmp_path / "farebox.toml", {})
     assert loaded.server == plain.server

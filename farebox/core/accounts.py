@@ -147,6 +147,12 @@ class Lease:
         nobody. An answer that is on its way stays valid: what it grants, the authority takes to be held."""
         self.given = min(self.given, self.spent + self.reserved)
 
+    def expire(self) -> None:
+        """Keep only what is open, and take no answer to what was asked before: whoever gave it may be gone, and have a
+        successor that knows nothing of it."""
+        self.give_back()
+        self.number += 1
+
     def granted(self, number: int, given: int) -> None:
         """The authority's answer to message `number`; older ones than the last asked say nothing any more."""
         if number == self.number:

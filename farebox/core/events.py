@@ -16,6 +16,8 @@ State = Literal["done", "refused", "upstream_error", "client_closed", "timeout",
 CostSource = Literal["provider", "computed", "estimated", "unpriced"]
 Tag = str | int | float | bool
 
+UNIT_MARK: Final = "#"
+"""Parts a unit's name from what else a record says of it: see `core.units`."""
 DIMENSIONS: Final = ("tenant", "workspace", "user", "tier", "feature", "task", "session")
 
 
@@ -49,6 +51,8 @@ class Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Index of the worker's open-call slot that holds the running counts while this attempt is open."""
     input_estimate: int = 0
     """Input tokens as guessed from the request, for an attempt that is interrupted before it reports any."""
+    held: int = 0
+    """Pico-dollars that strict limits hold for it, and that it is charged if nobody sees its end."""
 
 
 class Part(msgspec.Struct, array_like=True, frozen=True):
@@ -181,7 +185,7 @@ def public(event: Event) -> dict[str, object]:
         "outcome": tail.outcome,
         "usage": shown(tail.usage),
         "parts": [_public_part(part) for part in tail.parts],
-        "units": head.units or {},
+        "units": {unit: count for unit, count in (head.units or {}).items() if UNIT_MARK not in unit},
         "byok": head.byok,
         "usage_raw": msgspec.json.decode(tail.usage_raw) if tail.usage_raw else None,
         "cost_usd": None if tail.cost is None else format_usd(tail.cost),

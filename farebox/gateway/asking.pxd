@@ -10,12 +10,11 @@ cdef class Asking:
     cdef readonly Attribution who
     cdef readonly Endpoint endpoint
     cdef readonly Intent intent
-    cdef readonly object provider, book
+    cdef readonly object provider, book, tally
     cdef readonly str key_id, model, region
     cdef readonly bint names_usd, byok
     cdef readonly bytes body
-    cdef readonly dict units
-    cdef readonly long long now_us
+    cdef readonly long long now_us, waits_since_us
     cdef Usual _usual
     cdef object _ceiling
     @cython.locals(found=Usual)

@@ -6,6 +6,7 @@ from farebox.core.attribution import Attribution
 from farebox.core.history import Recent
 from farebox.core.meters import MILLION
 from farebox.core.pricing import PriceBook
+from farebox.gateway.tallies import Tally
 from farebox.providers.protocol import Endpoint, Intent, Provider
 from farebox.providers.worth import (
     NO_OUTPUT,
@@ -26,7 +27,7 @@ class Asking:
 
     __slots__ = (
         "_ceiling", "_usual", "body", "book", "byok", "endpoint", "histories", "intent", "key_id", "model",
-        "names_usd", "now_us", "provider", "region", "units", "who",
+        "names_usd", "now_us", "provider", "region", "tally", "waits_since_us", "who",
     )  # fmt: skip
 
     def __init__(
@@ -40,10 +41,11 @@ class Asking:
         endpoint: Endpoint,
         intent: Intent,
         body: bytes,
-        units: dict[str, int] | None,
+        tally: Tally | None,
         book: PriceBook,
         region: str | None,
         now_us: int,
+        waits_since_us: int = 0,
     ) -> None:
         self.histories = histories
         self.who = who
@@ -56,10 +58,12 @@ class Asking:
         self.intent = intent
         self.model = intent.model or endpoint.model
         self.body = body
-        self.units = units
+        self.tally = tally
         self.book = book
         self.region = region
         self.now_us = now_us
+        self.waits_since_us = waits_since_us
+        """When it first found itself throttled; 0 for never."""
         self._usual: Usual | None = None
         self._ceiling: Ceiling | str | None = None
 
@@ -86,8 +90,8 @@ class Asking:
         )  # fmt: skip
 
     def unit_count(self, unit: str) -> int:
-        """How many of a named unit the call says that it is."""
-        return 0 if self.units is None else self.units.get(unit, 0)
+        """How many of a named unit the call counts as."""
+        return 0 if self.tally is None else self.tally.units.get(unit, 0)
 
 
 class Usual:

@@ -28,7 +28,7 @@ cdef class Call:
     cdef readonly Endpoint endpoint
     cdef readonly Intent intent
     cdef readonly Head head
-    cdef public object status
+    cdef public object status, tally
     cdef public Hold hold
     cdef public bint strip, sent
     cdef Meters _meters
@@ -48,6 +48,7 @@ cdef class Call:
     cpdef bytes end(self)
     @cython.locals(charged=Charged, metered=Metered, objects=tuple)
     cpdef settle(self, str state, str error=*)
+    cdef _end_tally(self, tally, str state)
     @cython.locals(head=Head, metered=Metered)
     cdef tuple _charge(self)
     cdef _bill_apart(self, tuple parts, long long finished_us)

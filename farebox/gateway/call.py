@@ -17,6 +17,7 @@ from farebox.gateway.decoding import Decoder, decoder_for
 from farebox.gateway.holds import Hold
 from farebox.gateway.ids import part_id
 from farebox.gateway.objects import NOTHING, Makers, told
+from farebox.gateway.tallies import Tally
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.records import encode_head, finished, noted, started, voided
 from farebox.providers.charging import Charged, charge, estimate
@@ -59,7 +60,7 @@ class Call:
     __slots__ = (
         "_apart", "_book", "_decoder", "_encoded", "_first_byte_us", "_input_estimate", "_marks", "_meters", "_noting",
         "_reader", "_region", "_sent_us", "_slot", "_started", "endpoint", "event_id", "head", "hold", "intent",
-        "provider", "sent", "status", "strip",
+        "provider", "sent", "status", "strip", "tally",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +82,8 @@ class Call:
         self.strip = False
         self.hold: Hold | None = None
         """What it holds of the limits that it falls under."""
+        self.tally: Tally | None = None
+        """What it counts as, where that is of named units."""
         self.sent = False
         """Whether the provider may have seen it; what was never sent costs nothing."""
         self._meters = meters
@@ -192,6 +195,8 @@ class Call:
                 state = "upstream_error"
             error = error or metered.error
             self._bill_apart(metered.apart, finished_us)
+        if self.tally is not None:
+            self._end_tally(self.tally, state)
         limits, saved = NO_LIMITS, None
         if self.hold is not None:
             charged = self._settle_hold(self.hold, charged, state)
@@ -219,7 +224,13 @@ class Call:
         if hold.requested is not None and charged.cost is not None:
             asked = self._book.charge(self.provider.prices_as, hold.requested, head.started_at_us, charged.usage)
             hold.saved = None if asked.cost is None else asked.cost - charged.cost
-        return hold.settle(charged, state, head.units, self.intent.choices)
+        return hold.settle(charged, state, None if self.tally is None else self.tally.units, self.intent.choices)
+
+    def _end_tally(self, tally: Tally, state: str) -> None:
+        """What another call has counted meanwhile leaves the record, so that it says what the accounts say."""
+        if tally.end(done=state == "done"):
+            self.head = replace(self.head, units=tally.written or None)
+            self._encoded = encode_head(self.head)
 
     def _bill_apart(self, parts: tuple[Metered, ...], finished_us: int) -> None:
         """Record what the answer tells that is billed by itself, each as an event of the same call that is no attempt
@@ -253,6 +264,8 @@ class Call:
     def settle_unmetered(self, state: str, error: str) -> None:
         """Record the end of an attempt whose metering failed: its cost is open, loudly, if anything was sent."""
         charged = Charged(cost=0, cost_source="computed") if not self.sent else Charged(model_billed=self.intent.model)
+        if self.tally is not None:
+            self._end_tally(self.tally, state)
         limits = NO_LIMITS
         if self.hold is not None:
             charged = self._settle_hold(self.hold, charged, state)
@@ -266,6 +279,8 @@ class Call:
 
     def void(self) -> None:
         """Nothing was sent and nothing will be: the attempt leaves no event."""
+        if self.tally is not None:
+            self.tally.end(done=False)
         if self.hold is not None:
             self.hold.release()
         if self._started:

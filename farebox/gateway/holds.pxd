@@ -12,9 +12,9 @@ cdef class Part:
 
 cdef class Hold:
     cdef readonly list parts, warned, dry_run, lines
-    cdef public object downgraded_by, model, requested, output_max, saved, usually
+    cdef public object downgraded_by, model, requested, output_max, saved, usually, tally
     cdef public bint strict, unchecked
-    cdef readonly long long started_us
+    cdef readonly long long ensured, started_us
     cdef readonly Usual usual
     cdef Leases _leases
     cdef str _event_id
@@ -29,4 +29,6 @@ cdef class Hold:
     cpdef settle(self, Charged charged, str state, units, long long choices)
     @cython.locals(part=Part)
     cpdef release(self)
+    @cython.locals(local=LocalAccount)
+    cdef bint _hand_over(self, Part part) except -1
     cdef _end(self)

@@ -2,14 +2,13 @@
 
 from typing import Final
 
-from msgspec.structs import replace
-
 from farebox.core.events import NO_LIMITS, Limits
 from farebox.core.limits import RATE, Account
 from farebox.core.meters import MILLION, output_tokens, tokens
 from farebox.gateway.asking import Usual
 from farebox.gateway.leases import NAMED, REQUESTS, TOKENS, USD, Leases, LocalAccount
-from farebox.providers.charging import Charged
+from farebox.gateway.tallies import Tally
+from farebox.providers.charging import Charged, at_least
 
 GROWTH: Final = 5
 """A stream that has outgrown its hold gets a fifth more than it has used."""
@@ -29,8 +28,9 @@ class Hold:
     """An admitted call's parts of all accounts that it counts in, from admitted to settled or released."""
 
     __slots__ = (
-        "_done", "_event_id", "_leases", "_output", "downgraded_by", "dry_run", "lines", "model", "output_max", "parts",
-        "requested", "saved", "started_us", "strict", "unchecked", "usual", "usually", "warned",
+        "_done", "_event_id", "_leases", "_output", "downgraded_by", "dry_run", "ensured", "lines", "model",
+        "output_max", "parts", "requested", "saved", "started_us", "strict", "tally", "unchecked", "usual", "usually",
+        "warned",
     )  # fmt: skip
 
     def __init__(self, leases: Leases) -> None:
@@ -46,8 +46,11 @@ class Hold:
         self.output_max: int | None = None
         """The bound that a strict limit sets to the answer, in tokens."""
         self.strict = False
+        self.ensured = 0
         self.unchecked = False
         self.saved: int | None = None
+        self.tally: Tally | None = None
+        """What the call counts as, once it has begun."""
         self.started_us = 0
         self.usual: Usual | None = None
         self.usually: Limits | None = None
@@ -61,6 +64,12 @@ class Hold:
         """Count in this account, and hold so much of it; the lease has it reserved."""
         self.parts.append(Part(local, held))
         self._leases.touch(local)
+
+    def ensure(self) -> int:
+        """What it is charged at least, in pico-dollars, if nobody sees its end: strict limits' holds never grow."""
+        held = [part.held for part in self.parts if part.local.unit == USD and part.local.strict]
+        self.ensured = max(held, default=0)
+        return self.ensured
 
     def begin(self, usual: Usual) -> None:
         self.usual = usual
@@ -114,7 +123,7 @@ class Hold:
             return charged
         usd = charged.cost
         if self.strict and state != "done" and (usd is None or charged.cost_source == "estimated"):
-            charged = self._as_held(charged)
+            charged = at_least(charged, self.ensured)
             usd = charged.cost
         cost = 0 if usd is None else usd
         used = charged.usage
@@ -130,6 +139,8 @@ class Hold:
             else:
                 assert unit == NAMED
                 spent = units.get(local.limit.unit, 0) if units is not None and state == "done" else 0
+                if not spent and self._hand_over(part):
+                    continue
             local.lease.settle(part.held, spent)
             self._leases.touch(local)
         self._end()
@@ -139,24 +150,23 @@ class Hold:
             usual.history.usd.add(usd)
         return charged
 
-    def _as_held(self, charged: Charged) -> Charged:
-        held = max([part.held for part in self.parts if part.local.unit == USD], default=0)
-        if held <= (charged.cost or 0):
-            return charged
-        return replace(
-            charged, cost=held, cost_source="estimated", cost_by_meter={}, rates={}, parts=(),
-            marks=(*charged.marks, "charged_hold"),
-        )  # fmt: skip
-
     def release(self) -> None:
         """Nothing was sent: nothing is spent."""
         if self._done:
             return
         for part in self.parts:
-            part.local.lease.settle(part.held, 0)
-            self._leases.touch(part.local)
+            if not self._hand_over(part):
+                part.local.lease.settle(part.held, 0)
+                self._leases.touch(part.local)
         self._end()
         self.parts = []
+
+    def _hand_over(self, part: Part) -> bool:
+        """Whether another call of the same task goes on with what this one held: see `tallies`."""
+        local = part.local
+        if self.tally is None or local.unit != NAMED or not part.held or local.limit.unit not in self.tally.once:
+            return False
+        return self.tally.hand_over(local, part.held)
 
     def _end(self) -> None:
         self._done = True

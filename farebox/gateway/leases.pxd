@@ -23,5 +23,7 @@ cdef class Leases:
     cdef object _owner, _loop, _keeper, _epoch, _wake, _task
     cdef bint _whole
     cdef double _told_calls_s
+    cdef readonly long long runs_until_us
+    cdef object _clock_us
     cpdef touch(self, LocalAccount local)
     cpdef ask(self, LocalAccount local)

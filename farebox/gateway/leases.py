@@ -6,12 +6,14 @@ found no room wait for the next answer, and for no longer than WAIT_S.
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
 from farebox.core.accounts import Lease
 from farebox.core.limits import AMOUNT_MAX, RATE, STOPPING, Account, Limit
+from farebox.core.meters import MILLION
 from farebox.errors import FareboxError
 from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 
@@ -28,10 +30,17 @@ OPEN_MAX: Final = 10_000
 """With more calls open than this, they are not told of one by one."""
 CALLS_MAX: Final = 16
 """Open calls of an account that the authority is told of by name."""
+PAUSE_S: Final = 2.0
+"""A worker that did not run for so long spends nothing of its leases before the authority has confirmed them. The
+authority waits for longer than this before it goes on without a worker (`keeper.authority.HEARD_S`)."""
 USD, TOKENS, REQUESTS, NAMED = 0, 1, 2, 3
 UNITS: Final = {"usd": USD, "tokens": TOKENS, "requests": REQUESTS}
 KEPT_S: Final = 3600.0
 """How long after its window's end an account is still known: calls settle late."""
+
+
+def clock_us() -> int:
+    return time.time_ns() // 1000
 
 
 class LocalAccount:
@@ -115,8 +124,13 @@ class OpenCall(Protocol):
 class Leases:
     """All accounts of a worker, and the task that keeps them and the authority in step."""
 
-    def __init__(self, owner: str, run: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, owner: str, run: Path, loop: asyncio.AbstractEventLoop, clock_us: Callable[[], int] = clock_us
+    ) -> None:
         self.accounts: dict[Account, LocalAccount] = {}
+        self.runs_until_us = 0
+        """By the wall clock, which a suspended machine does not stop: past it, this worker has not run for a while."""
+        self._clock_us = clock_us
         self.reachable = True
         self._owner = owner
         self._loop = loop
@@ -136,6 +150,7 @@ class Leases:
     def start(self) -> None:
         """Idempotent: begins once there is a limit."""
         if self._task is None:
+            self._beat()
             self._task = self._loop.create_task(self._run())
 
     async def close(self) -> None:
@@ -143,6 +158,17 @@ class Leases:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._keeper.close()
+
+    def resumed(self) -> None:
+        """This worker was suspended, or its machine: what it was lent before is no longer sure to be its own."""
+        self._beat()
+        for local in self.accounts.values():
+            local.lease.expire()
+        self._whole = True
+        self._wake.set()
+
+    def _beat(self) -> None:
+        self.runs_until_us = self._clock_us() + int(PAUSE_S * MILLION)
 
     def touch(self, local: LocalAccount) -> None:
         """Something of it has changed: the authority hears of it with the next message."""
@@ -193,6 +219,10 @@ class Leases:
             except TimeoutError:
                 pass
             self._wake.clear()
+            if self._clock_us() > self.runs_until_us:
+                self.resumed()
+                self._wake.clear()
+            self._beat()
             waiting, self._waiting = self._waiting, []
             try:
                 answered = await self._exchange()

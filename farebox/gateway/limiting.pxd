@@ -17,9 +17,10 @@ cdef class Gate:
     cdef readonly Leases leases
     cdef readonly Histories histories
     cdef readonly bint active
-    cdef readonly object _limits
+    cdef readonly object _limits, waiters
+    cdef readonly long long until_us
     cdef object _clock_s, _book
-    cdef long long _grace, _grace_max, _new_max, _minute
+    cdef long long _grace, _grace_max, _new_max, _minute, _rate_us, _wait_us
     cdef dict _known, _new
     cpdef Hold admit(self, Asking asking, double since_s)
     @cython.locals(local=LocalAccount, unit=int, want=cython.longlong, least=cython.longlong, short=cython.bint,

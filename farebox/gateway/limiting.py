@@ -20,7 +20,9 @@ from farebox.gateway.asking import REMEMBERED_MAX, Asking, Histories
 from farebox.gateway.holds import Hold
 from farebox.gateway.leases import KEPT_S, REQUESTS, TOKENS, USD, WAIT_S, Leases, LocalAccount
 from farebox.gateway.told import refusal
+from farebox.gateway.waiters import Waiters
 from farebox.providers.worth import NO_OUTPUT, Ceiling
+from farebox.settings import Limits as LimitSettings
 
 OTHERS: Final = "(other)"
 """The shared subject of those that came when too many new ones did."""
@@ -47,16 +49,29 @@ class Gate:
     """All limits in force at this worker. For the event loop's thread only."""
 
     __slots__ = (
-        "_book", "_clock_s", "_grace", "_grace_max", "_known", "_limits", "_minute", "_new", "_new_max", "active",
-        "histories", "leases",
+        "_book", "_clock_s", "_grace", "_grace_max", "_known", "_limits", "_minute", "_new", "_new_max", "_rate_us",
+        "_wait_us", "active", "histories", "leases", "until_us", "waiters",
     )  # fmt: skip
 
-    def __init__(self, leases: Leases, clock_s: Callable[[], float], grace: int, subjects_per_minute: int) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        clock_s: Callable[[], float],
+        settings: LimitSettings,
+        waiters: Waiters,
+        rate_us: int = MINUTE_US,
+    ) -> None:
         self.leases = leases
+        self.waiters = waiters
+        self.until_us = 0
+        """Until when the call waits that was asked for last, if it is throttled; else 0."""
+        self._wait_us = int(settings.throttle_wait_s * MILLION)
+        self._rate_us = rate_us
+        """The time for which a limit's rate is given: a minute."""
         self.active = False
         self._clock_s = clock_s
-        self._grace = self._grace_max = grace
-        self._new_max = subjects_per_minute
+        self._grace = self._grace_max = settings.grace
+        self._new_max = settings.subjects_per_minute
         self._limits: tuple[Limit, ...] = ()
         self._book = LimitBook(())
         self.histories = Histories()
@@ -106,8 +121,12 @@ class Gate:
 
     def admit(self, asking: Asking, since_s: float) -> Hold | None:
         """What the call holds from now on; None where it must wait. `since_s`: when it was first asked for, 0 for
-        never. Raises LimitRefused, UnpricedModel, UnboundedCall, with nothing held."""
+        never. `until_us` then says whether it is to wait for the authority or for its turn. Raises LimitRefused,
+        UnpricedModel, UnboundedCall, with nothing held."""
+        if asking.now_us > self.leases.runs_until_us:
+            self.leases.resumed()
         hold = Hold(self.leases)
+        self.until_us = 0
         try:
             short = self._fill(hold, self._counted(asking), asking, since_s)
         except CallRefused:
@@ -140,6 +159,10 @@ class Gate:
                 want = asking.unit_count(local.limit.unit)
                 if not want:
                     plain = False
+                    continue
+                if asking.tally is not None and asking.tally.is_shared(local.limit.unit, local):
+                    plain = False
+                    hold.take(local, 0)
                     continue
             least = want = max(1, self._by_ceiling(local, want, asking))
             if local.strict:
@@ -222,14 +245,16 @@ class Gate:
         hold.take(local, 0)
 
     def _throttle(self, hold: Hold, local: LocalAccount, asking: Asking, since_s: float) -> bool:
-        """The amount is used up: so many calls a minute still pass. -> whether to wait for the authority's word."""
+        """The amount is used up: so many calls a minute still pass. -> whether to wait, for the authority's word or for
+        the next minute where that is near."""
         limit = local.limit
-        start_us = asking.now_us - asking.now_us % MINUTE_US
+        start_us = asking.now_us - asking.now_us % self._rate_us
+        end_us = start_us + self._rate_us
         account = Account(limit.id + RATE, local.account.subject, start_us)
         rate = self.leases.accounts.get(account)
         if rate is None:
             of_minute = replace(limit, unit="requests", window="minute", amount=limit.rate or 0)
-            rate = LocalAccount(account, of_minute, start_us + MINUTE_US)
+            rate = LocalAccount(account, of_minute, end_us)
             self.leases.accounts[account] = rate
         if rate.lease.reserve(1):
             hold.take(local, 0)
@@ -239,7 +264,10 @@ class Gate:
             rate.want(1, 1)
             self.leases.ask(rate)
             return True
-        raise _refused("limit_busy", rate, asking, until_reset=True)
+        if end_us - (asking.waits_since_us or asking.now_us) > self._wait_us or self.waiters.is_full:
+            raise _refused("limit_busy", rate, asking, until_reset=True)
+        self.until_us = end_us
+        return True
 
     # how much
 

@@ -26,8 +26,9 @@ cdef class ProxyExchange(Exchange):
     cdef Endpoint _endpoint
     cdef bint _streams
     cdef tuple _held_start
-    cdef object _asking, _limited
-    cdef bint _at_gate
+    cdef object _asking, _limited, _tally, _waiter
+    cdef long long _ensured, _started_us, _waits_since_us
+    cdef bint _at_gate, _units_asked
     cdef double _gated_s
     cdef str _model, _path
     cdef Target _target
@@ -52,7 +53,7 @@ cdef class ProxyExchange(Exchange):
     cpdef _launch(self, bytes body)
     @cython.locals(
         request=Request, caller=Caller, worker=Shared, call=Call, sent=bytes, endpoint=Endpoint, intent=Intent,
-        who=Attribution, head=Head, fields=BodyFields, read=tuple
+        who=Attribution, head=Head, fields=BodyFields, read=tuple, counts=cython.bint
     )
     cpdef _admit(self, bytes body, bytes buffered)
     cpdef tuple _edit(self, bytes body, BodyFields fields, Intent intent)

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -26,10 +26,13 @@ from farebox.gateway.asking import Asking
 from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.holds import Hold
+from farebox.gateway.limiting import Gate
 from farebox.gateway.objects import is_bound, named
 from farebox.gateway.request import Request
 from farebox.gateway.sides import ClientSide
+from farebox.gateway.tallies import Tally
 from farebox.gateway.targets import Route, Target
+from farebox.gateway.waiters import Waiter
 from farebox.gateway.wire import AnswerHead
 from farebox.ledger.objects import space_of
 from farebox.providers.protocol import Intent, NamesErrors
@@ -47,8 +50,9 @@ class ProxyExchange(Exchange):
     """`/proxy/{provider}/{path}`. `target` None: the model decides (`/v1`), see `routing`."""
 
     __slots__ = (
-        "_asking", "_at_gate", "_call", "_caller", "_endpoint", "_gated_s", "_held_start", "_intent", "_limited",
-        "_model", "_path", "_route", "_streams", "_target",
+        "_asking", "_at_gate", "_call", "_caller", "_endpoint", "_gated_s", "_ensured", "_held_start", "_intent",
+        "_limited", "_model", "_path", "_route", "_started_us", "_streams", "_tally", "_target", "_units_asked",
+        "_waiter", "_waits_since_us",
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
@@ -58,7 +62,18 @@ class ProxyExchange(Exchange):
         """It waits for what the authority says of its limits."""
         self._gated_s = 0.0
         """Since when, by the loop's clock."""
+        self._ensured = 0
+        """What strict limits hold for it, in pico-dollars."""
+        self._started_us = 0
+        """When its limits admitted it: the moment that decides the windows it counts in, in the accounts and in the
+        ledger."""
+        self._waiter: Waiter | None = None
+        self._waits_since_us = 0
+        """Since when it is throttled."""
         self._limited: LimitRefused | None = None
+        self._tally: Tally | None = None
+        self._units_asked = False
+        """The keeper was asked whether what it would count was counted before."""
         self._call: Call | None = None
         self._caller: Caller | None = None
         self._intent = _NO_INTENT
@@ -238,8 +253,11 @@ class ProxyExchange(Exchange):
         who = attribute(worker.door, caller, request, fields)
         if worker.draining:
             raise Draining("this server is shutting down: try again in a moment")
+        counts = endpoint.billed and endpoint.object_id is None
+        if request.units is not None or (counts and worker.tallies.rules):
+            self._tally = worker.tallies.of(who, request.units, by_rule=counts)
         hold = None
-        if worker.gate.active and endpoint.billed and endpoint.object_id is None:
+        if worker.gate.active and counts:
             hold = self._hold_limits(who, body, buffered)
             if hold is None:
                 return
@@ -255,6 +273,8 @@ class ProxyExchange(Exchange):
             if hold is not None:
                 hold.release()
             raise
+        if hold is not None and hold.strict:
+            self._ensured = hold.ensure()
         head = self._record_of(who, intent, len(buffered))
         call = self._call = Call(
             worker.meters, worker.book, provider, endpoint, intent, head, who.ignored, self._target.region
@@ -263,6 +283,8 @@ class ProxyExchange(Exchange):
         call.hold = hold
         if hold is not None:
             hold.named(head.id, head.started_at_us)
+        if self._tally is not None:
+            self._begin_tally(self._tally, call)
         call.start()
         worker.counters.add("calls")
         if body is not None:
@@ -278,22 +300,59 @@ class ProxyExchange(Exchange):
 
     def _hold_limits(self, who: attribution.Attribution, body: bytes | None, buffered: bytes) -> Hold | None:
         """What the call holds of its limits; None where it waits and comes here again. Raises what refuses it."""
-        request, caller, worker, target = self.request, self._caller, self.worker, self._target
+        caller, worker, target = self._caller, self.worker, self._target
         assert caller is not None
-        units = attribution.parse_units(request.units) if request.units else None
         asking = Asking(
             worker.gate.histories, who, caller.key.id, caller.key.audience != "customer", caller.byok, target.provider,
-            self._endpoint, self._intent, buffered if body is not None else b"", units, worker.book, target.region,
-            now_us(),
+            self._endpoint, self._intent, buffered if body is not None else b"", self._tally, worker.book,
+            target.region, now_us(), self._waits_since_us,
         )  # fmt: skip
-        hold = worker.gate.admit(asking, self._gated_s)
+        self._started_us = asking.now_us
+        try:
+            hold = worker.gate.admit(asking, self._gated_s)
+        except LimitRefused as refused:
+            if not self._may_be_counted(refused):
+                raise
+            self._at_gate = self._units_asked = True
+            self._asking = worker.loop.create_task(self._ask_counted(body, buffered))
+            return None
         if hold is None:
-            self._gated_s = self._gated_s or worker.loop.time()
-            self._at_gate = True
-            worker.gate.wait(functools.partial(self._ask_again, body, buffered))
+            self._wait_at(worker.gate, asking, functools.partial(self._ask_again, body, buffered))
         elif hold.model is not None:
             self._model = hold.model
         return hold
+
+    def _wait_at(self, gate: Gate, asking: Asking, go_on: Callable[[], None]) -> None:
+        """For the authority's word, or for the turn of a throttled call; it holds nothing meanwhile."""
+        self._at_gate = True
+        if gate.until_us:
+            self._gated_s = 0.0
+            self._waits_since_us = self._waits_since_us or asking.now_us
+            self._waiter = gate.waiters.add(gate.until_us, go_on)
+            self.worker.counters.add("throttled")
+        else:
+            self._gated_s = self._gated_s or self.worker.loop.time()
+            gate.wait(go_on)
+
+    def _may_be_counted(self, refused: LimitRefused) -> bool:
+        """Whether the call may count nothing after all, since another worker has counted its task before."""
+        tally = self._tally
+        return tally is not None and not self._units_asked and refused.shown.get("unit") in tally.once
+
+    async def _ask_counted(self, body: bytes | None, buffered: bytes) -> None:
+        assert self._tally is not None
+        try:
+            await self.worker.tallies.ask(self._tally)
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
+            self.crashed(error)
+        else:
+            self._ask_again(body, buffered)
+
+    def _begin_tally(self, tally: Tally, call: Call) -> None:
+        call.tally = tally
+        if call.hold is not None:
+            call.hold.tally = tally
+        tally.begin(call.hold)
 
     def _ask_again(self, body: bytes | None, buffered: bytes) -> None:
         self._at_gate = False
@@ -338,16 +397,16 @@ class ProxyExchange(Exchange):
         request, caller, endpoint, worker = self.request, self._caller, self._endpoint, self.worker
         assert caller is not None
         key = caller.key
-        started = now_us()
+        started = self._started_us or now_us()
         event_id = worker.ids.make(started)
         streaming = endpoint.streaming if endpoint.streaming is not None else intent.streaming
-        units = attribution.parse_units(request.units) if request.units else None
+        units = None if self._tally is None else self._tally.written
         return Head(
             event_id, event_id, 1, started, self._target.name, endpoint.operation, self._path[:512],
             intent.model or endpoint.model, streaming, key.id or None, caller.byok,
             who.tenant, who.workspace, who.user, who.tier, who.feature, who.task, who.session, who.tags, units,
             None, None, request.retries, worker.meters.journal.slots.open(event_id),
-            body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0,
+            body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0, self._ensured,
         )  # fmt: skip
 
     def _head(self, caller: Caller, length: int, strip: bool, body: bytes) -> bytes:
@@ -432,6 +491,8 @@ class ProxyExchange(Exchange):
             self.worker.counters.add(_COUNTED[state])
 
     def abandon(self) -> None:
+        if self._waiter is not None:
+            self._waiter.cancel()
         call, self._call = self._call, None
         if call is not None:
             call.void()

@@ -20,6 +20,7 @@ from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Pool
 from farebox.gateway.refusals import record_refusal
 from farebox.gateway.request import Request
+from farebox.gateway.tallies import Tallies
 from farebox.gateway.targets import Targets
 from farebox.providers.protocol import Endpoint
 from farebox.settings import Settings
@@ -39,12 +40,12 @@ class Shared:
 
     __slots__ = (
         "clients", "exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
-        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "gate", "makers",
+        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "gate", "makers", "tallies",
     )  # fmt: skip
 
     def __init__(
         self, settings: Settings, snapshot: Snapshot, book: PriceBook, meters: Meters, door: Door, targets: Targets,
-        web: Pool, gate: Gate,
+        web: Pool, gate: Gate, tallies: Tallies,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.bounds = Bounds(settings)
@@ -58,6 +59,7 @@ class Shared:
         self.makers: Makers = meters.makers
         self.drains = Drains(settings.upstream)
         self.gate = gate
+        self.tallies = tallies
         self.ids = IdMaker(os.urandom(32))
         self.door = door
         self.targets = targets

@@ -61,7 +61,10 @@ def refusal(
         "window": limit.window,
         "reset_at": resets,
     }
-    message = _message(limit, said, resets, tier) if not busy else _busy(said)
+    if until_reset:
+        message = f"throttled: {said[0]} a minute still pass, and so many have: try again in {left_s} s"
+    else:
+        message = _busy(said) if busy else _message(limit, said, resets, tier)
     shown["message"] = message
     retry_s = left_s if until_reset or not busy else _BUSY_S
     return LimitRefused(code, message, limit.id, shown, retry_s, resets)

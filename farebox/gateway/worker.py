@@ -16,6 +16,7 @@ from urllib.request import getproxies_environment
 
 import uvloop
 
+from farebox.core.windows import MINUTE_US
 from farebox.directory.snapshot import Snapshot
 from farebox.directory.vault import Vault
 from farebox.directory.watch import SnapshotWatcher
@@ -32,7 +33,9 @@ from farebox.gateway.request import Request
 from farebox.gateway.routing import exchange_for
 from farebox.gateway.server import ClientConnection
 from farebox.gateway.shared import Shared
+from farebox.gateway.tallies import Tallies
 from farebox.gateway.targets import Targets
+from farebox.gateway.waiters import Waiters
 from farebox.ledger.journal import JournalWriter
 from farebox.providers.sheets import load_book
 from farebox.settings import Settings, run_dir
@@ -47,7 +50,13 @@ class Worker(Shared):
     __slots__ = ("_sweeper",)
 
     def __init__(
-        self, settings: Settings, index: int, vault: Vault, snapshot: Snapshot, journal: JournalWriter
+        self,
+        settings: Settings,
+        index: int,
+        vault: Vault,
+        snapshot: Snapshot,
+        journal: JournalWriter,
+        rate_us: int = MINUTE_US,
     ) -> None:
         run = run_dir(settings)
         counters = Counters(run / f"worker-{index}.stats")
@@ -63,7 +72,8 @@ class Worker(Shared):
             Door(vault.key_hash, settings.server.auth == "open", hosts),
             Targets(limits, getproxies_environment()),
             Pool(Origin("http", str(run / "web.sock"), 0), limits, {}),
-            Gate(leases, loop.time, settings.limits.grace, settings.limits.subjects_per_minute),
+            Gate(leases, loop.time, settings.limits, Waiters(loop, settings.limits.throttle_waiting_max), rate_us),
+            Tallies(settings.unit_rules, run),
         )
         self.gate.use(snapshot.limits)
         self.targets.use(snapshot)
@@ -94,6 +104,7 @@ class Worker(Shared):
         """Take no new calls, wait for the open ones up to `server.drain_s`, then cut the rest."""
         self.draining = True
         self.log("worker.draining", open_calls=len(self.exchanges))
+        self.gate.waiters.release()
         for client in list(self.clients):
             client.close_if_idle()
         until = self.loop.time() + self.settings.server.drain_s
@@ -119,6 +130,7 @@ class Worker(Shared):
         self.web.close()
         await self.makers.close()
         await self.gate.leases.close()
+        await self.tallies.close()
         await asyncio.sleep(0.01)  # closed transports let go of their sockets in the loop's next round
         self.counters.publish()
         self.log("worker.drained", cut=cut)

@@ -27,6 +27,10 @@ from farebox.ledger.stores.duckdb.spent import Batches, Spent
 
 HEARD_S: Final = 5.0
 """How long after a start living workers are waited for."""
+WORKER: Final = "worker-"
+"""How a worker's name begins: its journal's."""
+NOBODY: Final = 0
+"""In the place of an epoch: come again, and tell all."""
 IN_FORCE_US: Final = 2_000_000
 """Within this a changed limit is in force everywhere: calls that began earlier may not have counted under it."""
 KEPT_US: Final = 3_600_000_000
@@ -104,10 +108,16 @@ class _Entry:
 
 
 class Authority:
-    def __init__(self, ledger: Ledger, now_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.epoch: Final = int.from_bytes(os.urandom(6), "big") or 1
         self._ledger = ledger
         self._now_us = now_us
+        self._clock_s = clock_s
         self._lock = threading.Lock()
         self._wanted: tuple[Limit, ...] = ()
         self._limits: dict[str, Limit] = {}
@@ -120,9 +130,17 @@ class Authority:
         self._owners: dict[str, bool] = {}
         """Workers that were heard -> whether whole."""
         self._buried: set[str] = set()
+        self._before: frozenset[str] | None = None
+        """Workers that lived before this authority did: only they can have counted what it never heard of."""
+        self._checked: dict[str, int] = {}
+        """Of those that were not heard in time: the batch up to which the ledger was asked for what they counted."""
+        self._silent: set[str] = set()
+        """Workers that live, were not heard in time and had counted something: the ledger stands for them."""
+        self._returns: dict[str, dict[Account, int]] = {}
+        """What the ledger counts in the place of each of them, as long as no batch is being counted."""
         self._alive: frozenset[str] = frozenset()
         self._batch = 0
-        self._begun_s = time.monotonic()
+        self._begun_s = self._clock_s()
         self._ticked = False
         self._counted_s = 0.0
         self._seen: tuple[Limit, ...] | None = None
@@ -141,36 +159,77 @@ class Authority:
         ingest()
         unfinished = self._ledger.intake.unfinished()
         wanted = self._wanted
+        if self._before is None:
+            self._before = frozenset(name for name in unfinished if name.startswith(WORKER))
         if not wanted and not self._limits:
             self._alive, self._ticked = unfinished, True
             with self._lock:
                 for gone in heard - unfinished:
                     self._owners.pop(gone, None)
             return
-        now_s = time.monotonic()
+        now_s = self._clock_s()
         if now_s - self._counted_s < COUNT_S and unfinished == self._alive and wanted is self._seen:
             return
         self._counted_s, self._seen = now_s, wanted
         store = self._ledger.store
         until = spent.last_batch(store)
-        known = self._alive | heard | unfinished
+        with self._lock:
+            returns, self._returns = self._returns, {}  # nobody's word is taken back while a batch is being counted
+        known = (self._alive | heard | unfinished) - self._silent
         settled = self._uncounted(Batches(self._batch, until), known)
-        buried: dict[str, list[tuple[Account, int]]] = {
-            gone: [
-                (Account(limit.id, *_place(found)), found.amount)
-                for limit in self._limits.values()
-                for found in spent.counted_by(store, limit, self._windows(limit), Batches(0, until), gone)
-            ]
+        buried = {
+            gone: {} if gone in self._silent else self._counted_by(gone, until)
             for gone in (self._alive | heard) - unfinished
         }
         with self._lock:
             for account, amount in settled:
                 self._settle(account, amount)
             for gone, sums in buried.items():
-                self._bury(gone, dict(sums))
-        self._take_limits(wanted, Batches(0, until), unfinished | (known - buried.keys()))
+                self._bury(gone, sums)
+        self._take_limits(wanted, Batches(0, until), (unfinished - self._silent) | (known - buried.keys()))
+        self._stand_in(unfinished, until, returns if until == self._batch else {})
         self._batch, self._alive, self._ticked = until, unfinished, True
         self._sweep()
+
+    def _counted_by(self, owner: str, until: int) -> dict[Account, int]:
+        """What a worker has counted by itself, as the ledger knows it."""
+        return {
+            Account(limit.id, *_place(found)): found.amount
+            for limit in self._limits.values()
+            for found in spent.counted_by(self._ledger.store, limit, self._windows(limit), Batches(0, until), owner)
+        }
+
+    def _stand_in(self, unfinished: frozenset[str], until: int, known: dict[str, dict[Account, int]]) -> None:
+        """Let the ledger stand for workers that live and were not heard in time, such as suspended ones: what they had
+        counted would be lent again otherwise. `known`: what it counts for those that it stands for already."""
+        self._silent &= unfinished
+        returns = {name: known.get(name) or self._counted_by(name, until) for name in self._silent}
+        found: dict[str, dict[Account, int]] = {}
+        if self._clock_s() - self._begun_s > HEARD_S:
+            for name in (self._before or frozenset()) & unfinished:
+                if not self._owners.get(name, False) and name not in self._silent and self._checked.get(name) != until:
+                    self._checked[name] = until
+                    found[name] = self._counted_by(name, until)
+        with self._lock:
+            for name, sums in found.items():
+                if sums and not self._owners.get(name, False):
+                    for account, amount in sums.items():
+                        self._settle(account, amount)
+                    self._silent.add(name)
+                    returns[name] = sums
+            self._returns = returns
+
+    def _is_back(self, owner: str) -> bool:
+        """Whether a worker's own word stands again: the ledger need not stand for it, or does so no more."""
+        if owner not in self._silent:
+            return True
+        sums = self._returns.pop(owner, None)
+        if sums is None:
+            return False
+        for account, amount in sums.items():
+            self._settle(account, -amount)
+        self._silent.discard(owner)
+        return True
 
     def _uncounted(self, batches: Batches, alive: frozenset[str] | set[str]) -> list[tuple[Account, int]]:
         if batches.after >= batches.until or not self._limits:
@@ -231,7 +290,7 @@ class Authority:
             self._settle(account, amount)
 
     def _sweep(self) -> None:
-        now_s, before_us = time.monotonic(), self._now_us() - KEPT_US
+        now_s, before_us = self._clock_s(), self._now_us() - KEPT_US
         if now_s - self._swept_s < SWEEP_S:
             return
         self._swept_s = now_s
@@ -249,9 +308,9 @@ class Authority:
         """Whether all that was spent is known. Under the lock."""
         if not self._ticked:
             return False
-        if time.monotonic() - self._begun_s > HEARD_S:
+        if self._clock_s() - self._begun_s > HEARD_S:
             return True
-        return all(self._owners.get(name, False) for name in self._alive if name.startswith("worker-"))
+        return all(self._owners.get(name, False) for name in self._alive if name.startswith(WORKER))
 
     def lease(self, params: object) -> list[object]:
         """Answer a worker's `Message`: [epoch, ready, one Answer or None for each account asked]."""
@@ -262,6 +321,8 @@ class Authority:
         with self._lock:
             if said.owner in self._buried:
                 return [self.epoch, True, [None] * len(said.asked)]
+            if not self._is_back(said.owner):
+                return [NOBODY, False, [None] * len(said.asked)]
             if said.whole:
                 self._owners[said.owner] = True
             else:
@@ -282,7 +343,7 @@ class Authority:
             entry.calls[owner] = asked
         elif asked.calls is not None:
             entry.calls.pop(owner, None)
-        now_s = time.monotonic()
+        now_s = self._clock_s()
         short = now_s < entry.short_s
         given = entry.state.ask(owner, Ask(asked.number, asked.given, asked.spent, need, least), ahead=not short)
         if given < need:

@@ -33,8 +33,8 @@ class Server:
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="slow")
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
         self._makers = ThreadPoolExecutor(2, thread_name_prefix="makers")
-        # A call waits for `makers`: no page may keep it waiting.
-        self._own = {"flush": self._flusher, "makers": self._makers}
+        # A call waits for `makers` and `counted`: no page may keep it waiting.
+        self._own = {"flush": self._flusher, "makers": self._makers, "counted": self._makers}
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 

@@ -162,7 +162,8 @@ class Gatherer:
         at = self._texts(at, 14, 2, True)
         at = self._number(at, self._whole[1], False)  # retries
         at = self._skip(at, 0)  # slot
-        return self._skip(at, 0)  # input_estimate
+        at = self._skip(at, 0)  # input_estimate
+        return self._skip(at, 0)  # held
 
     def _tail(self, at: int) -> int:
         """The fields of `Tail` in their order. -> where they end, 0 where they are not."""

@@ -8,6 +8,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from farebox.core.units import Once
 from farebox.errors import LedgerError
 from farebox.ledger.batches import Batch
 from farebox.ledger.intake import Intake
@@ -18,7 +19,7 @@ from farebox.ledger.posted import FILE_NAME as POSTED_NAME
 from farebox.ledger.posted import NAME as POSTED
 from farebox.ledger.posted import Inbox
 from farebox.ledger.pricer import Pricer
-from farebox.ledger.stores.duckdb import Store, keeping, open_store, rollups
+from farebox.ledger.stores.duckdb import Store, keeping, open_store, rollups, units
 from farebox.ledger.stores.duckdb.events import booked_event, objects_of
 from farebox.ledger.stores.duckdb.schema import ROLLUPS
 from farebox.ledger.stores.duckdb.totals import Totals, totals
@@ -115,6 +116,15 @@ class Ledger:
             found = self.objects.tenants(space, ids)
         return found
 
+    def counted(self, asked: Sequence[Once]) -> list[bool]:
+        """Whether each of these has been counted by any call that had ended, on any worker, before it was asked."""
+        began = time.monotonic()
+        found = units.counted(self.store, asked)
+        if not all(found):
+            self.ingest(since=began)
+            found = units.counted(self.store, asked)
+        return found
+
     def roll_up(self, *, at_once: bool = False) -> int:
         """Bring the roll-ups up to date where enough events wait, or they have waited long enough. -> events."""
         _, _, waiting = rollups.pending(self.store)
@@ -139,6 +149,7 @@ class Ledger:
         """Apply the retention settings. -> what was dropped, and how many stored objects were forgotten."""
         kept, now = self.settings.ledger, stamp(now_us())
         dropped = {"events": 0, "usage_raw": 0, "objects": 0}
+        units.forget(self.store, now)
         if kept.events_keep_days:
             self.roll_up(at_once=True)
             dropped["events"] = keeping.drop_events(self.store, now, kept.events_keep_days)

@@ -8,7 +8,7 @@ import msgspec
 from farebox.core.events import Event, Head, Tail
 from farebox.core.pricing import PriceBook
 from farebox.providers import by_name
-from farebox.providers.charging import Charged, estimate, recharge
+from farebox.providers.charging import Charged, at_least, estimate, recharge
 from farebox.providers.sheets import load_book
 
 
@@ -25,8 +25,10 @@ class Pricer:
         return load_book(self._price_rows)
 
     def interrupted(self, head: Head, input_tokens: int, output_tokens: int) -> Tail:
-        """The end of an attempt whose process was killed, at its probable cost. Its time is the caller's to set."""
-        charged = estimate(self.book, self._prices_as(head.provider), head, input_tokens, output_tokens)
+        """The end of an attempt whose process was killed, at its probable cost, or at what strict limits held for it
+        where that is more. Its time is the caller's to set."""
+        guessed = estimate(self.book, self._prices_as(head.provider), head, input_tokens, output_tokens)
+        charged = at_least(guessed, head.held)
         return Tail(
             finished_at_us=head.started_at_us,
             first_byte_us=None,

@@ -8,6 +8,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import parquet
 
+from farebox.core.attribution import TAGS_MAX
 from farebox.core.backtest_report import ROWS_MAX, report
 from farebox.core.events import Event, public
 from farebox.core.limits import Limit, check
@@ -15,6 +16,7 @@ from farebox.core.money import format_usd
 from farebox.core.pricing import amount
 from farebox.core.queries import EXPORT_ROWS_MAX, EventsQuery, UsageQuery
 from farebox.core.tables import csv_text
+from farebox.core.units import Once
 from farebox.errors import FareboxError, InvalidLimit, NotFound, QueryError
 from farebox.ledger.accepting import Post, PostOutcomes, post, post_outcomes
 from farebox.ledger.correcting import batch_of, correction
@@ -26,6 +28,7 @@ from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
 from farebox.ledger.stores.duckdb.usage import usage
 from farebox.ledger.stores.duckdb.writing import apply, stamp
+from farebox.providers.charging import CHARGED_HOLD
 
 LONG_S: Final = 3600.0
 """Time limit of checks, exports and back-tests, which read everything."""
@@ -59,6 +62,12 @@ class Makers(msgspec.Struct, frozen=True):
 
     space: str
     ids: list[str]
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """Whether these units were counted for these values already."""
+
+    asked: list[Once]
 
 
 class Simulate(msgspec.Struct, frozen=True):
@@ -152,8 +161,11 @@ def verify(ledger: Ledger, asked: Verify) -> dict[str, object]:
 
 
 def adds_up(event: Event) -> bool:
-    """Whether cost = Σ cost_by_meter, = Σ parts where there are any, and = Σ count × rate, to the pico-dollar."""
+    """Whether cost = Σ cost_by_meter, = Σ parts where there are any, and = Σ count × rate, to the pico-dollar. What was
+    charged a limit's hold has no counts to follow from."""
     tail = event.tail
+    if CHARGED_HOLD in tail.marks:
+        return True
     if tail.cost != sum(tail.cost_by_meter.values()):
         return False
     factor = multiplier(tail)
@@ -244,6 +256,12 @@ def makers(ledger: Ledger, asked: Makers) -> dict[str, str | None]:
     return ledger.tenants(asked.space, asked.ids)
 
 
+def counted(ledger: Ledger, asked: Counted) -> list[bool]:
+    if len(asked.asked) > TAGS_MAX:
+        raise QueryError(f"counted: at most {TAGS_MAX} at once")
+    return ledger.counted(asked.asked)
+
+
 def retain(ledger: Ledger, _asked: Nothing) -> dict[str, int]:
     return ledger.retain()
 
@@ -261,6 +279,7 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "export": (Export, export),
     "retain": (Nothing, retain),
     "makers": (Makers, makers),
+    "counted": (Counted, counted),
     "simulate": (Simulate, simulate),
     "post": (Post, post),
     "post_outcomes": (PostOutcomes, post_outcomes),

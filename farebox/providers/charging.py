@@ -23,6 +23,8 @@ _TIERS: Final = {"on_demand_priority": "priority", "on_demand_flex": "flex", "on
 """Vertex' trafficType in the words of the book."""
 _SAME_PRICE: Final = {"groq": frozenset({"flex"})}
 """Tiers at the standard price: Groq's flex trades availability, not money."""
+CHARGED_HOLD: Final = "charged_hold"
+"""The cost is what a strict limit held, and follows from no counts."""
 _OWN_MARKS: Final = frozenset(
     {"tier_assumed", "batch_assumed", "speed_assumed", "priced_as_requested", "no_usage", "pending", "estimated_usage"}
 )
@@ -87,6 +89,17 @@ def estimate(book: PriceBook, prices_as: str, head: Head, input_tokens: int, out
     metered = Metered(usage={meter: count for meter, count in counts.items() if count}, quality="estimated")
     endpoint = Endpoint(operation=head.operation, family="")
     return charge(book, prices_as, endpoint, head.model_requested, head.started_at_us, None, metered)
+
+
+def at_least(charged: Charged, held: int) -> Charged:
+    """What an attempt is charged whose end nobody saw: what strict limits held for it (pico-dollars), where that is
+    more."""
+    if held <= (charged.cost or 0):
+        return charged
+    return replace(
+        charged, cost=held, cost_source="estimated", cost_by_meter={}, rates={}, parts=(),
+        marks=(*charged.marks, CHARGED_HOLD),
+    )  # fmt: skip
 
 
 def recharge(book: PriceBook, prices_as: str, head: Head, tail: Tail) -> Charged:

@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -12,11 +12,12 @@ import msgspec
 
 from farebox.core.origins import checked_base_url, is_private_host
 from farebox.errors import SettingsError
-from farebox.settings.table import SECTIONS, SETTINGS, Setting, Settings
+from farebox.settings.table import NAMED, SECTIONS, SETTINGS, Setting, Settings
 
 CONFIG_NAME: Final = "farebox.toml"
 _ROWS: Final[dict[str, Setting]] = {row.name: row for row in SETTINGS}
-_PROVIDER_KEYS: Final = tuple(row.key for row in SETTINGS if row.section == "providers.*")
+_KEYS: Final = {section: tuple(row.key for row in SETTINGS if row.section == f"{section}.*") for section in NAMED}
+_WHAT: Final = {"providers": "provider", "units": "unit"}
 _PROVIDER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}")
 _TRUE: Final = ("true", "1", "yes", "on")
@@ -95,54 +96,59 @@ def _flat(tree: dict[str, object], path: str) -> Iterator[tuple[str, object]]:
     for key, value in tree.items():
         if not isinstance(value, dict):
             yield key, value
-        elif key != "providers":
+        elif key not in NAMED:
             yield from ((f"{key}.{inner}", each) for inner, each in value.items())
         else:
-            for provider, fields in value.items():
+            for name, fields in value.items():
                 if not isinstance(fields, dict):
-                    raise SettingsError(f"{path}: providers.{provider} is a section: write [providers.{provider}]")
-                check_provider_name(provider)
-                yield from ((f"providers.{provider}.{inner}", each) for inner, each in fields.items())
+                    raise SettingsError(f"{path}: {key}.{name} is a section: write [{key}.{name}]")
+                check_name(key, name)
+                yield from ((f"{key}.{name}.{inner}", each) for inner, each in fields.items())
 
 
 def _from_env(env: Mapping[str, str], here: Path, known: Mapping[str, _Given]) -> Iterator[_Given]:
-    providers = {name.split(".")[1] for name in known if name.startswith("providers.")}
     for variable, value in env.items():
         if variable.startswith("FAREBOX_") and value != "":
-            name = _env_name(variable, providers)
+            name = _env_name(variable, known)
             if name is not None:
                 yield _Given(name, value, variable, here)
 
 
-def _env_name(variable: str, providers: set[str]) -> str | None:
+def _env_name(variable: str, known: Iterable[str]) -> str | None:
     """The setting that a variable means; None where its prefix is no section's (FAREBOX_URL is the SDK's)."""
     rest = variable.removeprefix("FAREBOX_").lower()
     if rest in _ROWS:
         return rest
     section, _, key = rest.partition("_")
-    if section == "providers":
-        return _provider_env_name(variable, key, providers)
+    if section in NAMED:
+        return _named_env_name(variable, section, key, _names(known, section))
     return f"{section}.{key}" if section in SECTIONS else None
 
 
-def _provider_env_name(variable: str, rest: str, providers: set[str]) -> str:
-    """'MY_LLM_BASE_URL' is base_url of my_llm, or of my-llm where the file has that one."""
-    for key in _PROVIDER_KEYS:
+def _names(known: Iterable[str], section: str) -> set[str]:
+    """The names that a section stands for, of settings such as 'providers.openai.base_url'."""
+    return {name.split(".")[1] for name in known if name.startswith(f"{section}.") and name.count(".") > 1}
+
+
+def _named_env_name(variable: str, section: str, rest: str, names: set[str]) -> str:
+    """Of providers, 'MY_LLM_BASE_URL' is base_url of my_llm, or of my-llm where the file has that one."""
+    keys = _KEYS[section]
+    for key in keys:
         name = rest.removesuffix("_" + key)
         if name and name != rest:
-            spelled = next((known for known in providers if known.replace("-", "_").lower() == name), name)
-            return f"providers.{spelled}.{key}"
-    near = get_close_matches(rest.rpartition("_")[2], _PROVIDER_KEYS, n=1, cutoff=0.1)
+            spelled = next((known for known in names if known.replace("-", "_").lower() == name), name)
+            return f"{section}.{spelled}.{key}"
+    near = get_close_matches(rest.rpartition("_")[2], keys, n=1, cutoff=0.1)
     raise SettingsError(
-        f"{variable}: a provider has no such setting; there are {', '.join(k.upper() for k in _PROVIDER_KEYS)}"
-        + (f"; nearest: FAREBOX_PROVIDERS_<NAME>_{near[0].upper()}" if near else "")
+        f"{variable}: a {_WHAT[section]} has no such setting; there are {', '.join(k.upper() for k in keys)}"
+        + (f"; nearest: FAREBOX_{section.upper()}_<NAME>_{near[0].upper()}" if near else "")
     )
 
 
 def _effective(given: Mapping[str, _Given], here: Path) -> list[Effective]:
-    providers = sorted({name.split(".")[1] for name in given if name.startswith("providers.")})
-    names = [row.name for row in SETTINGS if row.section != "providers.*"]
-    names += [f"providers.{provider}.{key}" for provider in providers for key in _PROVIDER_KEYS]
+    names = [row.name for row in SETTINGS if not row.section.endswith(".*")]
+    for section, keys in _KEYS.items():
+        names += [f"{section}.{name}.{key}" for name in sorted(_names(given, section)) for key in keys]
     for name in given:
         if name not in names:
             raise _unknown(given[name], names)
@@ -159,11 +165,11 @@ def _one(name: str, item: _Given | None, here: Path) -> Effective:
 
 def _row(name: str) -> Setting:
     section, _, key = name.partition(".")
-    return _ROWS[f"providers.*.{name.rpartition('.')[2]}" if section == "providers" and key else name]
+    return _ROWS[f"{section}.*.{name.rpartition('.')[2]}" if section in NAMED and key else name]
 
 
 def _unknown(item: _Given, names: list[str]) -> SettingsError:
-    candidates = [*names, *(f"providers.NAME.{key}" for key in _PROVIDER_KEYS)]
+    candidates = [*names, *(f"{section}.NAME.{key}" for section, keys in _KEYS.items() for key in keys)]
     near = get_close_matches(item.name, candidates, n=1, cutoff=0.0)
     hint = near[0] if near else names[0]
     if item.source.startswith("FAREBOX_"):
@@ -273,10 +279,18 @@ def _build(effective: list[Effective]) -> Settings:
 
 def _path(name: str) -> list[str]:
     section, _, rest = name.partition(".")
-    if section != "providers":
+    if section not in NAMED:
         return name.split(".")
-    provider, _, key = rest.rpartition(".")
-    return [section, provider, key]
+    named, _, key = rest.rpartition(".")
+    return [section, named, key]
+
+
+def check_name(section: str, name: str) -> None:
+    """The name of a `[section.NAME]`. Raises SettingsError."""
+    if section == "providers":
+        check_provider_name(name)
+    elif not name.isidentifier():
+        raise SettingsError(f"a unit cannot be called {name!r}: use a-z, 0-9 and '_', such as analyses")
 
 
 def check_provider_name(name: str) -> None:
@@ -303,6 +317,7 @@ def check(settings: Settings) -> None:
         )
     if server.control_listen:
         listen_address(server.control_listen)
+    settings.unit_rules  # noqa: B018 (raises for one that cannot be)
     for name, provider in settings.providers.items():
         try:
             checked_base_url(provider.base_url) if provider.base_url else ""

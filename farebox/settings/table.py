@@ -13,6 +13,8 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta
 
+from farebox.core.units import UnitRule, read_rules
+
 
 def _note(help: str, low: float | None = None, high: float | None = None, **extra: bool) -> Meta:  # noqa: A002 (reads best in the table)
     return Meta(description=help, ge=low, le=high, extra=dict(extra))
@@ -131,6 +133,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             10_000_000,
         ),
     ] = 6000
+    throttle_wait_s: Annotated[
+        float,
+        _note(
+            "longest wait of a throttled call for its next minute; what would wait longer is refused; 0 = no wait",
+            0,
+            60,
+        ),
+    ] = 2
+    throttle_waiting_max: Annotated[
+        int, _note("throttled calls that wait at one worker at the same time; more are refused", 0, 1_000_000)
+    ] = 1000
 
 
 class Alerts(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +204,19 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
 
 
+class UnitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A unit of your own that calls count in by rule, for limits and usage: `[units.analyses]`."""
+
+    where: Annotated[
+        dict[str, str],
+        _note('dimensions or tags and their values, all of which a call must have, such as {feature = "analyze"}'),
+    ] = {}
+    once_per: Annotated[
+        str, _note("dimension or tag for each value of which only the first call that is done counts, such as task")
+    ] = ""
+    count: Annotated[int, _note("how many of the unit such a call counts as", 1, 1_000_000)] = 1
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings. Built by `load`; immutable; `to_json` and `from_json` take it to another process."""
 
@@ -204,10 +230,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Secrets = Secrets()
     log: Log = Log()
     providers: dict[str, ProviderSettings] = {}
+    units: dict[str, UnitSettings] = {}
+
+    @property
+    def unit_rules(self) -> tuple[UnitRule, ...]:
+        """Raises SettingsError for one that cannot be."""
+        return read_rules({unit: (rule.where, rule.once_per, rule.count) for unit, rule in self.units.items()})
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """A row of the table. `section` is '' for `data` and 'providers.*' for what each provider has."""
+    """A row of the table. `section` is '' for `data`, and ends with '.*' where it stands once for each name."""
 
     section: str
     key: str
@@ -241,7 +273,10 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "secrets": Secrets,
     "log": Log,
     "providers.*": ProviderSettings,
+    "units.*": UnitSettings,
 }
+NAMED: Final = tuple(section.removesuffix(".*") for section in SECTIONS if section.endswith(".*"))
+"""Sections that stand once for each name: `[providers.openai]`."""
 _KINDS: Final[dict[object, Literal["str", "int", "float", "bool", "list", "path", "map"]]] = {
     str: "str", int: "int", float: "float", bool: "bool", Path: "path", Literal: "str", tuple: "list", dict: "map",
 }  # fmt: skip

@@ -29,7 +29,7 @@ def as_toml() -> str:
         *_entries(""),
     ]
     for section, struct in SECTIONS.items():
-        if section != "providers.*":
+        if not section.endswith(".*"):
             lines += ["", f"[{section}]", f"# {_summary(struct)}", *_entries(section)]
     lines += [
         "",
@@ -38,6 +38,11 @@ def as_toml() -> str:
         "# [providers.ollama]",
         '# base_url = "http://127.0.0.1:11434/v1"',
         *_entries("providers.*", skip=("base_url", "credential")),
+        "",
+        "# A unit of your own that calls count in, for limits such as 2000 analyses a month.",
+        "# [units.analyses]",
+        '# where = {feature = "analyze"}',
+        *_entries("units.*", skip=("where",)),
     ]
     return "\n".join(lines) + "\n"
 

@@ -13,8 +13,7 @@ from farebox.core.events import Event, Head, Limits, Stored, Tail
 from farebox.core.limit_text import read_limit
 from farebox.core.limits import Limit, Who
 from farebox.core.money import parse_usd
-from farebox.keeper import authority as authority_module
-from farebox.keeper.authority import Authority
+from farebox.keeper.authority import COUNT_S, HEARD_S, Authority
 from farebox.keeper.explaining import explain
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.journal import JournalWriter
@@ -42,12 +41,14 @@ class Scene:
     journals: dict[str, JournalWriter] = field(default_factory=dict)
     events: int = 0
     authority: Authority = None  # type: ignore[assignment]
+    now_s: float = 0.0
 
     def restart(self) -> None:
-        self.authority = Authority(self.ledger, lambda: NOON)
+        self.authority = Authority(self.ledger, lambda: NOON, lambda: self.now_s)
         self.tick()
 
     def tick(self) -> None:
+        self.now_s += COUNT_S
         self.authority.use(tuple(self.limits))
         self.authority.tick(self.ledger.ingest)
 
@@ -171,13 +172,73 @@ def test_nothing_is_lent_before_every_living_worker_was_heard(scene: Scene) -> N
     assert (answer.given, answer.settled, answer.held) == (0, 8 * USD, USD)
 
 
-def test_a_worker_that_cannot_be_heard_holds_nobody_up_for_long(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_cannot_be_heard_holds_nobody_up_for_long(scene: Scene) -> None:
     scene.limits.append(limit())
     first, _silent = scene.worker("worker-0-a"), scene.worker("worker-1-b")
     scene.restart()
     assert scene.say(first)[0] is False
-    monkeypatch.setattr(authority_module, "HEARD_S", 0.0)
+    scene.now_s += HEARD_S + 1
     assert scene.say(first)[0] is True
+
+
+def suspended(scene: Scene) -> tuple[str, str]:
+    """Two workers, of which the second has spent 8 of 10 dollars and is suspended while the keeper is restarted."""
+    scene.limits.append(limit())
+    first, second = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    scene.tick()
+    for name in (first, second):
+        scene.say(name)
+    scene.say(second, ("lim_1", "acme/u", 0, 0, 9 * USD))
+    scene.spend(second, "8", counted=("lim_1",))
+    scene.tick()
+    scene.restart()
+    scene.say(first)
+    scene.now_s += HEARD_S + 1
+    scene.tick()
+    return first, second
+
+
+def test_what_a_suspended_worker_had_spent_is_not_lent_again(scene: Scene) -> None:
+    first, second = suspended(scene)
+    assert scene.used() == 8 * USD
+    answer = scene.say(first, ("lim_1", "acme/u", 0, 0, 3 * USD))[1]
+    assert (answer.given, answer.settled) == (2 * USD, 8 * USD)
+    scene.spend(first, "2", counted=("lim_1",))
+    scene.say(first, ("lim_1", "acme/u", 2 * USD, 2 * USD, 2 * USD))
+    scene.tick()
+    # It goes on, has let go of what it was lent, and says what it has spent.
+    answer = scene.say(second, ("lim_1", "acme/u", 8 * USD, 8 * USD, 9 * USD))[1]
+    assert (answer.given, answer.settled) == (8 * USD, 10 * USD)
+    scene.tick()
+    assert scene.used() == 10 * USD
+    for name in (second, first):
+        scene.journals.pop(name).close()
+        scene.tick()
+        assert scene.used() == 10 * USD
+
+
+def test_a_suspended_worker_whose_process_ends_is_counted_once(scene: Scene) -> None:
+    first, second = suspended(scene)
+    scene.journals.pop(second).close()
+    scene.tick()
+    assert scene.used() == 8 * USD
+    assert scene.say(first, ("lim_1", "acme/u", 0, 0, 2 * USD))[1].given == 2 * USD
+    scene.restart()
+    assert scene.used() == 8 * USD
+
+
+def test_what_a_worker_spends_before_its_word_is_taken_again_is_counted_once(scene: Scene) -> None:
+    first, second = suspended(scene)
+    scene.spend(second, "1", counted=("lim_1",))
+    scene.tick()
+    assert scene.used() == 9 * USD
+    assert scene.say(second, ("lim_1", "acme/u", 9 * USD, 9 * USD, 9 * USD))[0] is True
+    assert scene.used() == 9 * USD
+    scene.spend(second, "0.5", counted=("lim_1",))
+    scene.tick()
+    scene.say(second, ("lim_1", "acme/u", 10 * USD, 19 * USD // 2, 10 * USD))
+    scene.say(first)
+    assert scene.used() == 19 * USD // 2
 
 
 def test_corrections_and_calls_by_other_ways_count(scene: Scene) -> None:
@@ -296,6 +357,34 @@ def report(scene: Scene, alive: dict[str, dict[str, int]]) -> None:
             if slash:
                 said.append((limit_id, f"acme/{user}", amount, amount, amount))
         scene.say(name, *said)
+
+
+def test_what_two_workers_counted_for_one_task_is_taken_off_again(scene: Scene) -> None:
+    scene.limits.append(limit(amount="9 analyses"))
+    first, second = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    scene.tick()
+    once: dict[str, Any] = {"counted": ("lim_1",), "task": "t", "units": {"analyses#task": 2}}
+    for name in (first, second):
+        scene.say(name)
+        scene.say(name, ("lim_1", "acme/u", 0, 0, 2))
+        scene.spend(name, "1", **once)
+        scene.say(name, ("lim_1", "acme/u", 2, 2, 2))
+    assert scene.used() == 4
+    scene.tick()
+    assert scene.used() == 2
+    scene.limits.append(limit(2, "tenant", "9 analyses"))
+    scene.tick()
+    assert scene.used("lim_2") == 2, "a limit that none of the workers has counted for"
+    scene.restart()
+    for name in (first, second):
+        scene.say(name, ("lim_1", "acme/u", 2, 2, 2))
+    assert scene.used() == 2
+    for name in (second, first):
+        scene.journals.pop(name).close()
+        scene.tick()
+        assert (scene.used(), scene.used("lim_2")) == (2, 2)
+    scene.restart()
+    assert (scene.used(), scene.used("lim_2")) == (2, 2)
 
 
 def test_explain_tells_who_holds_what_and_what_comes_next(scene: Scene) -> None:

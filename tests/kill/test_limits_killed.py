@@ -1,13 +1,16 @@
 """kill -9 of any process while limits are on: what is enforced equals the ledger, and nothing stays blocked."""
 
+import contextlib
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
-from harness import Farebox, Key
+from harness import Farebox, Key, directive
 from scripted import until
 from streaming_load import StreamingLoad
 
@@ -61,8 +64,8 @@ def run(make: Callable[..., Farebox], providers: SimulatedProviders, roles: tupl
     pick = random.Random(seed)
     with make(providers, flags=("--workers", "2")) as server:
         limits = {
-            per: server.cli_json("limits", "set", "--per", per, "--amount", "1000 usd")["id"]
-            for per in ("tenant", "all")
+            per: server.cli_json("limits", "set", "--per", per, "--amount", "1000 usd", *flags)["id"]
+            for per, flags in (("tenant", ("--strict",)), ("all", ()))
         }
         key: Key = server.key("load")
         time.sleep(1.0)
@@ -94,3 +97,46 @@ def test_what_is_enforced_equals_the_ledger_whatever_was_killed(
     installation: Callable[..., Farebox], providers: SimulatedProviders, roles: tuple[str, ...]
 ) -> None:
     run(installation, providers, roles, seed=len(roles))
+
+
+@pytest.mark.timeout(120)
+def test_a_call_of_a_killed_worker_is_charged_what_a_strict_limit_held_for_it(
+    installation: Callable[..., Farebox], providers: SimulatedProviders
+) -> None:
+    with installation(providers, flags=("--workers", "1")) as server:
+        flags = ("--per", "tenant", "--amount", "50 usd", "--strict")
+        limit_id = server.cli_json("limits", "set", *flags)["id"]
+        key = server.key("strict")
+        time.sleep(1.0)
+        call = threading.Thread(target=slow_call, args=(server, key))
+        call.start()
+        held: list[dict[str, Any]] = []
+
+        def is_open() -> bool:
+            holders = standing(server, limit_id, tenant="acme")["holders"]
+            held[:] = [one for holder in holders for one in holder["calls"]]
+            return bool(held)
+
+        assert until(is_open, 20)
+        server.kill("worker")
+        call.join(30)
+        account = quiet(server, limit_id, tenant="acme")
+        server.flush()
+        [event] = server.events()
+        assert event["id"] == held[0]["event_id"]
+        assert (event["state"], event["cost_source"]) == ("interrupted", "estimated")
+        assert "charged_hold" in event["marks"]
+        assert Decimal(event["cost_usd"]) == Decimal(held[0]["held"]) > Decimal("0.001")
+        assert until(lambda: Decimal(quiet(server, limit_id, tenant="acme")["used"]) == Decimal(event["cost_usd"]), 20)
+        assert account["held"] == "0.00"
+
+
+def slow_call(server: Farebox, key: Key) -> None:
+    """A stream that is open for longer than the test."""
+    body = {
+        "model": "gpt-4.1-mini", "stream": True, "max_completion_tokens": 1000,
+        "messages": [{"role": "user", "content": directive("slow", output=900, chunk_ms=100)}],
+    }  # fmt: skip
+    with contextlib.suppress(httpx.TransportError):
+        path = f"{server.url}/proxy/openai/v1/chat/completions"
+        httpx.post(path, json=body, headers={**key.bearer, "x-tenant-id": "acme"}, timeout=60, trust_env=False)

@@ -47,6 +47,7 @@ def test_gathered_records_become_the_same_columns() -> None:
     [
         (_replace(HEAD, tags=None, units={"images": 2}, streaming=True, byok=True, retries=300), TAIL),
         (_replace(HEAD, tags={"a": 1, "b": -1.5, "c": True, "d": "é\n"}, feature="ü" * 40, task="x" * 300), TAIL),
+        (_replace(HEAD, held=5_000_000_000), TAIL),
         (_replace(HEAD, tenant="", workspace="w", user="u", tier="t", session="s", route="r"), TAIL),
         (HEAD, _replace(TAIL, usage={}, usage_raw=b"", cost=None, cost_by_meter={}, rates={}, marks=("clamped",))),
         (HEAD, _replace(TAIL, cost=-(10**18), cost_by_meter={"input": -(10**18), "output": 0}, saved=-(2**31))),

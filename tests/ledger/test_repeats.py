@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from ledger_making import head, tail, unpriced, write
 
-from farebox.core.events import Event, Stored
+from farebox.core.events import Event, Head, Stored
 from farebox.core.queries import EventsQuery, UsageQuery
 from farebox.ledger import records
 from farebox.ledger.journal import JournalWriter
@@ -335,3 +336,30 @@ def test_objects_are_forgotten_by_age_and_number(books: Books) -> None:
     assert index.prune(0, 2) == 3
     assert books.ledger.tenants("openai", ["resp_1", "resp_4", "resp_5"]) == {"resp_4": "acme", "resp_5": "acme"}
     assert index.prune(2**60, 100) == 2
+
+
+@pytest.mark.parametrize("held", [0, 1, 10**12])
+def test_an_interrupted_call_is_charged_what_a_strict_limit_held_where_that_is_more(books: Books, held: int) -> None:
+    writer = JournalWriter(books.settings.data / "journal" / "killed", slots_max=8)
+    opened = head(1, **ACME, slot=-1, input_estimate=1000, held=held)
+    writer.append(records.started(records.encode_head(opened)))
+    books.ledger.ingest()
+    books.restart()
+    writer.close()
+    books.ledger.ingest()
+    [event] = answer(books.ledger, "events", {})["data"]  # type: ignore[index]
+    estimate = books.ledger.pricer.interrupted(head(1, **ACME, input_estimate=1000), 1000, 0).cost
+    assert books.spend() == {"acme": max(held, estimate or 0)}
+    assert (event["cost_source"], "charged_hold" in event["marks"]) == ("estimated", held == 10**12)
+    assert answer(books.ledger, "verify", {"sample": 10})["ok"]  # type: ignore[index]
+
+
+def test_a_record_of_an_earlier_version_is_read(books: Books) -> None:
+    writer = JournalWriter(books.settings.data / "journal" / "older", slots_max=8)
+    made = msgspec.msgpack.decode(records.encode_head(head(1, **ACME, slot=-1, input_estimate=1000)))
+    older = msgspec.msgpack.encode(made[: Head.__struct_fields__.index("held")])
+    writer.append(records.started(older))
+    writer.append(records.finished(older, tail(head(1), usage={"input": 7})))
+    writer.close()
+    books.ledger.ingest()
+    assert [row["tenant"] for row in books.rows()] == ["acme"]

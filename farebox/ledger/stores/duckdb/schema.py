@@ -91,6 +91,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE outcomes (batch BIGINT NOT NULL, id VARCHAR NOT NULL, told_at TIMESTAMP NOT NULL, "
         "tenant VARCHAR, task VARCHAR NOT NULL, outcome VARCHAR NOT NULL, value BIGINT)",
     ),
+    (
+        "CREATE TABLE counted_once (unit VARCHAR NOT NULL, per VARCHAR NOT NULL, tenant VARCHAR NOT NULL, "
+        "value VARCHAR NOT NULL, counted_at TIMESTAMP NOT NULL)",
+    ),
 )
 """What brings a ledger from version N to N + 1 stands at index N. Entries are never changed once released."""
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from farebox.core.events import Tag
 from farebox.core.limits import EVERYBODY, WITHIN_TENANT, Limit, Who, tag_text
+from farebox.core.units import AGAIN
 from farebox.core.windows import Window
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 from farebox.ledger.stores.duckdb.writing import stamp
@@ -22,7 +23,10 @@ _AMOUNTS: Final = {
     "tokens": "sum(input_tokens + output_tokens)",
     "requests": f"count(*) FILTER (kind = 'charge' AND attempt = 1 AND NOT {READ})",
 }
-_OF_UNIT: Final = "sum(json_extract_string(units, $unit)::BIGINT) FILTER (kind = 'charge' AND state = 'done')"
+_DONE: Final = "FILTER (kind = 'charge' AND state = 'done')"
+_UNITS: Final = "coalesce(json_extract_string(units, $unit)::BIGINT, 0)"
+_REPEATED: Final = "coalesce(json_extract_string(units, $again)::BIGINT, 0)"
+"""Counts that a worker has in its own word, and that were counted before for the same value: see `units`."""
 
 
 class Batches(NamedTuple):
@@ -48,7 +52,7 @@ def may_be_uncounted(store: Store, batches: Batches, alive: Collection[str], sin
     `since_us`: when the newest limit was in force everywhere."""
     sql = f"""SELECT count(*) FROM events WHERE batch > $after AND batch <= $until AND state <> 'refused'
         AND NOT (coalesce(list_contains($alive, journal), false) AND contains(coalesce(limits, ''), '"lim_')
-                 AND NOT {READ} AND started_at >= $since)"""
+                 AND NOT {READ} AND started_at >= $since AND NOT contains(coalesce(units, ''), '{AGAIN}'))"""
     named = {**batches._asdict(), "alive": ["", *sorted(alive)], "since": stamp(since_us)}
     with store.reading() as cursor:
         return bool(one(cursor, sql, named)[0])
@@ -59,29 +63,46 @@ def uncounted(
 ) -> list[Spent]:
     """What was spent and stands in no living worker's own count."""
     own = f"coalesce(list_contains($alive, journal), false) AND contains(coalesce(limits, ''), $quoted) AND NOT {READ}"
-    return _sums(store, limit, windows, batches, f"NOT ({own})", {"alive": ["", *sorted(alive)]})
+    named: dict[str, object] = {"alive": ["", *sorted(alive)]}
+    if limit.unit in _AMOUNTS:
+        return _sums(store, limit, windows, batches, f"NOT ({own})", named, _AMOUNTS[limit.unit])
+    amount = f"sum(CASE WHEN {own} THEN -{_REPEATED} ELSE {_UNITS} END) {_DONE}"
+    return _sums(store, limit, windows, batches, "units IS NOT NULL", named, amount)
 
 
 def counted_by(store: Store, limit: Limit, windows: Iterable[Window], batches: Batches, journal: str) -> list[Spent]:
     """What a worker had counted by itself, by the name of its journal."""
     own = f"journal = $journal AND contains(coalesce(limits, ''), $quoted) AND NOT {READ}"
-    return _sums(store, limit, windows, batches, own, {"journal": journal})
+    amount = _AMOUNTS.get(limit.unit) or f"sum({_UNITS} + {_REPEATED}) {_DONE}"
+    return _sums(store, limit, windows, batches, own, {"journal": journal}, amount)
 
 
 def _sums(
-    store: Store, limit: Limit, windows: Iterable[Window], batches: Batches, which: str, named: dict[str, object]
+    store: Store,
+    limit: Limit,
+    windows: Iterable[Window],
+    batches: Batches,
+    which: str,
+    named: dict[str, object],
+    amount: str,
 ) -> list[Spent]:
     found: dict[tuple[str, Window], int] = {}
     with store.reading() as cursor:
         for window in windows:
-            for subject, amount in _window_sums(cursor, limit, window, batches, which, named):
+            for subject, spent in _window_sums(cursor, limit, window, batches, which, named, amount):
                 key = subject, window
-                found[key] = found.get(key, 0) + amount
-    return [Spent(subject, window, amount) for (subject, window), amount in found.items() if amount]
+                found[key] = found.get(key, 0) + spent
+    return [Spent(subject, window, spent) for (subject, window), spent in found.items() if spent]
 
 
 def _window_sums(
-    cursor: Cursor, limit: Limit, window: Window, batches: Batches, which: str, named: dict[str, object]
+    cursor: Cursor,
+    limit: Limit,
+    window: Window,
+    batches: Batches,
+    which: str,
+    named: dict[str, object],
+    amount: str,
 ) -> list[tuple[str, int]]:
     values: dict[str, object] = {
         **named,
@@ -98,22 +119,17 @@ def _window_sums(
     for number, (name, wanted) in enumerate(limit.where.items()):
         terms.append(f"{_value(name, values, f'name{number}')} = $wanted{number}")
         values[f"wanted{number}"] = tag_text(wanted)
-    if limit.unit not in _AMOUNTS:
-        values["unit"] = f'$."{limit.unit}"'
+    values |= {"unit": f'$."{limit.unit}"', "again": f'$."{limit.unit}{AGAIN}"'}
     per = "NULL" if limit.per == EVERYBODY else _value(limit.per, values, "per")
-    used = {name for name in ("$quoted", "$alive", "$journal") if name in which}
-    for name in ("quoted", "alive", "journal"):
-        if f"${name}" not in used:
+    for name in ("quoted", "alive", "journal", "unit", "again"):
+        if f"${name}" not in which + amount:
             values.pop(name, None)
-    sql = (
-        f"SELECT tenant, {per} AS subject, {_AMOUNTS.get(limit.unit, _OF_UNIT)} AS amount FROM events "
-        f"WHERE {' AND '.join(terms)} GROUP BY ALL"
-    )
+    sql = f"SELECT tenant, {per} AS subject, {amount} AS amount FROM events WHERE {' AND '.join(terms)} GROUP BY ALL"
     rows = cursor.execute(sql, values).fetchall()
     return [
-        (subject, int(amount))
-        for tenant, value, amount in rows
-        if amount and (subject := _subject(limit, tenant, value)) is not None
+        (subject, int(spent))
+        for tenant, value, spent in rows
+        if spent and (subject := _subject(limit, tenant, value)) is not None
     ]
 
 

@@ -10,6 +10,7 @@ from farebox.ledger.batches import Batch
 from farebox.ledger.reader import Position
 from farebox.ledger.stores.duckdb.schema import METER_NAMES
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
+from farebox.ledger.stores.duckdb.units import count_once
 
 BUCKET_GROWTH: Final = 1.02
 """Latencies are kept in buckets each 2 % wider than the one before, so that a percentile is within 1 % of its value."""
@@ -25,7 +26,7 @@ def apply(store: Store, batch: Batch, now_us: int) -> int:
     with store.writing() as cursor:
         number = _next_batch(cursor, batch.records)
         if batch.events.num_rows:
-            _insert_events(cursor, batch.events, number, now_us)
+            _insert_events(cursor, count_once(cursor, batch.events, stamp(now_us)), number, now_us)
         if batch.usage_raw.num_rows:
             cursor.register("incoming_raw", batch.usage_raw)
             cursor.execute("INSERT INTO event_usage_raw BY NAME SELECT * FROM incoming_raw")
