@@ -21,7 +21,7 @@ def shown(kind: CellKind, value: Any) -> str:  # Any: a row holds raw values of 
     if kind in ("usd", "percent", "ratio"):
         return _decimal(kind, Decimal(str(value)))
     if kind == "count":
-        return figures.count(int(value))
+        return figures.count(value)  # a Decimal where dollars are the unit that is counted
     if kind == "ms":
         return figures.duration(float(value))
     if kind in ("month", "day", "moment"):

@@ -32,7 +32,7 @@ _VALUES_MAX: Final = 60
 
 
 class Asset(NamedTuple):
-    """A file that a page with charts loads, once: its content changes only with the version of Farebox or vl-convert."""
+    """A file that a page with charts loads, once: its content changes with versions of Farebox or vl-convert alone."""
 
     content: bytes
     content_type: str
@@ -92,7 +92,7 @@ def assets() -> Mapping[str, Asset]:
 
 def bundle() -> str:
     """Vega, Vega-Lite, Vega-Embed and Vega's interpreter as one script, from vl-convert: nothing is fetched."""
-    return str(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
 
 
 def _plain(drawn: Drawing, width: int | str, titled: bool) -> dict[str, Any]:

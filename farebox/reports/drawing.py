@@ -77,7 +77,7 @@ def drawing(chart: Chart) -> Drawing:
     rows, left_off = _bounded(chart)
     keys, xs = _axis(chart, rows)
     series, names = _series(chart, rows)
-    values = _values(chart, rows, keys, series)
+    values = _values(chart, rows, series)
     points = _waterfall(rows, xs, chart) if chart.kind == "waterfall" else _points(chart, values, keys, xs, names)
     spikes = _spikes(chart, dict(zip(keys, xs, strict=True)))
     low, high = _domain(points, spikes)
@@ -135,12 +135,14 @@ def _series(chart: Chart, rows: Sequence[dict[str, Any]]) -> tuple[dict[Any, str
         return {}, [""]
     totals: dict[Any, Decimal] = {}
     for row in rows:
-        totals[row.get(chart.series)] = totals.get(row.get(chart.series), Decimal(0)) + abs(_number(row, chart) or 0)
+        totals[row.get(chart.series)] = totals.get(row.get(chart.series), Decimal(0)) + abs(
+            _number(row, chart) or Decimal(0)
+        )
     order = sorted(totals, key=lambda name: (-totals[name], str(name)))
     kept, rest = order[: len(SERIES)], order[len(SERIES) :]
     names = unique([*(label(name, SERIES_LABEL_MAX) for name in kept), *([f"other ({len(rest)})"] if rest else [])])
     drawn = dict(zip(kept, names, strict=False))
-    return {**drawn, **{name: names[-1] for name in rest}}, names or [""]
+    return {**drawn, **{name: names[-1] for name in rest}}, names or [""]  # noqa: C420 - there may be no names
 
 
 def _number(row: dict[str, Any], chart: Chart) -> Decimal | None:
@@ -154,7 +156,7 @@ class _Value(NamedTuple):
 
 
 def _values(
-    chart: Chart, rows: Sequence[dict[str, Any]], keys: Sequence[str], series: dict[Any, str]
+    chart: Chart, rows: Sequence[dict[str, Any]], series: dict[Any, str]
 ) -> dict[tuple[str, str, bool], _Value]:
     found: dict[tuple[str, str, bool], _Value] = {}
     for number, row in enumerate(rows):

@@ -9,7 +9,6 @@ from farebox.reports.months import Span, local
 from farebox.reports.report import Asked, Facts
 from farebox.reports.spending import NOTHING, Spend, percent, ratio, spend_of, usage, usd
 
-
 Key = TypeVar("Key")
 
 
@@ -77,7 +76,9 @@ def lines(asked: Asked, facts: Facts, span: Span, books: Books) -> list[Line]:
     if not set(asked.where) - {"tenant"}:
         for tenant in _asked_for(asked, books):
             silent = [month for month in span.months if (tenant, month) not in spends]
-            found += [line for month in silent if (line := _line(books, tenant, month, NOTHING, span)).revenue is not None]
+            found += [
+                line for month in silent if (line := _line(books, tenant, month, NOTHING, span)).revenue is not None
+            ]
     return sorted(found, key=lambda line: (line.month, line.tenant or ""))
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import altair as alt
 
+from farebox.reports.cells import shown
 from farebox.reports.drawing import Drawing, Point
 from farebox.reports.report import CellKind
 
@@ -17,9 +18,12 @@ TICKS: Final[dict[CellKind, str]] = {
 }
 """How a figure on an axis is written; round figures need no more digits than they have."""
 PARTIAL: Final = 0.45
+GAP: Final = 0.2
+"""Between columns, of a step; between bars a little more."""
+BAR_GAP: Final = 0.3
 
 
-def layered(drawing: Drawing, width: int | str) -> alt.LayerChart:
+def layered(drawing: Drawing, width: int | str) -> alt.LayerChart | alt.FacetChart:
     """`width` in pixels, or 'container'."""
     kind = drawing.chart.kind
     if kind == "strip":
@@ -60,21 +64,21 @@ def _columns(drawing: Drawing, points: list[Point], style: str, *, dotted: bool 
     chart = alt.Chart(_data(points))
     if dotted:
         marked = chart.mark_bar(style=style, aria=False, fillOpacity=0.12, strokeWidth=1, strokeDash=[2, 3])
-        outline = {"stroke": _colour(drawing, alt.Stroke)} if drawing.names != [""] else {}
-        return marked.encode(x=_x(drawing), y=_y(drawing, "low"), y2="high", **outline, **_fill(drawing))
+        outline: dict[str, Any] = {"stroke": _colour(drawing, alt.Stroke)} if drawing.names != [""] else {}
+        return _encoded(marked, {**_upward(drawing), **outline, **_fill(drawing)})
     marked = chart.mark_bar(style=style, aria=False, stroke=None)
-    return marked.encode(x=_x(drawing), y=_y(drawing, "low"), y2="high", opacity=_faint(), **_fill(drawing))
+    return _encoded(marked, {**_upward(drawing), "opacity": _faint(), **_fill(drawing)})
 
 
 def _line(drawing: Drawing, *, projected: bool) -> list[alt.Chart]:
     points = [point for point in drawing.points if point.is_projected == projected]
     if projected and not points:
         return []
-    dash = {"strokeDash": [2, 4]} if projected else {}
+    dash: dict[str, Any] = {"strokeDash": [2, 4]} if projected else {}
     joined = _joined(drawing) + points if projected else points
     line = alt.Chart(_data(joined)).mark_line(style="one", aria=False, strokeWidth=2, **dash)
     ends = alt.Chart(_data(points)).mark_circle(style="one", aria=False, size=18)
-    place = {"x": _x(drawing), "y": _y(drawing, "high"), **_fill(drawing)}
+    place: dict[str, Any] = {"x": _x(drawing), "y": _y(drawing, "high"), **_fill(drawing)}
     return [line.encode(**place), ends.encode(opacity=_faint(), **place)]
 
 
@@ -95,11 +99,11 @@ def _area(drawing: Drawing, *, partial: bool) -> alt.Chart:
     else:
         points = complete
     marked = alt.Chart(_data(points)).mark_area(style="one", aria=False, opacity=PARTIAL if partial else 0.85)
-    return marked.encode(x=_x(drawing), y=_y(drawing, "low"), y2="high", **_fill(drawing))
+    return _encoded(marked, {**_upward(drawing), **_fill(drawing)})
 
 
 def _bars(drawing: Drawing) -> list[alt.Chart]:
-    across = {"y": _band(drawing), "x": _value_axis(alt.X, drawing, "low"), "x2": "high"}
+    across = {**_across(drawing, "low"), "x2": "high"}
     rising = [point for point in drawing.points if not _is_loss(drawing, point)]
     falling = [point for point in drawing.points if _is_loss(drawing, point)]
     found = []
@@ -117,7 +121,7 @@ def _figures(drawing: Drawing) -> alt.Chart:
         for point in drawing.points
     ]
     marked = alt.Chart(alt.InlineData(values=rows)).mark_text(style="label", aria=False, dx=6)
-    return marked.encode(y=_band(drawing), x=_value_axis(alt.X, drawing, "high"), text=alt.Text("text:N"))
+    return _encoded(marked, {**_across(drawing, "high"), "text": alt.Text("text:N")})
 
 
 def _strip(drawing: Drawing) -> alt.Chart:
@@ -126,14 +130,10 @@ def _strip(drawing: Drawing) -> alt.Chart:
         for point in drawing.points
     ]
     marked = alt.Chart(alt.InlineData(values=rows)).mark_circle(style="one", aria=False, size=40, opacity=0.5)
-    return marked.encode(
-        y=_band(drawing), x=_value_axis(alt.X, drawing, "high"), tooltip=alt.Tooltip("tip:N"), **_fill(drawing)
-    )
+    return _encoded(marked, {**_across(drawing, "high"), "tooltip": alt.Tooltip("tip:N"), **_fill(drawing)})
 
 
 def _strip_tip(drawing: Drawing, point: Point) -> str:
-    from farebox.reports.cells import shown
-
     name = point.name or drawing.chart.y_title or "value"
     return f"{point.x}\n{name}\t{shown(drawing.chart.unit, point.value)}"
 
@@ -147,7 +147,7 @@ def _labels(drawing: Drawing) -> list[alt.Chart]:
     end = _x(drawing, at=1)
     square = alt.Chart(data).mark_square(aria=False, size=64, xOffset=10, opacity=1)
     text = alt.Chart(data).mark_text(style="label", aria=False, dx=18)
-    place = {"x": end, "y": _y(drawing, "high")}
+    place: dict[str, Any] = {"x": end, "y": _y(drawing, "high")}
     return [square.encode(**place, **_fill(drawing)), text.encode(**place, text=alt.Text("s:N"))]
 
 
@@ -162,16 +162,30 @@ def _spikes(drawing: Drawing) -> list[alt.Chart]:
 
 
 def _hover(drawing: Drawing) -> alt.Chart:
-    """A band over the whole height (width, of bars) of each x, which shows itself under the pointer and carries the tooltip."""
+    """A band over the whole height of each x (the width, of bars); shows itself under the pointer, has the tip."""
     rows = [{"x": x, "tip": drawing.tips[x], "low": drawing.low, "high": drawing.high} for x in drawing.xs]
     over = alt.selection_point(name="hover", on="pointerover", clear="pointerout", empty=False, fields=["x"])
-    chart = alt.Chart(alt.InlineData(values=rows), name="under").mark_bar(style="hover", aria=False, stroke=None)
+    sideways = drawing.chart.kind == "bars"
+    whole: dict[str, Any] = {"height" if sideways else "width": {"band": 1 / (1 - (BAR_GAP if sideways else GAP))}}
+    base = alt.Chart(alt.InlineData(values=rows), name="under")
+    chart = base.mark_bar(style="hover", aria=False, stroke=None, **whole)
     shade = alt.condition(over, alt.value(0.06), alt.value(0))
-    if drawing.chart.kind == "bars":
-        place = {"y": _band(drawing), "x": _value_axis(alt.X, drawing, "low"), "x2": "high"}
-    else:
-        place = {"x": _x(drawing), "y": _y(drawing, "low"), "y2": "high"}
-    return chart.encode(**place, fillOpacity=shade, tooltip=alt.Tooltip("tip:N")).add_params(over)
+    place = {**_across(drawing, "low"), "x2": "high"} if sideways else _upward(drawing)
+    return _encoded(chart, {**place, "fillOpacity": shade, "tooltip": alt.Tooltip("tip:N")}).add_params(over)
+
+
+def _encoded(marked: alt.Chart, channels: dict[str, Any]) -> alt.Chart:
+    found: alt.Chart = marked.encode(**channels)
+    return found
+
+
+def _upward(drawing: Drawing) -> dict[str, Any]:
+    """From `low` to `high` over x."""
+    return {"x": _x(drawing), "y": _y(drawing, "low"), "y2": "high"}
+
+
+def _across(drawing: Drawing, field: str) -> dict[str, Any]:
+    return {"y": _band(drawing), "x": _value_axis(alt.X, drawing, field)}
 
 
 def _data(points: list[Point]) -> alt.InlineData:
@@ -191,18 +205,19 @@ def _data(points: list[Point]) -> alt.InlineData:
 
 def _x(drawing: Drawing, at: float | None = None) -> alt.X:
     axis = alt.Axis(title=None, grid=False, labelAngle=0, labelOverlap="greedy", labelSeparation=8, labelLimit=160)
-    scale = alt.Scale(domain=drawing.xs, paddingInner=0.2, paddingOuter=0.1)
+    scale = alt.Scale(domain=drawing.xs, paddingInner=GAP, paddingOuter=GAP / 2)
     return alt.X("x:O", axis=axis, scale=scale) if at is None else alt.X("x:O", axis=axis, scale=scale, bandPosition=at)
 
 
 def _band(drawing: Drawing) -> alt.Y:
     axis = alt.Axis(title=None, grid=False, labelLimit=260)
-    inner = {} if drawing.chart.kind == "strip" else {"paddingInner": 0.3}
+    inner: dict[str, Any] = {} if drawing.chart.kind == "strip" else {"paddingInner": BAR_GAP}
     return alt.Y("x:O", axis=axis, scale=alt.Scale(domain=drawing.xs, **inner))
 
 
 def _y(drawing: Drawing, field: str) -> alt.Y:
-    return _value_axis(alt.Y, drawing, field)
+    found: alt.Y = _value_axis(alt.Y, drawing, field)
+    return found
 
 
 def _value_axis(channel: Any, drawing: Drawing, field: str) -> Any:  # alt.X or alt.Y, which share no type

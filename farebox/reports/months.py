@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from farebox.core import asking
 from farebox.core.customers import month_days
 from farebox.core.money import divide_half_even
+from farebox.core.windows import Window
 from farebox.reports.cells import day_text
 from farebox.reports.report import Asked
 
@@ -26,6 +27,10 @@ class Span(NamedTuple):
     def open_month(self) -> str | None:
         """The month that is not over, where the span ends with it."""
         return self.months[-1] if self.since_us <= self.now_us < self.until_us else None
+
+    @property
+    def window(self) -> Window:
+        return Window(self.since_us, self.until_us)
 
     def projected(self, amount: int | None) -> int | None:
         """An amount of the open month as it will be at its end if it goes on like this; None in a month's first day,

@@ -36,7 +36,9 @@ def config(theme: Theme) -> dict[str, Any]:
         "view": {"stroke": None},
         "axis": axis,
         "legend": {"labelColor": tokens["second"], "labelFont": FONT, "labelFontSize": 12, "symbolType": "square"},
-        "title": {"color": tokens["text"], "font": FONT, "fontSize": 16, "fontWeight": 600, "anchor": "start", "offset": 12},
+        "title": {
+            "color": tokens["text"], "font": FONT, "fontSize": 16, "fontWeight": 600, "anchor": "start", "offset": 12,
+        },
         "style": {
             "one": {"color": tokens["accent"]},
             "loss": {"color": tokens["loss"]},

@@ -1,4 +1,4 @@
-"""Sums of the ledger for reports: rows of usage with money as whole pico-dollars, and what a reader must know of them."""
+"""Sums of the ledger for reports: money as whole pico-dollars, and what a reader must know of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -114,7 +114,11 @@ def sureness(spend: Spend) -> tuple[str, ...]:
         notes.append(f"{share} of the AI cost ({money(spend.estimated)}) is estimated.")
     if spend.unpriced:
         calls = "1 call has" if spend.unpriced == 1 else f"{figures.count(spend.unpriced)} calls have"
-        notes.append(f"{calls} no price yet and are in no sum." if spend.unpriced > 1 else f"{calls} no price yet and is in no sum.")
+        notes.append(
+            f"{calls} no price yet and are in no sum."
+            if spend.unpriced > 1
+            else f"{calls} no price yet and is in no sum."
+        )
     return tuple(notes)
 
 
