@@ -18,7 +18,7 @@ import vl_convert
 from farebox.core.figures import NONE
 from farebox.reports.cells import label, shown
 from farebox.reports.drawing import Drawing, drawing
-from farebox.reports.layers import layered
+from farebox.reports.layers import specification
 from farebox.reports.palette import THEMES, Theme, config
 from farebox.reports.report import Chart
 
@@ -62,11 +62,14 @@ def fragment(chart: Chart) -> str:
     """HTML of one chart for a page that loads `assets`: a figure with its title, its specification as data, a
     sentence for those who cannot see it, and its values as a table behind a summary. No inline style or script."""
     drawn = drawing(chart)
+    caption = f"<figcaption>{html.escape(_title(chart))}</figcaption>"
+    if not any(point.value is not None for point in drawn.points):
+        return f'<figure class="chart is-empty">{caption}<p>No values.</p></figure>'
     data = json.dumps(_plain(drawn, "container", titled=False), ensure_ascii=False, separators=(",", ":"))
     safe = data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     height = min(_HEIGHT_MAX, -(-(drawn.height + 40) // _HEIGHT_STEP) * _HEIGHT_STEP)
     return (
-        f'<figure class="chart"><figcaption>{html.escape(_title(chart))}</figcaption>'
+        f'<figure class="chart">{caption}'
         f'<div class="chart-drawn chart-{height}" role="img" aria-label="{html.escape(_described(drawn))}"></div>'
         f'<script type="application/json">{safe}</script>{_table(drawn)}</figure>'
     )
@@ -96,8 +99,7 @@ def bundle() -> str:
 
 
 def _plain(drawn: Drawing, width: int | str, titled: bool) -> dict[str, Any]:
-    found: dict[str, Any] = layered(drawn, width).to_dict(validate=False)
-    found.pop("config", None)
+    found = specification(drawn, width)
     found["description"] = _described(drawn)
     if titled:
         found["title"] = _title(drawn.chart)

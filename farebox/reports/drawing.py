@@ -237,7 +237,7 @@ def _labels(chart: Chart, points: Sequence[Point], names: Sequence[str], low: fl
         return []
     last: dict[str, Point] = {}
     for point in points:
-        if point.high is not None and not point.is_projected:
+        if point.high is not None and (not point.is_projected or chart.kind == "lines"):
             last[point.name] = point
     end = points[-1].x if points else ""
     wanted = sorted(((_middle(point), name) for name, point in last.items()), key=lambda pair: (pair[0], pair[1]))

@@ -86,7 +86,7 @@
         drawn.delete(figure);
       }
     }
-    for (const figure of root.querySelectorAll("figure.chart")) near.observe(figure);
+    for (const figure of root.querySelectorAll("figure.chart:not(.is-empty)")) near.observe(figure);
   }
 
   function redraw() {
