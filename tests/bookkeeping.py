@@ -33,6 +33,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None = None
     provider: str = "openai"
     model: str = "gpt-4.1-mini"
+    model_requested: str = "gpt-4.1-mini"
     operation: str = "chat"
     service_tier: str | None = "default"
     state: str = "done"

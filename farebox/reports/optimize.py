@@ -153,12 +153,16 @@ def _sections(found: Sequence[Finding], asked: Asked) -> Iterable[Section]:
 def _sentence(found: Sequence[Finding], spend: int, asked: Asked) -> str:
     if not found:
         return "Nothing stands out that would save money."
-    best, worth = found[0], _monthly(savings.largest(found), asked)
+    sure = [finding for finding in found if finding.confidence != "low"]
+    worth, all_worth = (_monthly(savings.largest(some), asked) for some in (sure, found))
+    whole = money(_monthly(spend, asked))
+    best = (sure or found)[0]
     feature = f" in {label(best.use.feature)}" if best.use.feature else ""
-    return (
-        f"{named(len(found), 'change')} could save {money(worth)} of {money(_monthly(spend, asked))} a month; "
-        f"the largest: {best.kind}{feature}, {money(_monthly(best.saving, asked))}."
-    )
+    largest = f"the largest: {best.kind}{feature}, {money(_monthly(best.saving, asked))}"
+    if not sure:
+        return f"{named(len(found), 'change')} might save {money(all_worth)} of {whole} a month; {largest}."
+    more = f" What must be tried first could make it {money(all_worth)}." if all_worth > worth else ""
+    return f"{named(len(sure), 'change')} would save {money(worth)} of {whole} a month; {largest}.{more}"
 
 
 def _charts(found: Sequence[Finding], asked: Asked) -> tuple[Chart, ...]:

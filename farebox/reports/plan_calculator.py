@@ -1,6 +1,5 @@
 """plan-calculator: what a plan leaves at a price, where it breaks even, and which limit keeps it there."""
 
-from decimal import ROUND_DOWN, Decimal
 from typing import Any, Final, Literal, NamedTuple
 
 from farebox.core import figures
@@ -159,15 +158,13 @@ def _cents(amount: int) -> int:
 
 
 def _sentence(price: int, load: Load, row: dict[str, Any], target: int) -> str:
-    left, share = row["margin"], row["margin_percent"]
-    even = row["break_even_calls"]
-    kept = "" if share is None else f", {share.quantize(Decimal('0.1'), rounding=ROUND_DOWN)} %"
-    ends = "" if even is None else f" It breaks even at {even:,} calls;"
-    verb = "leaves" if left >= 0 else "loses"
-    return (
-        f"{money(price)} for {load.calls:,} calls {verb} {figures.money(abs(left))}{kept} a month.{ends} "
-        f"a limit of {figures.money(row['limit_usd'])} keeps {target} %."
-    ).replace("month. a limit", "month. A limit")
+    left, share, even = row["margin"], row["margin_percent"], row["break_even_calls"]
+    kept = f", {share:.1f} %" if share is not None and left >= 0 else ""
+    first = (
+        f"{money(price)} for {load.calls:,} calls {'leaves' if left >= 0 else 'loses'} {figures.money(abs(left))}{kept}"
+    )
+    ends = "" if even is None else f" It breaks even at {even:,} calls."
+    return f"{first} a month.{ends} A limit of {figures.money(row['limit_usd'])} keeps {target} %."
 
 
 def _charts(price: int, steps: list[dict[str, Any]]) -> tuple[Chart, ...]:

@@ -93,14 +93,16 @@ def findings(
 
 
 def cheaper(use: Use, others: Iterable[Use], price: PriceOf) -> Finding | None:
-    """The cheapest model already in use that these very counts cost at most half at."""
+    """Of the models already in use at which these very counts cost at most half, the dearest: the nearest in kind."""
     best: tuple[int, str] | None = None
     for name in sorted({other.name for other in others} - {use.name}):
         candidate = price(name)
         cost = None if candidate is None else candidate.cost(use.counts)
-        if cost is not None and cost > 0 and (best is None or cost < best[0]):
+        if cost is None or cost <= 0 or cost * 100 > use.spend.known * CHEAPER_PERCENT:
+            continue
+        if best is None or cost > best[0]:
             best = (cost, name)
-    if best is None or best[0] * 100 > use.spend.known * CHEAPER_PERCENT:
+    if best is None:
         return None
     cost, name = best
     how = f"{_tokens(use)} cost {money(use.spend.amount)}; at the rates of {name}, {money(cost)}. Try it on a share."

@@ -1,17 +1,18 @@
 """unit-costs: what a user, a customer and a piece of work cost, month by month."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from farebox.core import figures
-from farebox.core.queries import EXPORT_ROWS_MAX
+from farebox.core.queries import EXPORT_ROWS_MAX, UsageQuery
+from farebox.errors import QueryError
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
 from farebox.reports.cells import day_text
 from farebox.reports.earnings import Line
 from farebox.reports.months import Span
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option
-from farebox.reports.spending import NOTHING, Spend, each, spend_of, usage, usd
+from farebox.reports.spending import NOTHING, Row, each, spend_of, usage, usd
 
 COLUMNS: Final = (
     of.MONTH, of.AI_COST,
@@ -30,11 +31,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-class Tasks(NamedTuple):
-    """`successful` is None where there are too many tasks to look at."""
-
-    successful: int | None
-    spend: Spend
+_TOO_MANY: Final = (f"There are more than {EXPORT_ROWS_MAX:,} tasks: ask for fewer months, or one customer.",)
 
 
 class UnitCosts:
@@ -49,9 +46,13 @@ class UnitCosts:
         by_month = earnings.by(earnings.lines(asked, facts, span, facts.books(asked.as_of_us)), lambda line: line.month)
         whole = _sums(asked, facts, span, ("users", "tenants"))
         userless = _sums(asked, facts, span, (), {"user": ("",)})
-        tasks = _tasks(asked, facts, span)
+        taskless = _sums(asked, facts, span, (), {"task": ("",)})
+        tasks = _successful(asked, facts, span)
         rows = [
-            _row(month, by_month.get(month, []), whole.get(month), userless.get(month), tasks.get(month))
+            {
+                **_row(month, by_month.get(month, []), whole.get(month), userless.get(month)),
+                **_of_tasks(whole.get(month), taskless.get(month), None if tasks is None else tasks.get(month, 0)),
+            }
             for month in _from_first(span, by_month)
         ]
         total = spending.total(spend_of(row) for row in whole.values())
@@ -60,7 +61,12 @@ class UnitCosts:
             columns=COLUMNS,
             rows=rows,
             charts=_charts(rows),
-            notes=(*span.notes, *months.widened(asked, span), *_too_many(tasks), *spending.sureness(total)),
+            notes=(
+                *span.notes,
+                *months.widened(asked, span),
+                *(_TOO_MANY if tasks is None else ()),
+                *spending.sureness(total),
+            ),
         )
 
 
@@ -72,57 +78,82 @@ def _from_first(span: Span, by_month: dict[str, list[Line]]) -> list[str]:
 
 def _sums(
     asked: Asked, facts: Facts, span: Span, measures: Sequence[str], where: dict[str, tuple[str, ...]] | None = None
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Row]:
     if where is not None and set(where) & set(asked.where):
         return {}  # the question asks for named ones already
     rows = usage(facts, asked, ("month",), span.since_us, span.until_us, measures, where)
     return {row["month"]: row for row in rows}
 
 
-def _tasks(asked: Asked, facts: Facts, span: Span) -> dict[str, Tasks]:
-    """By month. A task is successful by what was reported of it; else by a call of it that was done."""
-    rows = usage(facts, asked, ("month", "tenant", "task", "outcome", "state"), span.since_us, span.until_us)
+def _successful(asked: Asked, facts: Facts, span: Span) -> dict[str, int] | None:
+    """Successful tasks by month; None where there are too many to look at."""
+    params: dict[str, object] = {
+        "since_us": span.since_us,
+        "until_us": span.until_us,
+        "where": asked.where,
+        "time_zone": asked.time_zone,
+        "as_of_us": asked.as_of_us,
+    }
+    try:
+        return {row["month"]: int(row["successful"]) for row in facts.ask("tasks", params)}
+    except QueryError:
+        return _counted(asked, facts, span)
+
+
+def _counted(asked: Asked, facts: Facts, span: Span) -> dict[str, int] | None:
+    """For a ledger that does not count tasks itself: by what its calls say."""
+    query = UsageQuery(
+        group_by=("month", "tenant", "task", "outcome", "state"),
+        since_us=span.since_us,
+        until_us=span.until_us,
+        where=asked.where,
+        measures=("calls",),
+        order="month",
+        limit=EXPORT_ROWS_MAX,
+        time_zone=asked.time_zone,
+        as_of_us=asked.as_of_us,
+    )
+    rows = facts.usage(query)
     if len(rows) >= EXPORT_ROWS_MAX:
-        return {month: Tasks(None, NOTHING) for month in span.months}
-    told: dict[tuple[str, Any, str], tuple[set[str], bool]] = {}
-    spends: dict[str, Spend] = {}
+        return None
+    told: dict[tuple[str, Any, str], tuple[bool | None, bool]] = {}
     for row in rows:
-        if row["task"] is None:
-            continue
-        key = (row["month"], row["tenant"], row["task"])
-        outcomes, done = told.get(key, (set(), False))
-        reported = outcomes | ({row["outcome"]} if row["outcome"] else set())
-        told[key] = (reported, done or row["state"] == "done")
-        spends[row["month"]] = spends.get(row["month"], NOTHING).plus(spend_of(row))
+        if row["task"] is not None:
+            key = (row["month"], row["tenant"], row["task"])
+            success, done = told.get(key, (None, False))
+            if row["outcome"]:
+                success = bool(success) or row["outcome"] == "success"
+            told[key] = (success, done or row["state"] == "done")
     counts: dict[str, int] = {}
-    for (month, _, _), (outcomes, done) in told.items():
-        counts[month] = counts.get(month, 0) + ("success" in outcomes if outcomes else done)
-    return {month: Tasks(counts[month], spend) for month, spend in spends.items()}
+    for (month, _, _), (success, done) in told.items():
+        counts[month] = counts.get(month, 0) + (done if success is None else success)
+    return counts
 
 
-def _row(
-    month: str,
-    found: Sequence[Line],
-    whole: dict[str, Any] | None,
-    userless: dict[str, Any] | None,
-    tasks: Tasks | None,
-) -> dict[str, Any]:
+def _of_tasks(whole: Row | None, taskless: Row | None, successful: int | None) -> dict[str, Any]:
+    return {"tasks_successful": successful, "per_task": each(_without(whole, taskless), successful)}
+
+
+def _without(whole: Row | None, rest: Row | None) -> int | None:
+    """A month's AI cost, less that of the rest."""
+    amount = NOTHING.amount if whole is None else spend_of(whole).amount
+    return None if amount is None else amount - (0 if rest is None else spend_of(rest).known)
+
+
+def _row(month: str, found: Sequence[Line], whole: Row | None, userless: Row | None) -> dict[str, Any]:
     spend = NOTHING if whole is None else spend_of(whole)
     named = [line for line in found if line.tenant is not None]
     users, tenants = (0, 0) if whole is None else (whole["users"], whole["tenants"])
     paying = [line for line in named if line.revenue is not None]
     revenue = sum(line.revenue for line in paying if line.revenue is not None)
-    of_users = None if spend.amount is None else spend.amount - (0 if userless is None else spend_of(userless).known)
     of_customers = spending.total(line.spend for line in named).amount
     return {
         "month": month,
         "ai_cost": usd(spend.amount),
         "active_users": users,
-        "per_user": each(of_users, users),
+        "per_user": each(_without(whole, userless), users),
         "active_customers": tenants,
         "per_active_customer": each(of_customers, tenants),
-        "tasks_successful": 0 if tasks is None else tasks.successful,
-        "per_task": None if tasks is None else each(tasks.spend.amount, tasks.successful),
         "customers": len(paying),
         "blended": each(spend.amount, len(paying)),
         "arpu": each(revenue, len(paying)),
@@ -140,12 +171,6 @@ def _sentence(rows: Sequence[dict[str, Any]]) -> str:
     if last["per_active_customer"] is not None:
         return f"AI costs {show(last['per_active_customer'])} per active customer in {month}; no revenue is known."
     return f"AI cost is {show(last['ai_cost'])} in {month}; no customer is named."
-
-
-def _too_many(tasks: dict[str, Tasks]) -> tuple[str, ...]:
-    if all(found.successful is not None for found in tasks.values()):
-        return ()
-    return (f"There are more than {EXPORT_ROWS_MAX:,} tasks: ask for fewer months, or one customer.",)
 
 
 def _charts(rows: Sequence[dict[str, Any]]) -> tuple[Chart, ...]:

@@ -26,7 +26,9 @@ _CHANGE: Final = (
 )
 _LOSING: Final = (of.CUSTOMER, of.NAME, of.PLAN, of.AI_COST, of.REVENUE, of.MARGIN, of.MARGIN_PERCENT)
 _FAILED: Final = (
-    Column("provider", "Provider", door="provider"), Column("model", "Model", door="model"), of.CALLS,
+    Column("provider", "Provider", door="provider"),
+    Column("model_requested", "Model", hint="As asked for: a call that fails has no other.", door="model_requested"),
+    of.CALLS,
     Column("errors", "Errors", "count", "Attempts that ended in an error, a time-out or an interruption."),
     Column("error_percent", "Error rate", "percent", "Of attempts."),
 )  # fmt: skip
@@ -192,16 +194,21 @@ def _failing(asked: Asked, facts: Facts, week: Weeks) -> tuple[Section, ...]:
     rows = [
         {
             "provider": row["provider"],
-            "model": row["model"],
+            "model_requested": row["model_requested"],
             "calls": row["calls"],
             "errors": row["errors"],
             "error_percent": percent(row["errors"], row["attempts"]),
         }
-        for row in usage(facts, asked, ("provider", "model"), week.since_us, week.until_us, ("errors", "attempts"))
+        for row in _by_request(asked, facts, week)
         if row["errors"]
     ]
-    rows.sort(key=lambda row: (-row["errors"], str(row["provider"]), str(row["model"])))
+    rows.sort(key=lambda row: (-row["errors"], str(row["provider"]), str(row["model_requested"])))
     return (Section(title="Errors", columns=_FAILED, rows=rows[:ROWS]),) if rows else ()
+
+
+def _by_request(asked: Asked, facts: Facts, week: Weeks) -> list[Row]:
+    groups = ("provider", "model_requested")
+    return usage(facts, asked, groups, week.since_us, week.until_us, ("errors", "attempts"))
 
 
 def _charts(asked: Asked, facts: Facts, week: Weeks) -> tuple[Chart, ...]:

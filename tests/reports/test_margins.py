@@ -259,6 +259,13 @@ def test_unit_costs_by_month():
     assert answer.sentence == "AI costs $6.67 per customer of $20.00 revenue in Nov 2026."
 
 
+def test_a_ledger_that_counts_tasks_itself_is_asked():
+    told = [{"month": "2026-11", "successful": 4}]
+    ledger = Ledger([spent("a", "8", task="t"), spent("a", "5")], answers={"tasks": lambda params: told})
+    (row,) = UnitCosts().answer(asked(), ledger).rows
+    assert (row["tasks_successful"], row["per_task"]) == (4, 2)
+
+
 def test_months_without_revenue_have_costs_and_no_arpu():
     answer = UnitCosts().answer(asked("2026-08-01", "2026-10-01"), Ledger([spent("a", "4", "2026-09-09", user="u")]))
     assert [row["month"] for row in answer.rows] == ["2026-09"]

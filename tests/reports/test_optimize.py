@@ -41,6 +41,14 @@ def test_a_model_in_use_that_costs_less_than_half_is_proposed():
     assert "100,000 tokens in and 10,000 out cost $1.40; at the rates of openai/small, $0.1400" in row["how"]
 
 
+def test_what_must_be_tried_is_said_apart_from_what_is_sure():
+    answer, _ = found([*call(usage={"input": 10**6}, cost=usd("9")), *call("small", usage={"input": 10})])
+    assert answer.sentence == (
+        "One change would save $4.50 of $9.00 a month; the largest: cache prompts in chat, $4.50. "
+        "What must be tried first could make it $8.00."
+    )
+
+
 def test_prompts_that_no_cache_serves_are_found_from_the_shortest_that_is_cached():
     _, kinds = found(call(usage={"input": 4000, "output": 1}, count=50))
     assert kinds["cache prompts"]["saving"] == Decimal("0.9")  # 100,000 tokens at $1 instead of $10 a million
@@ -86,7 +94,7 @@ def test_failed_calls_retries_and_work_that_can_wait_are_found():
 def test_a_saving_is_of_thirty_days_and_overlapping_ones_count_once():
     answer, kinds = found(call(cost=usd("2"), user=None, streaming=False, state="timeout"), since="2026-11-01")
     assert (kinds["batch"]["saving"], kinds["failed calls"]["saving"]) == (2, 4)
-    assert answer.sentence == "Two changes could save $4.00 of $4.00 a month; the largest: failed calls in chat, $4.00."
+    assert answer.sentence == "Two changes would save $4.00 of $4.00 a month; the largest: failed calls in chat, $4.00."
     assert [section.title for section in answer.sections] == [
         "Calls that failed and were paid", "Work that could wait for a batch",
     ]  # fmt: skip

@@ -139,8 +139,8 @@ def test_a_plan_is_reckoned_from_price_calls_tokens_and_model():
     assert (row["break_even_calls"], row["limit_usd"], row["limit_calls"]) == (9090, 6, 2727)
     assert row["price_needed"].quantize(Decimal("0.01")) == Decimal("36.67")
     assert answer.sentence == (
-        "$20.00 for 5,000 calls leaves $9.00, 45.0 % a month. It breaks even at 9,090 calls; "
-        "a limit of $6.00 keeps 70 %."
+        "$20.00 for 5,000 calls leaves $9.00, 45.0 % a month. It breaks even at 9,090 calls. "
+        "A limit of $6.00 keeps 70 %."
     )
     assert [step["calls"] for step in answer.sections[0].rows][:3] == [1250, 2500, 5000]
 
