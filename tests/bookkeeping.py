@@ -131,7 +131,7 @@ def measured(name: str, events: list[Event]) -> Any:
         "attempts": lambda: len(passed),
         "spend": lambda: None if unpriced and not priced else format_usd(sum(priced)),
         "spend_estimated": lambda: format_usd(
-            sum(event.cost or 0 for event in events if event.cost_source == "estimated")
+            sum(event.cost or 0 for event in events if event.cost_source == "estimated" and not event.byok)
         ),
         "calls_unpriced": lambda: unpriced,
         "users": lambda: len({(event.tenant, event.user) for event in passed if event.user is not None}),

@@ -52,6 +52,7 @@ class Statement:
         where = {"tenant": (tenant,)}
         asked = _only(asked, tenant)
         rows = usage(facts, asked, ("day", "feature", "provider", "model"), window.start_us, until_us, TOKENS, where)
+        rows.sort(key=_order)
         whole = usage(facts, asked, (), window.start_us, until_us, TOKENS, where)
         total = _total(whole)
         spend = spending.total(spend_of(row) for row in whole)
@@ -59,7 +60,7 @@ class Statement:
         return Answer(
             sentence=_sentence(customer, asked, window, spend, plan.name if plan else None),
             columns=COLUMNS,
-            rows=[_line(row, tenant) for row in sorted(rows, key=_order)],
+            rows=[_line(row, tenant) for row in rows],
             totals=total,
             charts=_charts(rows, asked),
             sections=(

@@ -213,6 +213,7 @@ def _by_request(asked: Asked, facts: Facts, week: Weeks) -> list[Row]:
 
 def _charts(asked: Asked, facts: Facts, week: Weeks) -> tuple[Chart, ...]:
     rows = usage(facts, asked, ("day", "tier"), week.before_us, week.until_us)
+    rows.sort(key=lambda row: (row["day"], row["tier"] or ""))
     if not rows:
         return ()
     drawn = [{"day": row["day"], "tier": row["tier"], "usd": usd(spend_of(row).amount)} for row in rows]
