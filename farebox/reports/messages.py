@@ -72,9 +72,10 @@ def html_mail(title: str, answer: Answer, attached: Sequence[Picture] = (), link
 
 
 def slack(text: str) -> str:
-    """Text that Slack shows as it is: no mention, no link; signs of emphasis are kept from pairing."""
+    """Text that Slack shows as it is: no mention, no link; signs of emphasis are kept from pairing (underscores inside
+    of words pair with nothing)."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"{sign}\u200b" if sign in "*_~`" else sign for sign in escaped)
+    return "".join(f"{sign}\u200b" if sign in "*~`" else sign for sign in escaped)
 
 
 def _picture(number: int, chart: Chart, width: int, scale: float) -> Picture:

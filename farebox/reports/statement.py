@@ -1,7 +1,7 @@
 """statement: the evidence for one customer and month, line by line, down to the calls."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final, Literal
 
 from farebox.core import asking
@@ -23,12 +23,13 @@ _SUMS: Final = (
     Column("spend", "Amount", "usd", "What the calls cost; – where no price is known."),
     Column("unpriced", "Unpriced", "count", "Calls without a price: they are in no amount."),
 )
-_FEATURE = Column("feature", "Feature", door="tenant={tenant}&feature={feature}")
-_MODEL = Column("model", "Model", door="tenant={tenant}&provider={provider}&model={model}")
+_PERIOD = "&since={since}&until={until}"
+_FEATURE = Column("feature", "Feature", door=f"tenant={{tenant}}&feature={{feature}}{_PERIOD}")
+_MODEL = Column("model", "Model", door=f"tenant={{tenant}}&provider={{provider}}&model={{model}}{_PERIOD}")
 COLUMNS: Final = (
     Column("day", "Day", "day"), _FEATURE, Column("provider", "Provider"), _MODEL, *_SUMS,
     Column("calls_link", "Calls", hint="Each call of the line, with its arithmetic.",
-           door="tenant={tenant}&feature={feature}&provider={provider}&model={model}&day={day}"),
+           door="tenant={tenant}&feature={feature}&provider={provider}&model={model}&since={day}&until={day_after}"),
 )  # fmt: skip
 
 
@@ -56,17 +57,18 @@ class Statement:
         whole = usage(facts, asked, (), window.start_us, until_us, TOKENS, where)
         total = _total(whole)
         spend = spending.total(spend_of(row) for row in whole)
+        behind = _behind(tenant, window, asked)
         plan = plan_of(books, customer, window, asked.time_zone)
         return Answer(
             sentence=_sentence(customer, asked, window, spend, plan.name if plan else None),
             columns=COLUMNS,
-            rows=[_line(row, tenant) for row in rows],
+            rows=[_line(row, behind) for row in rows],
             totals=total,
             charts=_charts(rows, asked),
             sections=(
                 *_allowance(asked, facts, window, books),
-                _by(rows, ("feature",), "By feature", (_FEATURE,), tenant),
-                _by(rows, ("provider", "model"), "By model", (Column("provider", "Provider"), _MODEL), tenant),
+                _by(rows, ("feature",), "By feature", (_FEATURE,), behind),
+                _by(rows, ("provider", "model"), "By model", (Column("provider", "Provider"), _MODEL), behind),
             ),
             notes=(*_open(window, asked), *_agreement(rows, spend), *spending.sureness(spend)),
         )
@@ -109,9 +111,16 @@ def _order(row: Row) -> tuple[str, str, str, str]:
     return (row["day"], row["feature"] or "", row["provider"] or "", row["model"] or "")
 
 
-def _line(row: Row, tenant: str) -> dict[str, Any]:
-    line = {"tenant": tenant, **{name: row[name] for name in ("day", "feature", "provider", "model")}, **_sums(row)}
-    return {**line, "calls_link": f"{row['calls']:,}"}
+def _behind(tenant: str, window: Window, asked: Asked) -> dict[str, Any]:
+    """What the doors of all rows need beside their own columns."""
+    days = (months.local(moment_us, asked.time_zone) for moment_us in (window.start_us, window.end_us or asked.now_us))
+    return {"tenant": tenant, **dict(zip(("since", "until"), days, strict=True))}
+
+
+def _line(row: Row, behind: dict[str, Any]) -> dict[str, Any]:
+    line = {**behind, **{name: row[name] for name in ("day", "feature", "provider", "model")}, **_sums(row)}
+    day_after = date.fromisoformat(row["day"]) + timedelta(days=1)
+    return {**line, "day_after": day_after.isoformat(), "calls_link": f"{row['calls']:,}"}
 
 
 def _sums(row: Row) -> dict[str, Any]:
@@ -129,7 +138,9 @@ def _total(whole: Sequence[Row]) -> dict[str, Any]:
     return _sums(whole[0]) if whole else {"calls": 0, **dict.fromkeys(TOKENS, 0), "spend": usd(0), "unpriced": 0}
 
 
-def _by(rows: Sequence[Row], names: tuple[str, ...], title: str, columns: tuple[Column, ...], tenant: str) -> Section:
+def _by(
+    rows: Sequence[Row], names: tuple[str, ...], title: str, columns: tuple[Column, ...], behind: dict[str, Any]
+) -> Section:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in names), []).append(row)
@@ -142,7 +153,7 @@ def _by(rows: Sequence[Row], names: tuple[str, ...], title: str, columns: tuple[
             "spend": usd(spend.amount),
             "unpriced": spend.unpriced,
         }
-        found.append({"tenant": tenant, **dict(zip(names, key, strict=True)), **sums})
+        found.append({**behind, **dict(zip(names, key, strict=True)), **sums})
     found.sort(key=lambda row: (-(row["spend"] or 0), *(str(row[name]) for name in names)))
     return Section(title=title, columns=(*columns, *_SUMS), rows=found)
 

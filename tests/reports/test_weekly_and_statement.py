@@ -132,7 +132,11 @@ def test_a_statement_has_a_line_for_each_day_feature_and_model_with_a_door_to_it
     ]  # fmt: skip
     door = next(column.door for column in answer.columns if column.name == "calls_link")
     assert door.format(**answer.rows[0]) == (
-        "tenant=acme&feature=chat&provider=openai&model=gpt-4.1-mini&day=2026-11-03"
+        "tenant=acme&feature=chat&provider=openai&model=gpt-4.1-mini&since=2026-11-03&until=2026-11-04"
+    )
+    by_feature = answer.sections[0]
+    assert by_feature.columns[0].door.format(**by_feature.rows[0]) == (
+        "tenant=acme&feature=chat&since=2026-11-01&until=2026-12-01"
     )
     assert answer.sentence == "Acme on plan pro made 2 calls for $210.00 from 1 Nov 2026 to 30 Nov 2026."
     assert "The month is not over." in answer.notes
