@@ -5,6 +5,7 @@ ever data, never part of an expression or of markup.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,7 @@ BAR_HEIGHT: Final = 28
 BARS_MAX: Final = 25
 STRIP_MAX: Final = 2000
 XS_MAX: Final = 750
+DAYS_MAX: Final = 4000
 LABEL_GAP_PX: Final = 15
 SERIES_LABEL_MAX: Final = 22
 
@@ -89,30 +91,49 @@ def drawing(chart: Chart) -> Drawing:
 def _bounded(chart: Chart) -> tuple[list[dict[str, Any]], int]:
     most = {"bars": BARS_MAX, "strip": STRIP_MAX}.get(chart.kind)
     if most is None:
-        keys = _in_order({str(row.get(chart.x)) for row in chart.rows}, chart)
+        keys = _in_order({_key(row.get(chart.x)) for row in chart.rows}, chart)
         kept = set(keys[-XS_MAX:])
-        rows = [row for row in chart.rows if str(row.get(chart.x)) in kept]
+        rows = [row for row in chart.rows if _key(row.get(chart.x)) in kept]
     elif chart.kind == "bars":
-        kept = set(list(dict.fromkeys(str(row.get(chart.x)) for row in chart.rows))[:most])
-        rows = [row for row in chart.rows if str(row.get(chart.x)) in kept]
+        kept = set(list(dict.fromkeys(_key(row.get(chart.x)) for row in chart.rows))[:most])
+        rows = [row for row in chart.rows if _key(row.get(chart.x)) in kept]
     else:
         rows = chart.rows[:most]
     return rows, len(chart.rows) - len(rows)
 
 
+def _key(value: object) -> str:
+    """What stands on the x axis, as text; what has no name is ''."""
+    return "" if value is None else str(value)
+
+
 def _in_order(keys: Iterable[str], chart: Chart) -> list[str]:
     """Times by time, all else as the rows have it."""
     found = set(keys)
-    ordered = [key for key in dict.fromkeys(str(row.get(chart.x)) for row in chart.rows) if key in found]
-    return sorted(ordered) if all(day_text(key) != key for key in ordered) else ordered
+    ordered = [key for key in dict.fromkeys(_key(row.get(chart.x)) for row in chart.rows) if key in found]
+    if not ordered or any(day_text(key) == key for key in ordered):
+        return ordered
+    return _without_gaps(sorted(ordered)) if chart.kind in ("columns", "lines", "area") else sorted(ordered)
+
+
+def _without_gaps(keys: list[str]) -> list[str]:
+    """Every day (or month) from the first to the last: one without calls has its place, too."""
+    try:
+        first, last = (date.fromisoformat(f"{key}-01" if len(key) == 7 else key) for key in (keys[0], keys[-1]))
+    except ValueError:
+        return keys  # moments
+    days = [(first + timedelta(days=offset)).isoformat() for offset in range(min((last - first).days, DAYS_MAX) + 1)]
+    if len({len(key) for key in keys}) > 1 or days[-1] < keys[-1]:
+        return keys
+    return days if len(keys[0]) == 10 else list(dict.fromkeys(day[:7] for day in days))
 
 
 def _axis(chart: Chart, rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    keys = _in_order((str(row.get(chart.x)) for row in rows), chart)
+    keys = _in_order((_key(row.get(chart.x)) for row in rows), chart)
     short = [day_text(key, with_year=False) for key in keys]
     if len(set(short)) < len(short):  # the same day of two years
         short = [day_text(key) for key in keys]
-    return keys, unique(label(None if text == "None" else text) for text in short)
+    return keys, unique(label(text) for text in short)
 
 
 def unique(names: Iterable[str]) -> list[str]:
@@ -161,7 +182,7 @@ def _values(
     found: dict[tuple[str, str, bool], _Value] = {}
     for number, row in enumerate(rows):
         name = series[row.get(chart.series)] if chart.series and series else ""
-        key = str(row.get(chart.x)) if chart.kind != "strip" else f"{number}\0{row.get(chart.x)}"
+        key = _key(row.get(chart.x)) if chart.kind != "strip" else f"{number}\0{_key(row.get(chart.x))}"
         projected = bool(row.get("projected"))
         amount, before = _number(row, chart), found.get((key, name, projected))
         if before is not None and before.amount is not None:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
-from farebox.core import asking
-from farebox.core.limit_text import shown_amount
+from farebox.core import asking, limit_text
 from farebox.errors import FareboxError, QueryError
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
@@ -174,20 +173,25 @@ def _near(facts: Facts) -> tuple[Section, ...]:
         accounts: Sequence[Sequence[Any]] = facts.ask("limits_near", {"share": NEAR})
     except FareboxError:
         return ()
-    units = {limit.id: limit.unit for limit in facts.limits()}
+    known = {limit.id: limit for limit in facts.limits()}
     rows = [
         {
-            "limit": limit,
+            "limit_id": limit,
+            "limit": label(limit_text.sentence(known[limit]), 100),
             "subject": label(subject),
-            "used": shown_amount(used, units[limit]),
-            "amount": shown_amount(amount, units[limit]),
+            "used": _amount(used, known[limit].unit),
+            "amount": _amount(amount, known[limit].unit),
             "used_percent": percent(used, amount),
         }
         for limit, subject, _start, _end, amount, used in accounts
-        if limit in units
+        if limit in known
     ]
-    rows.sort(key=lambda row: (-row["used_percent"], row["limit"], row["subject"]))
+    rows.sort(key=lambda row: (-row["used_percent"], row["limit_id"], row["subject"]))
     return (Section(title="Near their limit now", columns=_NEAR, rows=rows[:ROWS]),) if rows else ()
+
+
+def _amount(amount: int, unit: str) -> str:
+    return money(amount) if unit == "usd" else limit_text.amount_text(amount, unit)
 
 
 def _failing(asked: Asked, facts: Facts, week: Weeks) -> tuple[Section, ...]:

@@ -87,6 +87,12 @@ def test_names_that_become_the_same_when_cut_stay_apart():
     assert label("a\nb\t\u202ec") == "a b c" and len(label("w" * 999)) == LABEL_MAX
 
 
+def test_who_has_no_name_is_not_who_is_called_none():
+    rows = [{"name": None, "usd": 1}, {"name": "None", "usd": 2}]
+    points = drawing(Chart("T", "bars", rows, "name", "usd")).points
+    assert [(point.x, point.value) for point in points] == [("(none)", 1), ("None", 2)]
+
+
 def test_six_series_and_the_rest_as_other_in_grey():
     drawn = drawing(daily([f"tier{number}" for number in range(9)]))
     assert drawn.names == ["tier8", "tier7", "tier6", "tier5", "tier4", "tier3", "other (3)"]
@@ -126,9 +132,19 @@ def test_what_is_partial_is_lighter_and_what_is_projected_dotted():
     assert "pro, projected\t$9.00" in drawing(chart).tips["6 Nov"]
 
 
+def test_days_and_months_without_values_keep_their_place():
+    rows = [{"d": day, "v": 1} for day in ("2026-10-30", "2026-11-02")]
+    assert drawing(Chart("T", "columns", rows, "d", "v")).xs == ["30 Oct", "31 Oct", "1 Nov", "2 Nov"]
+    rows = [{"d": month, "v": 1} for month in ("2026-01", "2025-11")]
+    assert drawing(Chart("T", "lines", rows, "d", "v")).xs == ["Nov 2025", "Dec 2025", "Jan 2026"]
+    rows = [{"d": moment, "v": 1} for moment in ("2026-11-02T10:00:00Z", "2026-11-02T12:00:00Z")]
+    assert drawing(Chart("T", "lines", rows, "d", "v")).xs == ["2 Nov 10:00", "2 Nov 12:00"]
+
+
 def test_the_same_day_of_two_years_is_two_days():
     rows = [{"d": day, "v": 1} for day in ("2026-11-03", "2025-11-03")]
-    assert drawing(Chart("T", "lines", rows, "d", "v")).xs == ["3 Nov 2025", "3 Nov 2026"]
+    xs = drawing(Chart("T", "lines", rows, "d", "v")).xs
+    assert (xs[0], xs[-1], len(xs)) == ("3 Nov 2025", "3 Nov 2026", 366)
 
 
 def test_direct_labels_do_not_cover_each_other():

@@ -46,7 +46,8 @@ def test_the_week_is_the_last_whole_one_and_is_set_against_the_one_before():
     assert [(row["tenant"], row["change"]) for row in moved] == [("acme", 30), (NASTY, 6)]
     assert sections["Errors"].rows[0]["errors"] == 1
     near = sections["Near their limit now"].rows[0]
-    assert (near["subject"], near["used_percent"]) == ("acme/u_7", 92)
+    assert (near["subject"], near["used"], near["amount"], near["used_percent"]) == ("acme/u_7", "$4.60", "$5.00", 92)
+    assert near["limit"] == "each user: 5 usd a month, then block"
     assert {row["day"] for row in answer.charts[0].rows} == {"2026-11-03", "2026-11-10", "2026-11-15"}
 
 
