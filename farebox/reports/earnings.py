@@ -1,0 +1,144 @@
+"""Cost and revenue side by side: one line for each customer and month. What all margins are made of."""
+
+from collections.abc import Callable, Iterable
+from datetime import date
+from typing import NamedTuple, TypeVar
+
+from farebox.core.customers import Books, Customer, month_days
+from farebox.reports.months import Span, local
+from farebox.reports.report import Asked, Facts
+from farebox.reports.spending import NOTHING, Spend, percent, ratio, spend_of, usage, usd
+
+Key = TypeVar("Key")
+
+
+class Line(NamedTuple):
+    """`revenue` and `expected` are pico-dollars, None where unknown; a free plan's revenue is 0, and known."""
+
+    tenant: str | None
+    customer: Customer | None
+    month: str
+    plan: str | None
+    """The one held on the month's last day, or today."""
+    spend: Spend
+    revenue: int | None
+    other_cogs: int
+    expected: int | None
+
+
+class Sums(NamedTuple):
+    """Of any lines. Margins count those lines alone whose revenue and cost are both known: unknown revenue is not
+    none, and cost without it is not a loss. What is left out stands in `spend` all the same."""
+
+    spend: Spend = NOTHING
+    revenue: int | None = None
+    counted_revenue: int | None = None
+    counted_cost: int = 0
+    counted_cogs: int = 0
+
+    @property
+    def margin(self) -> int | None:
+        return None if self.counted_revenue is None else self.counted_revenue - self.counted_cost
+
+    @property
+    def gross_margin(self) -> int | None:
+        return None if self.margin is None else self.margin - self.counted_cogs
+
+    @property
+    def uncounted(self) -> int:
+        """AI cost of which it is not known what it earns."""
+        return self.spend.known - self.counted_cost
+
+    def row(self) -> dict[str, object]:
+        """The columns of MARGINS."""
+        revenue, margin, gross = self.counted_revenue, self.margin, self.gross_margin
+        cost = None if revenue is None else self.counted_cost
+        return {
+            "ai_cost": usd(self.spend.amount),
+            "revenue": usd(self.revenue),
+            "margin": usd(margin),
+            "margin_percent": percent(margin, revenue),
+            "ai_share": percent(cost, revenue),
+            "recovery_ratio": ratio(revenue, cost),
+            "other_cogs": None if revenue is None else usd(self.counted_cogs),
+            "gross_margin": usd(gross),
+            "gross_margin_percent": percent(gross, revenue),
+        }
+
+
+def lines(asked: Asked, facts: Facts, span: Span, books: Books) -> list[Line]:
+    """A line for each customer and month in which it called or pays. Under a filter by anything but the customer,
+    only those that the filter lets pass: their revenue cannot be split by it."""
+    spends: dict[tuple[str | None, str], Spend] = {}
+    for row in usage(facts, asked, ("tenant", "month"), span.since_us, span.until_us):
+        spends[row["tenant"], row["month"]] = spend_of(row)
+    found = [_line(books, tenant, month, spend, span) for (tenant, month), spend in spends.items()]
+    if not set(asked.where) - {"tenant"}:
+        for tenant in _asked_for(asked, books):
+            silent = [month for month in span.months if (tenant, month) not in spends]
+            found += [
+                line for month in silent if (line := _line(books, tenant, month, NOTHING, span)).revenue is not None
+            ]
+    return sorted(found, key=lambda line: (line.month, line.tenant or ""))
+
+
+def filtered_note(asked: Asked) -> tuple[str, ...]:
+    if not set(asked.where) - {"tenant"}:
+        return ()
+    return ("The filter picks calls; revenue is the customers' whole revenue, so margins are too good.",)
+
+
+def _asked_for(asked: Asked, books: Books) -> Iterable[str]:
+    wanted = asked.where.get("tenant")
+    return books.customers if wanted is None else [tenant for tenant in wanted if tenant in books.customers]
+
+
+def _line(books: Books, tenant: str | None, month: str, spend: Spend, span: Span) -> Line:
+    customer = books.customers.get(tenant) if tenant is not None else None
+    if customer is None:
+        return Line(tenant, None, month, None, spend, None, 0, None)
+    return Line(
+        tenant,
+        customer,
+        month,
+        customer.plan_on(last_day(month, span)),
+        spend,
+        books.revenue(customer, month),
+        books.other_cogs(customer, month),
+        books.expected_ai_cost(customer, month),
+    )
+
+
+def last_day(month: str, span: Span) -> date:
+    """The month's last day, or today where it is not over."""
+    first, days = month_days(month)
+    today = date.fromisoformat(local(span.now_us, span.time_zone))
+    return min(first.replace(day=days), max(first, today))
+
+
+def sums(found: Iterable[Line]) -> Sums:
+    total = Sums()
+    for line in found:
+        total = _with(total, line)
+    return total
+
+
+def _with(total: Sums, line: Line) -> Sums:
+    spend = total.spend.plus(line.spend)
+    revenue = total.revenue if line.revenue is None else (total.revenue or 0) + line.revenue
+    if line.revenue is None or line.spend.amount is None:
+        return total._replace(spend=spend, revenue=revenue)
+    return Sums(
+        spend,
+        revenue,
+        (total.counted_revenue or 0) + line.revenue,
+        total.counted_cost + line.spend.amount,
+        total.counted_cogs + line.other_cogs,
+    )
+
+
+def by(found: Iterable[Line], key: Callable[[Line], Key]) -> dict[Key, list[Line]]:
+    groups: dict[Key, list[Line]] = {}
+    for line in found:
+        groups.setdefault(key(line), []).append(line)
+    return groups

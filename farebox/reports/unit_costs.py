@@ -1,0 +1,186 @@
+"""unit-costs: what a user, a customer and a piece of work cost, month by month."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from farebox.core import figures
+from farebox.core.queries import EXPORT_ROWS_MAX, UsageQuery
+from farebox.errors import QueryError
+from farebox.reports import definitions as of
+from farebox.reports import earnings, months, spending
+from farebox.reports.cells import day_text
+from farebox.reports.earnings import Line
+from farebox.reports.months import Span
+from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option
+from farebox.reports.spending import NOTHING, Row, each, spend_of, usage, usd
+
+COLUMNS: Final = (
+    of.MONTH, of.AI_COST,
+    Column("active_users", "Active users", "count", "Users, each within its customer, with a call not refused."),
+    Column("per_user", "Per active user", "usd", "AI cost of calls that name a user, over active users."),
+    Column("active_customers", "Active customers", "count", "Customers with a call that was not refused."),
+    Column("per_active_customer", "Per active customer", "usd", "AI cost of calls that name one, over active ones."),
+    Column("tasks_successful", "Successful tasks", "count",
+           "Tasks reported as a success; where nothing is reported of a task, one with a call that was done."),
+    Column("per_task", "Per successful task", "usd",
+           "AI cost of all calls that name a task, failed tasks and retries too, over successful tasks."),
+    Column("customers", "Customers", "count", "Customers whose revenue of that month is known, $0 too."),
+    Column("blended", "Blended per customer", "usd", "All AI cost, over those customers."),
+    Column("arpu", "ARPU", "usd", "Average revenue per customer: known revenue, over those customers."),
+    Column("ai_share", "AI cost of ARPU", "percent", "Blended per customer of ARPU."),
+)  # fmt: skip
+
+
+_TOO_MANY: Final = (f"There are more than {EXPORT_ROWS_MAX:,} tasks: ask for fewer months, or one customer.",)
+
+
+class UnitCosts:
+    name = "unit-costs"
+    title = "Unit costs"
+    question = "What does a user, a customer, a finished task cost us?"
+    period: Literal["12 months"] = "12 months"
+    options: tuple[Option, ...] = ()
+
+    def answer(self, asked: Asked, facts: Facts) -> Answer:
+        span = months.span(asked)
+        by_month = earnings.by(earnings.lines(asked, facts, span, facts.books(asked.as_of_us)), lambda line: line.month)
+        whole = _sums(asked, facts, span, ("users", "tenants"))
+        userless = _sums(asked, facts, span, (), {"user": ("",)})
+        taskless = _sums(asked, facts, span, (), {"task": ("",)})
+        tasks = _successful(asked, facts, span)
+        rows = [
+            {
+                **_row(month, by_month.get(month, []), whole.get(month), userless.get(month)),
+                **_of_tasks(whole.get(month), taskless.get(month), None if tasks is None else tasks.get(month, 0)),
+            }
+            for month in _from_first(span, by_month)
+        ]
+        total = spending.total(spend_of(row) for row in whole.values())
+        return Answer(
+            sentence=_sentence(rows),
+            columns=COLUMNS,
+            rows=rows,
+            charts=_charts(rows),
+            notes=(
+                *span.notes,
+                *months.widened(asked, span),
+                *(_TOO_MANY if tasks is None else ()),
+                *spending.sureness(total),
+            ),
+        )
+
+
+def _from_first(span: Span, by_month: dict[str, list[Line]]) -> list[str]:
+    """The months from the first that has anything."""
+    first = next((at for at, month in enumerate(span.months) if by_month.get(month)), len(span.months))
+    return list(span.months[first:])
+
+
+def _sums(
+    asked: Asked, facts: Facts, span: Span, measures: Sequence[str], where: dict[str, tuple[str, ...]] | None = None
+) -> dict[str, Row]:
+    if where is not None and set(where) & set(asked.where):
+        return {}  # the question asks for named ones already
+    rows = usage(facts, asked, ("month",), span.since_us, span.until_us, measures, where)
+    return {row["month"]: row for row in rows}
+
+
+def _successful(asked: Asked, facts: Facts, span: Span) -> dict[str, int] | None:
+    """Successful tasks by month; None where there are too many to look at."""
+    params: dict[str, object] = {
+        "since_us": span.since_us,
+        "until_us": span.until_us,
+        "where": asked.where,
+        "time_zone": asked.time_zone,
+        "as_of_us": asked.as_of_us,
+    }
+    try:
+        return {row["month"]: int(row["successful"]) for row in facts.ask("tasks", params)}
+    except QueryError:
+        return _counted(asked, facts, span)
+
+
+def _counted(asked: Asked, facts: Facts, span: Span) -> dict[str, int] | None:
+    """For a ledger that does not count tasks itself: by what its calls say."""
+    query = UsageQuery(
+        group_by=("month", "tenant", "task", "outcome", "state"),
+        since_us=span.since_us,
+        until_us=span.until_us,
+        where=asked.where,
+        measures=("calls",),
+        order="month",
+        limit=EXPORT_ROWS_MAX,
+        time_zone=asked.time_zone,
+        as_of_us=asked.as_of_us,
+    )
+    rows = facts.usage(query)
+    if len(rows) >= EXPORT_ROWS_MAX:
+        return None
+    told: dict[tuple[str, Any, str], tuple[bool | None, bool]] = {}
+    for row in rows:
+        if row["task"] is not None:
+            key = (row["month"], row["tenant"], row["task"])
+            success, done = told.get(key, (None, False))
+            if row["outcome"]:
+                success = bool(success) or row["outcome"] == "success"
+            told[key] = (success, done or row["state"] == "done")
+    counts: dict[str, int] = {}
+    for (month, _, _), (success, done) in told.items():
+        counts[month] = counts.get(month, 0) + (done if success is None else success)
+    return counts
+
+
+def _of_tasks(whole: Row | None, taskless: Row | None, successful: int | None) -> dict[str, Any]:
+    return {"tasks_successful": successful, "per_task": each(_without(whole, taskless), successful)}
+
+
+def _without(whole: Row | None, rest: Row | None) -> int | None:
+    """A month's AI cost, less that of the rest."""
+    amount = NOTHING.amount if whole is None else spend_of(whole).amount
+    return None if amount is None else amount - (0 if rest is None else spend_of(rest).known)
+
+
+def _row(month: str, found: Sequence[Line], whole: Row | None, userless: Row | None) -> dict[str, Any]:
+    spend = NOTHING if whole is None else spend_of(whole)
+    named = [line for line in found if line.tenant is not None]
+    users, tenants = (0, 0) if whole is None else (whole["users"], whole["tenants"])
+    paying = [line for line in named if line.revenue is not None]
+    revenue = sum(line.revenue for line in paying if line.revenue is not None)
+    of_customers = spending.total(line.spend for line in named).amount
+    return {
+        "month": month,
+        "ai_cost": usd(spend.amount),
+        "active_users": users,
+        "per_user": each(_without(whole, userless), users),
+        "active_customers": tenants,
+        "per_active_customer": each(of_customers, tenants),
+        "customers": len(paying),
+        "blended": each(spend.amount, len(paying)),
+        "arpu": each(revenue, len(paying)),
+        "ai_share": spending.percent(spend.amount, revenue) if paying else None,
+    }
+
+
+def _sentence(rows: Sequence[dict[str, Any]]) -> str:
+    if not rows:
+        return "There is neither a call nor revenue in this period."
+    last, show = rows[-1], figures.money
+    month = day_text(last["month"])
+    if last["blended"] is not None:
+        return f"AI costs {show(last['blended'])} per customer of {show(last['arpu'])} revenue in {month}."
+    if last["per_active_customer"] is not None:
+        return f"AI costs {show(last['per_active_customer'])} per active customer in {month}; no revenue is known."
+    return f"AI cost is {show(last['ai_cost'])} in {month}; no customer is named."
+
+
+def _charts(rows: Sequence[dict[str, Any]]) -> tuple[Chart, ...]:
+    if not rows:
+        return ()
+    named = (("per_user", "active user"), ("per_active_customer", "active customer"), ("per_task", "successful task"))
+    each_of = [{"month": row["month"], "of": title, "usd": row[name]} for row in rows for name, title in named]
+    against = (("blended", "AI cost per customer"), ("arpu", "ARPU"))
+    arpu = [{"month": row["month"], "of": title, "usd": row[name]} for row in rows for name, title in against]
+    return (
+        Chart("AI cost per customer against ARPU", "lines", arpu, "month", "usd", "USD a month", "of"),
+        Chart("What one costs", "lines", each_of, "month", "usd", "USD a month", "of"),
+    )
