@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from farebox.core.attribution import TAGS_MAX
 from farebox.core.backtest_report import ROWS_MAX, report
-from farebox.core.events import Event, public
+from farebox.core.events import Event, public, rate_usd
 from farebox.core.limits import Limit, check
 from farebox.core.money import format_usd
 from farebox.core.pricing import amount
@@ -22,12 +22,13 @@ from farebox.ledger.accepting import Post, PostOutcomes, post, post_outcomes
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.evidence import evidence, multiplier
 from farebox.ledger.ledger import Ledger, now_us
-from farebox.ledger.stores.duckdb import backtest, checks, unpriced
+from farebox.ledger.stores.duckdb import backtest, checks, counting, unpriced
 from farebox.ledger.stores.duckdb.events import get_event, list_events
 from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
 from farebox.ledger.stores.duckdb.usage import usage
 from farebox.ledger.stores.duckdb.writing import apply, stamp
+from farebox.providers import PROVIDERS
 from farebox.providers.charging import CHARGED_HOLD
 
 LONG_S: Final = 3600.0
@@ -55,6 +56,11 @@ class Export(msgspec.Struct, frozen=True):
     format: Literal["jsonl", "csv", "parquet"]
     path: str
     filters: dict[str, Any] = {}
+
+
+class RatesOf(msgspec.Struct, frozen=True):
+    model: str
+    at_us: int
 
 
 class Makers(msgspec.Struct, frozen=True):
@@ -249,6 +255,21 @@ def export(ledger: Ledger, asked: Export) -> dict[str, object]:
     return {"rows": len(rows), "path": str(path)}
 
 
+def rates(ledger: Ledger, asked: RatesOf) -> dict[str, object] | None:
+    """{"provider", "model", "rates"}: a model's standard rates at that moment, in dollars by meter; None where it has
+    none. 'provider/model', or a model's name alone: then at the first provider that has a price for it."""
+    named, slash, rest = asked.model.partition("/")
+    sellers = [(provider.name, provider.prices_as) for provider in PROVIDERS]
+    choices = [(named, dict(sellers).get(named, named), rest)] if slash else []
+    choices += [(name, prices_as, asked.model) for name, prices_as in sellers]
+    for name, prices_as, model in choices:
+        quote = ledger.pricer.book.quote(prices_as, model, asked.at_us)
+        if quote.row is not None:
+            shown = {meter: rate_usd(rate) for meter, rate in quote.rates.items()}
+            return {"provider": name, "model": model, "rates": shown}
+    return None
+
+
 def makers(ledger: Ledger, asked: Makers) -> dict[str, str | None]:
     """The tenant of whoever made each object; what nobody made through Farebox, or what is deleted, is left out."""
     if len(asked.ids) > MAKERS_IDS_MAX:
@@ -281,6 +302,9 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "makers": (Makers, makers),
     "counted": (Counted, counted),
     "simulate": (Simulate, simulate),
+    "tasks": (counting.Tasks, lambda ledger, asked: counting.tasks(ledger.store, asked)),
+    "units": (counting.Units, lambda ledger, asked: counting.units(ledger.store, asked)),
+    "rates": (RatesOf, rates),
     "post": (Post, post),
     "post_outcomes": (PostOutcomes, post_outcomes),
 }

@@ -99,7 +99,7 @@ def build(query: UsageQuery, groups: tuple[str, ...], scans: list[sources.Scan])
     parameters: dict[str, object] = {"zone": query.time_zone} if sources.periods_of(query) else {}
     facts = _union(query, scans, dims, parameters, latency=False)
     keys = [f"{_group_sql(name, parameters)} AS g{index}" for index, name in enumerate(groups)]
-    where = _where_sql(query, parameters)
+    where = where_sql(query, parameters)
     wanted: dict[str, str] = {}
     for name in query.measures:
         wanted.update(FROM_OTHERS.get(name) or ({name: MEASURE_SQL[name]} if name in MEASURE_SQL else {}))
@@ -172,7 +172,7 @@ def _period_sql(period: str) -> str:
     return f"strftime(date_trunc('{period}', {local}), '{pattern}')"
 
 
-def _where_sql(query: UsageQuery, parameters: dict[str, object]) -> str:
+def where_sql(query: UsageQuery, parameters: dict[str, object]) -> str:
     """Filters; '' stands for "has none"."""
     terms = []
     for name, values in query.where.items():

@@ -1,0 +1,83 @@
+"""What only the events can count: tasks by how they ended, and a product's own units."""
+
+from typing import Any, Final
+
+import msgspec
+
+from farebox.core.queries import UsageQuery, check
+from farebox.errors import QueryError
+from farebox.ledger.stores.duckdb.store import Store
+from farebox.ledger.stores.duckdb.usage import where_sql
+from farebox.ledger.stores.duckdb.writing import stamp
+
+GROUPS: Final = ("month", "tenant", "feature")
+ROWS_MAX: Final = 100_000
+_MONTH: Final = "strftime(timezone($zone, timezone('UTC', last_at)), '%Y-%m')"
+
+
+class Tasks(msgspec.Struct, frozen=True):
+    """Times as in `UsageQuery`; `group_by` of GROUPS."""
+
+    since_us: int
+    until_us: int
+    where: dict[str, tuple[str, ...]] = {}
+    time_zone: str = "UTC"
+    as_of_us: int | None = None
+    group_by: tuple[str, ...] = ("month",)
+
+
+class Units(msgspec.Struct, frozen=True):
+    unit: str
+    since_us: int
+    until_us: int | None = None
+
+
+def tasks(store: Store, asked: Tasks) -> list[dict[str, Any]]:
+    """[{*group_by, "tasks", "successful"}]. A task stands in the month of its last event. It ended as was told last
+    (`POST /outcomes`); else as its events say; else it was a success where a call of it was done. Raises QueryError."""
+    if unknown := [name for name in asked.group_by if name not in GROUPS]:
+        raise QueryError(f"tasks cannot be grouped by {unknown[0]!r}: give {', '.join(GROUPS)}")
+    query = UsageQuery(where=asked.where, time_zone=asked.time_zone)
+    check(query)
+    named: dict[str, object] = {"since": stamp(asked.since_us), "until": stamp(asked.until_us), "zone": asked.time_zone}
+    where = where_sql(query, named).removeprefix(" WHERE ")
+    booked = told = ""
+    if asked.as_of_us is not None:
+        named["as_of"] = stamp(asked.as_of_us)
+        booked, told = " AND ingested_at <= $as_of", " WHERE told_at <= $as_of"
+    groups = {"month": _MONTH, "tenant": "e.tenant", "feature": "e.feature"}
+    keys = ", ".join(f"{groups[name]} AS {name}" for name in asked.group_by)
+    sql = f"""WITH e AS (
+            SELECT tenant, task, max(started_at) AS last_at, arg_max(feature, started_at) AS feature,
+                bool_or(outcome IS NOT NULL) AS said, bool_or(outcome = 'success') AS said_success,
+                bool_or(state = 'done') AS done
+            FROM events WHERE task IS NOT NULL AND kind = 'charge' AND state <> 'refused'
+                AND started_at >= $since AND started_at < $until{booked}{f" AND {where}" if where else ""}
+            GROUP BY tenant, task),
+        o AS (SELECT tenant, task, arg_max(outcome, told_at) AS outcome FROM outcomes{told} GROUP BY tenant, task)
+        SELECT {keys + ", " if keys else ""}count(*) AS tasks, count(*) FILTER (
+            CASE WHEN o.outcome IS NOT NULL THEN o.outcome = 'success' WHEN said THEN said_success ELSE done END
+        ) AS successful
+        FROM e LEFT JOIN o ON o.tenant IS NOT DISTINCT FROM e.tenant AND o.task = e.task
+        GROUP BY ALL ORDER BY ALL LIMIT {ROWS_MAX}"""
+    if "month" not in asked.group_by:
+        del named["zone"]
+    with store.reading() as cursor:
+        answer = cursor.execute(sql, named)
+        names = [column[0] for column in answer.description or []]
+        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def units(store: Store, asked: Units) -> list[dict[str, Any]]:
+    """[{"tenant", "used"}]: what the done calls of each tenant counted in a unit."""
+    named: dict[str, object] = {"since": stamp(asked.since_us), "unit": f'$."{asked.unit}"'}
+    until = ""
+    if asked.until_us is not None:
+        named["until"], until = stamp(asked.until_us), " AND started_at < $until"
+    if not asked.unit.isidentifier():
+        raise QueryError(f"{asked.unit[:80]!r} is no unit")
+    sql = f"""SELECT tenant, sum(json_extract_string(units, $unit)::BIGINT)::BIGINT AS used FROM events
+        WHERE units IS NOT NULL AND kind = 'charge' AND state = 'done' AND started_at >= $since{until}
+        GROUP BY tenant HAVING used > 0 ORDER BY used DESC, tenant"""
+    with store.reading() as cursor:
+        return [{"tenant": tenant, "used": int(used)} for tenant, used in cursor.execute(sql, named).fetchall()]

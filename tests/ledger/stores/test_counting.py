@@ -1,0 +1,89 @@
+"""Tasks by how they ended, units by tenant, and today's rates: asked as the reports ask them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from farebox.core.events import Outcome
+from farebox.core.posting import read_event
+from farebox.errors import QueryError
+from farebox.ledger.accepting import Post, PostOutcomes, post, post_outcomes
+from farebox.ledger.ledger import Ledger, now_us
+from farebox.ledger.service import answer
+from farebox.settings import from_json
+
+DAY_US = 86_400_000_000
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Any:
+    made = Ledger(from_json(json.dumps({"data": str(tmp_path), "ledger": {"threads": 1}}).encode()))
+    yield made
+    made.close()
+
+
+def sent(ledger: Ledger, *documents: dict[str, Any]) -> None:
+    least = {"provider": "openai", "model": "gpt-4.1-mini", "usage": {"input": 10}}
+    read = [read_event({"id": f"e{number}", **least, **said}, now_us()) for number, said in enumerate(documents)]
+    asked = msgspec.to_builtins({"events": [(one.head, one.tail) for one in read]}, builtin_types=(bytes,))
+    post(ledger, msgspec.convert(asked, Post))
+    ledger.ingest()
+
+
+def asked(ledger: Ledger, method: str, **params: Any) -> Any:
+    now = now_us()
+    return answer(ledger, method, {"since_us": now - DAY_US, "until_us": now + DAY_US, **params})
+
+
+def test_a_task_ended_as_was_told_last_else_as_its_events_say_else_by_their_state(ledger: Ledger) -> None:
+    sent(
+        ledger,
+        {"tenant": "acme", "task": "told-failure", "feature": "chat"},
+        {"tenant": "acme", "task": "told-success", "state": "upstream_error", "feature": "chat"},
+        {"tenant": "acme", "task": "event-failure", "outcome": "failure", "feature": "chat"},
+        {"tenant": "acme", "task": "retried", "state": "timeout", "feature": "extract"},
+        {"tenant": "acme", "task": "retried", "attempt": 2, "feature": "extract"},
+        {"tenant": "globex", "task": "told-failure", "feature": "chat"},
+        {"tenant": "globex", "task": "broken", "state": "interrupted", "feature": "chat"},
+        {"tenant": "globex", "feature": "chat"},
+    )
+    told = [("told-failure", "success", 1), ("told-failure", "failure", 2), ("told-success", "success", 1)]
+    outcomes = [
+        Outcome(f"o{number}", at_us, "acme", task, outcome) for number, (task, outcome, at_us) in enumerate(told)
+    ]
+    post_outcomes(ledger, PostOutcomes(outcomes))
+    ledger.ingest()
+    assert asked(ledger, "tasks", group_by=["tenant"]) == [
+        {"tenant": "acme", "tasks": 4, "successful": 2},
+        {"tenant": "globex", "tasks": 2, "successful": 1},
+    ]
+    assert asked(ledger, "tasks", group_by=["feature"], where={"tenant": ["acme"]}) == [
+        {"feature": "chat", "tasks": 3, "successful": 1},
+        {"feature": "extract", "tasks": 1, "successful": 1},
+    ]
+    (whole,) = asked(ledger, "tasks")
+    assert (whole["tasks"], whole["successful"]) == (6, 3)
+    with pytest.raises(QueryError, match="month, tenant, feature"):
+        asked(ledger, "tasks", group_by=["user"])
+
+
+def test_units_are_what_done_calls_counted(ledger: Ledger) -> None:
+    sent(
+        ledger,
+        {"tenant": "acme", "units": {"analyses": 2, "pages": 9}},
+        {"tenant": "acme", "units": {"analyses": 1}},
+        {"tenant": "globex", "units": {"analyses": 5}, "state": "timeout"},
+    )
+    assert asked(ledger, "units", unit="analyses") == [{"tenant": "acme", "used": 3}]
+    with pytest.raises(QueryError):
+        asked(ledger, "units", unit='analyses" or 1')
+
+
+def test_rates_are_those_of_the_first_provider_that_sells_the_model(ledger: Ledger) -> None:
+    found = answer(ledger, "rates", {"model": "gpt-4.1-mini", "at_us": now_us()})
+    assert found == answer(ledger, "rates", {"model": "openai/gpt-4.1-mini", "at_us": now_us()})
+    assert (found["provider"], found["rates"]["input"]) == ("openai", "0.40")  # type: ignore[index]
+    assert answer(ledger, "rates", {"model": "nobody-knows-it", "at_us": now_us()}) is None
