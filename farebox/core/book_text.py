@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from farebox.core.attribution import VALUE_CHARS_MAX
-from farebox.core.customers import Entry, Period, Plan
+from farebox.core.customers import Period, Plan
 from farebox.core.limit_text import shown_amount
 from farebox.core.money import parse_usd
 from farebox.core.months import month_days
@@ -244,12 +244,3 @@ def month(value: object) -> str:
         raise InvalidBooks(f"month is {str(value)[:80]!r}: write it as 2026-11")
     month_days(text)
     return text
-
-
-def shown_entry(entry: Entry) -> dict[str, object]:
-    return {
-        "month": entry.month,
-        "amount": shown_amount(entry.amount, "usd"),
-        "source": entry.source,
-        "external_id": entry.external_id,
-    }

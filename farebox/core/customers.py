@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from farebox.core.money import share
-from farebox.core.months import CLOSE_DAYS, DAY_US, closes_us, day_at, following, month_days, month_of, span_us
+from farebox.core.months import CLOSE_DAYS, DAY_US, closes_us, following, month_days, month_of, span_us
 
 Period = Literal["month", "year"]
 
@@ -204,9 +204,9 @@ class Books(msgspec.Struct, frozen=True):
         if any(first_us <= start.entered_at_us <= last_us for start in customer.starts):
             days += [held.from_day for held in customer.subscriptions]
         if days:
-            now = month_of(day_at(last_us, ZoneInfo(self.time_zone)))
-            month = month_of(max(min(days), _EARLIEST))
-            while month <= now:
+            # on no plan before its first subscription, whatever a plan says of those days
+            month = month_of(max(min(days), min(held.from_day for held in customer.subscriptions)))
+            while self._closes_us(customer, month) <= last_us:
                 months.add(month)
                 month = following(month)
         yield from sorted(months)
@@ -214,8 +214,7 @@ class Books(msgspec.Struct, frozen=True):
 
 Plans = dict[str, tuple[PlanVersion, ...]]
 _Known = Callable[[Customer, Plans, str], int | None]
-_EARLIEST: Final = date(2000, 1, 1)
-"""No plan is reckoned from before."""
+_EVER: Final = date.min
 
 
 def _plans_by(plans: Plans, customer: Customer, moment_us: int) -> Plans:
@@ -229,7 +228,7 @@ def _plans_by(plans: Plans, customer: Customer, moment_us: int) -> Plans:
 def _reaching_back(versions: tuple[PlanVersion, ...]) -> list[PlanVersion]:
     """Versions with the days that they speak for: the first one speaks for all days before it, too."""
     return [
-        msgspec.structs.replace(version, from_day=_EARLIEST) if index == 0 else version
+        msgspec.structs.replace(version, from_day=_EVER) if index == 0 else version
         for index, version in enumerate(versions)
     ]
 

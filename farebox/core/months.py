@@ -2,6 +2,7 @@
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -35,12 +36,14 @@ def start_us(day: date, time_zone: ZoneInfo) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=time_zone).timestamp()) * 1_000_000
 
 
+@lru_cache(maxsize=4096)
 def span_us(month: str, time_zone: ZoneInfo) -> tuple[int, int]:
     """(its first moment, the first one after it)."""
     first, days = month_days(month)
     return start_us(first, time_zone), start_us(first + timedelta(days=days), time_zone)
 
 
+@lru_cache(maxsize=4096)
 def closes_us(month: str, time_zone: ZoneInfo) -> int:
     """The moment from which on nothing that comes is counted in the month itself."""
     first, days = month_days(month)

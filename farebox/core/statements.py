@@ -6,6 +6,9 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from farebox.core.book_text import amount, checked_name, day, month
+from farebox.errors import InvalidBooks
+
 Source = Literal["csv", "stripe", "api", "manual"]
 SOURCES: Final = get_args(Source)
 
@@ -31,3 +34,30 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     plan: str | None = None
     plan_from: date | None = None
     bookings: tuple[Booking, ...] = ()
+
+
+def read_statement(written: Mapping[str, Any], source: Source = "api") -> Statement:  # Any: decoded JSON
+    """A statement from its written form: {"tenant", fields of a customer, "plan", "plan_from", "revenue": [{"month",
+    "amount"}]}. A plan of null is none; revenue is what the months come to, by this source. Raises InvalidBooks."""
+    given = dict(written)
+    tenant = checked_name(given.pop("tenant", None), "a customer")
+    says_plan = "plan" in given
+    plan, plan_from = given.pop("plan", None), given.pop("plan_from", None)
+    if plan is not None:
+        checked_name(plan, "a plan")
+    if plan_from is not None and not says_plan:
+        raise InvalidBooks("plan_from is the day from which a plan holds: give the plan, too")
+    booked = given.pop("revenue", None) or ()
+    if not isinstance(booked, list | tuple) or not all(isinstance(each, Mapping) for each in booked):
+        raise InvalidBooks('revenue is a list such as [{"month": "2026-11", "amount": "29.00"}]')
+    return Statement(
+        tenant=tenant,
+        written=given,
+        says_plan=says_plan,
+        plan=plan,
+        plan_from=None if plan_from is None else day(plan_from, "plan_from"),
+        bookings=tuple(
+            Booking(month(each.get("month")), amount(each.get("amount"), "revenue"), source, is_total=True)
+            for each in booked
+        ),
+    )

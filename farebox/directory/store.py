@@ -65,10 +65,10 @@ class Directory:
         self.limits: Final = Limits(self)
         self.channels: Final = Channels(self, vault)
         self.alert_rules: Final = AlertRules(self)
-        self.plans: Final = Plans(self, self._today)
-        self.customers: Final = Customers(self, self._today)
-        self._keeping = Keeping(self, _revision, books_zone)
         self._books_zone = ZoneInfo(books_zone)
+        self._keeping = Keeping(self, _revision, books_zone)
+        self.plans: Final = Plans(self, self.today)
+        self.customers: Final = Customers(self, self.today)
 
     @classmethod
     def open(cls, settings: Settings, vault: Vault | None = None) -> "Directory":
@@ -98,7 +98,8 @@ class Directory:
             as_of_us = self._clock_us() if now_us is None else now_us
         return self._keeping.books(as_of_us)
 
-    def _today(self, moment_us: int) -> date:
+    def today(self, moment_us: int) -> date:
+        """The day of the books that holds a moment."""
         return day_at(moment_us, self._books_zone)
 
     def add_price_rows(self, rows: Sequence[dict[str, object]], by: str = "shell") -> int:

@@ -215,7 +215,7 @@ def test_days_are_those_of_the_books_time_zone(tmp_path: Path, clock: Clock) -> 
 
 
 def test_there_is_a_bound_on_customers(directory: Directory) -> None:
-    few = Customers(directory, directory._today, customers_max=1)
+    few = Customers(directory, directory.today, customers_max=1)
     few.set(Statement(tenant="acme"))
     few.set(Statement(tenant="acme", written={"name": "x"}))
     with pytest.raises(DirectoryError, match="1 customers"):
