@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from farebox.core.book_text import amount, checked_name, day, month
+from farebox.core.book_text import CustomerSpec, amount, changed_customer, checked_name, day, month
 from farebox.errors import InvalidBooks
 
 Source = Literal["csv", "stripe", "api", "manual"]
@@ -50,6 +50,7 @@ def read_statement(written: Mapping[str, Any], source: Source = "api") -> Statem
     booked = given.pop("revenue", None) or ()
     if not isinstance(booked, list | tuple) or not all(isinstance(each, Mapping) for each in booked):
         raise InvalidBooks('revenue is a list such as [{"month": "2026-11", "amount": "29.00"}]')
+    changed_customer(CustomerSpec(tenant=tenant), given)
     return Statement(
         tenant=tenant,
         written=given,
