@@ -24,7 +24,7 @@ from farebox.core.alert_rules import (
 )
 from farebox.core.alert_text import message
 from farebox.core.events import DIMENSIONS
-from farebox.core.limits import Limit, Who
+from farebox.core.limits import NO_DAYS, Limit, Who, window_of
 from farebox.core.money import parse_usd
 from farebox.core.queries import LIMIT_MAX, EventsQuery, UsageQuery
 from farebox.core.thresholds import Finding, NearAccount, Outcome, Totals
@@ -56,6 +56,7 @@ class Evaluation:
         outbox: Outbox,
         now_us: Callable[[], int],
         margins: Callable[[], Iterable[thresholds.Account]] = lambda: (),
+        anchor_days: Callable[[], Mapping[str, int]] = lambda: NO_DAYS,
     ) -> None:
         self._ask = ask
         self._rules = rules
@@ -63,6 +64,7 @@ class Evaluation:
         self._outbox = outbox
         self._now_us = now_us
         self._margins = margins
+        self._anchor_days = anchor_days
         self._silent_since_s: float | None = None
 
     def look_at_limits(self) -> list[Finding]:
@@ -115,7 +117,7 @@ class Evaluation:
         for event in self._ask("events", query)["data"]:
             limit = limits.get(event["limits"]["refused_by"] or "")
             if limit is not None and event["error"] == "limit_exceeded":
-                place = limit.id, _subject_of(event, limit), _window_start(event, limit)
+                place = limit.id, _subject_of(event, limit), _window_start(event, limit, self._anchor_days())
                 if place in near:
                     accounts[place] = near[place]
         return thresholds.refused(rule, limits, accounts.values())
@@ -255,9 +257,9 @@ def _subject_of(event: Mapping[str, Any], limit: Limit) -> str:
     return Who(dimensions, event["tags"]).subject(limit.per)
 
 
-def _window_start(event: Mapping[str, Any], limit: Limit) -> int:
+def _window_start(event: Mapping[str, Any], limit: Limit, anchor_days: Mapping[str, int]) -> int:
     moment_us = int(datetime.fromisoformat(event["started_at"]).timestamp() * SECOND_US)
-    return window_at(limit.window, moment_us, zone(limit.time_zone), limit.anchor_day).start_us
+    return window_of(limit, moment_us, event["tenant"], anchor_days).start_us
 
 
 _OFTEN: Final[dict[str, Callable[[Evaluation, Rule, int], Iterable[Finding]]]] = {

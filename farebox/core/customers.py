@@ -121,7 +121,8 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
     def _latest_us(self) -> int:
         moments = [entry.booked_at_us for entry in self.entries]
-        moments += [fact.entered_at_us for fact in (*self.starts, *self.subscriptions)]
+        moments += [start.entered_at_us for start in self.starts]
+        moments += [held.entered_at_us for held in self.subscriptions]
         return max(moments, default=0)
 
 
@@ -226,9 +227,12 @@ def _plans_by(plans: Plans, customer: Customer, moment_us: int) -> Plans:
 
 
 def _reaching_back(versions: tuple[PlanVersion, ...]) -> list[PlanVersion]:
-    """Versions with the days that they speak for: the first one speaks for all days before it, too."""
+    """Versions with the days that they spoke for when they were entered: one that was then the first speaks for all
+    days before it, too."""
     return [
-        msgspec.structs.replace(version, from_day=_EVER) if index == 0 else version
+        version
+        if any(before.entered_at_us <= version.entered_at_us for before in versions[:index])
+        else msgspec.structs.replace(version, from_day=_EVER)
         for index, version in enumerate(versions)
     ]
 

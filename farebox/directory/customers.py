@@ -137,6 +137,15 @@ class Customers:
         with self._database.reading() as connection:
             return known(connection, tenant)
 
+    def anchor_days(self) -> dict[str, int]:
+        """The day on which a customer's billing month begins, by tenant, where it has one of its own."""
+        customers = schema.customers
+        query = select(customers.c.tenant, customers.c.anchor_day).where(
+            customers.c.removed_at_us.is_(None), customers.c.anchor_day.is_not(None)
+        )
+        with self._database.reading() as connection:
+            return {row.tenant: row.anchor_day for row in connection.execute(query)}
+
     def remove(self, tenant: str, by: str = "shell") -> CustomerRow:
         """From today on it is on no plan and no customer any more; its history stays. Raises NotFound."""
         with self._database.changing(by) as change:

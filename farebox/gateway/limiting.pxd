@@ -18,7 +18,7 @@ cdef class Gate:
     cdef readonly Histories histories
     cdef readonly bint active
     cdef readonly object _limits
-    cdef object _clock_s, _book
+    cdef object _anchor_days, _clock_s, _book
     cdef long long _grace, _grace_max, _new_max, _minute
     cdef dict _known, _new
     cpdef Hold admit(self, Asking asking, double since_s)

@@ -65,7 +65,8 @@ class Worker(Shared):
             Pool(Origin("http", str(run / "web.sock"), 0), limits, {}),
             Gate(leases, loop.time, settings.limits.grace, settings.limits.subjects_per_minute),
         )
-        self.gate.use(snapshot.limits)
+        self.door.use(snapshot)
+        self.gate.use(snapshot.limits, snapshot.anchor_days)
         self.targets.use(snapshot)
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         counters.set("snapshot_revision", snapshot.revision)
@@ -85,8 +86,8 @@ class Worker(Shared):
             except FareboxError as error:
                 self.log("snapshot.failed", error=str(error))
         self.snapshot = snapshot
-        self.door.forget()
-        self.gate.use(snapshot.limits)
+        self.door.use(snapshot)
+        self.gate.use(snapshot.limits, snapshot.anchor_days)
         self.targets.use(snapshot)
         self.counters.set("snapshot_revision", snapshot.revision)
 

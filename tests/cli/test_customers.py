@@ -50,8 +50,8 @@ def test_a_customer_is_set_shown_listed_and_removed(shell: Shell, pro: Any) -> N
     assert shell("customers", "list").out.startswith("No customers.")
     made = shell(
         "customers", "set", "acme", "--name", "Acme", "--plan", "pro", "--from", "2026-11-01",
-        "--started-on", "2026-10-01", "--owner-email", "ann@acme.com", "--billing-anchor", "15", "--source", "google", "--medium", "cpc",
-        "--campaign", "spring", "--attribute", "region=eu", "--json",
+        "--started-on", "2026-10-01", "--owner-email", "ann@acme.com", "--billing-anchor", "15",
+        "--source", "google", "--medium", "cpc", "--campaign", "spring", "--attribute", "region=eu", "--json",
     ).data  # fmt: skip
     assert (made["plan"], made["billing_anchor"], made["attributes"]) == ("pro", 15, {"region": "eu"})
     assert shell("customers", "show", "acme", "--json").data == made

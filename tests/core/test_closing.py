@@ -210,3 +210,17 @@ def test_prorating_by_turns_is_prorating_by_day() -> None:
     told = Customer(tenant="acme", subscriptions=tuple(held), started_on=date(2026, 2, 3))
     # 1 day at 280, 2 days at 560; on 'big' from the 6th on; back on 'pro' from the 10th on, 19 days at 560
     assert Books({}, plans).revenue(told, "2026-02") == 10 + 2 * 20 + 4 * 100 + 19 * 20
+
+
+def test_a_plan_that_gets_an_earlier_version_is_reckoned_by_what_was_known_then() -> None:
+    plans = {
+        "pro": (
+            version("pro", date(2025, 11, 1), 0, us("2026-03-01T00:00")),
+            version("pro", date(2026, 1, 1), 30, us("2026-02-01T00:00")),
+        )
+    }
+    told = acme(subscriptions=(Subscription(date(2025, 11, 1), "pro", LONG_AGO),))
+    closing = Books({"acme": told}, plans, us("2026-06-01T00:00"))
+    assert closing.revenue(told, "2025-11") is None
+    assert closing.adjustments(told, "2026-02") == {"2025-11": 30, "2025-12": 30}
+    assert closing.adjustments(told, "2026-03") == {"2025-11": -30, "2025-12": -30}

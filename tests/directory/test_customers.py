@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 from olden_tables import go_back_to
+from scripted import until
 
+from farebox.core.limit_text import read_limit
 from farebox.core.money import PICO_PER_USD
 from farebox.core.statements import Booking, Statement
 from farebox.directory.customers import Customers
 from farebox.directory.store import Directory
 from farebox.directory.vault import Vault
+from farebox.directory.watch import SnapshotWatcher
 from farebox.errors import AlreadyExists, DirectoryError, InvalidBooks, NotFound
+from farebox.settings import Settings
 
 USD = PICO_PER_USD
 
@@ -231,3 +235,35 @@ def test_a_directory_from_before_there_were_customers_is_brought_up(directory: D
     assert say(upgraded, plan="pro").tenant == "acme"
     assert [row.name for row in upgraded.tokens.list()] == ["ops"]
     upgraded.close()
+
+
+def test_who_carries_calls_knows_plans_and_billing_days_within_a_second(tmp_path: Path) -> None:
+    settings, vault, clock = Settings(data=tmp_path / "data"), Vault(bytes(32)), Clock()
+    made = Directory.open(settings, vault)
+    for name in ("free", "pro"):
+        made.plans.set(name, {})
+    watcher = SnapshotWatcher(settings, vault=vault, env={}, clock_us=clock)
+    watcher.start()
+    try:
+        say(made, plan="pro", day="2026-01-01", billing_anchor=15)
+        say(made, tenant="globex", plan="free", day="2026-01-01")
+        say(made, tenant="globex", plan="pro", day="2026-11-11")
+        say(made, tenant="initech")
+        assert until(lambda: watcher.current.plans == {"acme": "pro", "globex": "free"})
+        assert watcher.current.anchor_days == {"acme": 15}
+        before = watcher.current
+        clock.set("2026-11-11T00:00")  # a day begins, and nothing is written
+        assert until(lambda: watcher.current.plans == {"acme": "pro", "globex": "pro"})
+        assert before.plans["globex"] == "free"
+        made.customers.remove("acme")
+        assert until(lambda: "acme" not in watcher.current.plans)
+        assert watcher.current.anchor_days == {}
+        kept = watcher.current.plans
+        made.tokens.create("ops", "admin")
+        made.limits.set(read_limit({"per": "user", "amount": "5 usd"}))
+        assert until(lambda: len(watcher.current.limits) == 1)
+        assert watcher.current.plans is kept  # nothing of it was read again
+        assert watcher.error is None
+    finally:
+        watcher.stop()
+        made.close()
