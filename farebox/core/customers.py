@@ -146,6 +146,10 @@ class Books(msgspec.Struct, frozen=True):
         months included. None where nothing is known."""
         return self._counted(customer, month, _revenue)
 
+    def own_revenue(self, customer: Customer, month: str) -> int | None:
+        """The same without what is adjusted in that month of others."""
+        return self._known(customer, month, self._last_us(customer, month), _revenue)
+
     def other_cogs(self, customer: Customer, month: str) -> int:
         """What its plans say that serving it costs beside AI, that month; adjustments of closed months included."""
         return self._counted(customer, month, _other_cogs) or 0
