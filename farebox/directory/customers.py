@@ -177,11 +177,11 @@ class Customers:
             same = [entry for entry in booked if entry.source == booking.source and entry.month == booking.month]
             return next((entry for entry in same if entry.external_id == booking.external_id), same[-1]), False
 
-    def revenue(self, tenant: str) -> "list[Entry]":
+    def revenue(self, tenant: str) -> tuple[Entry, ...]:
         """All that was booked, oldest first. Raises NotFound."""
         with self._database.reading() as connection:
             known(connection, tenant)
-            return list(entries_of(connection, tenant).get(tenant, ()))
+            return entries_of(connection, tenant).get(tenant, ())
 
     def _check_room(self, connection: Connection) -> None:
         if connection.execute(select(func.count()).select_from(schema.customers)).scalar_one() >= self._customers_max:
