@@ -28,6 +28,8 @@ from farebox.core.customer_csv import Line
 
 app = command_group("Customers and revenue from a CSV file.")
 
+STRIPE: Final = "stripe"
+"""In place of a file. One of that name is ./stripe."""
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 AT_ONCE: Final = 500
 """Lines of one change to the directory: whoever else writes waits no longer than for these."""
@@ -37,7 +39,9 @@ ERRORS_SHOWN: Final = 50
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file with a column 'tenant'.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A CSV file with a column 'tenant'; stripe: from Stripe's API.")
+    ],
     strict: Annotated[bool, typer.Option("--strict", help="Take nothing at all where any line has an error.")] = False,
     data: Data = None,
     config: Config = None,
@@ -50,6 +54,10 @@ def import_(
     Columns: tenant, name, owner_email, started_on, plan, plan_from, billing_anchor, month, revenue, utm_source,
     utm_medium, utm_campaign; any other is an attribute.
     """
+    if str(file) == STRIPE:
+        if strict or url:
+            raise UsageError("from Stripe, import on the server itself, and without --strict")
+        return _import_stripe(directory_of(data, config), as_json)
     lines = list(customer_csv.lines(_content(file)))
     tally = Tally()
     tally.failed += [(line.number, str(line.error)) for line in lines if line.error]
@@ -65,6 +73,38 @@ def import_(
         tally.none()
     tally.tell(len(lines), as_json)
     return 1 if tally.failed else 0
+
+
+def _import_stripe(directory: Any, as_json: bool) -> int:
+    import msgspec
+    from stripe import StripeError
+
+    from farebox.cli import stripe_import
+
+    client = stripe_import.client_of(stripe_import.environment())
+    try:
+        with _bar(STRIPE, 0) as advance:
+            counted, intake = stripe_import.take_all(directory, client, advance)
+    except StripeError as error:
+        raise stripe_import.told(error) from None
+    skipped = intake.skipped
+    if as_json:
+        print_json({**msgspec.to_builtins(counted), "skipped": msgspec.to_builtins(skipped)})
+        return 1 if counted.errors else 0
+    for line in counted.errors[:ERRORS_SHOWN]:
+        hint(line)
+    for currency, count in skipped.currencies.items():
+        hint(f"{figures.count(count)} invoices or credit notes in {currency} were left out: only usd is taken")
+    if skipped.plans:
+        hint(
+            f"{figures.count(skipped.plans)} subscriptions name no plan: give their price a lookup key or metadata.plan"
+        )
+    say(
+        f"{figures.count(counted.customers)} customers, {figures.count(counted.subscriptions)} subscriptions, "
+        f"{figures.count(counted.invoices)} paid invoices: {figures.count(counted.created)} customers new, "
+        f"{figures.count(counted.changed)} changes, {figures.count(counted.booked)} entries of revenue booked."
+    )
+    return 1 if counted.errors else 0
 
 
 class Tally:

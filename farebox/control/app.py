@@ -21,6 +21,7 @@ from farebox.control import (
     prices,
     providers,
     questions,
+    stripe_webhook,
     tokens,
 )
 from farebox.control.access import Access, FindToken, Needs, declared, undeclared
@@ -34,6 +35,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     limits.router,
     plans.router,
     customers.router,
+    stripe_webhook.router,
     alerts.router,
     channels.router,
     tokens.router,

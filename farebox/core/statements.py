@@ -22,6 +22,8 @@ class Booking(msgspec.Struct, frozen=True):
     source: Source
     external_id: str | None = None
     is_total: bool = False
+    reverses: str | None = None
+    """Take back what was booked under this id, whatever it was; nothing where nothing was."""
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,9 +32,13 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
     tenant: str
     written: Mapping[str, Any] = {}
+    if_new: Mapping[str, Any] = {}
+    """Said only of a customer that was not known."""
     says_plan: bool = False
     plan: str | None = None
     plan_from: date | None = None
+    leaves: str | None = None
+    """The plan that is left with this: nothing changes where the customer is on another one by then."""
     bookings: tuple[Booking, ...] = ()
 
 

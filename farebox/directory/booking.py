@@ -17,6 +17,8 @@ EXTERNAL_ID_CHARS_MAX = 256
 def to_book(change: Change, tenant: str, booking: Booking) -> Entry | None:
     """The entry that the booking asks for; None where it stands there already. Raises AlreadyExists where its id
     stands for something else."""
+    if booking.reverses is not None:
+        return _reversal(change, tenant, booking, booking.reverses)
     if booking.is_total:
         return _difference(change, tenant, booking)
     entry = Entry(booking.month, booking.amount, booking.source, booking.external_id or new_id("rev_"), change.at_us)
@@ -67,6 +69,14 @@ def _difference(change: Change, tenant: str, booking: Booking) -> Entry | None:
         return None
     external_id = f"{tenant} {booking.month} {len(booked) + 1}"
     return Entry(booking.month, amount, booking.source, external_id, change.at_us)
+
+
+def _reversal(change: Change, tenant: str, booking: Booking, reverses: str) -> Entry | None:
+    held = _known(change.connection, booking.source, reverses)
+    external_id = booking.external_id or f"{reverses} reversed"
+    if held is None or held[0] != tenant or _known(change.connection, booking.source, external_id) is not None:
+        return None
+    return Entry(held[1].month, -held[1].amount, booking.source, external_id, change.at_us)
 
 
 def _known(connection: Connection, source: str, external_id: str) -> tuple[str, Entry] | None:

@@ -89,11 +89,14 @@ class Customers:
         """All checks come before the first write."""
         tenant = checked_name(statement.tenant, "a customer")
         row = find(change.connection, tenant)
-        spec = changed_customer(row.spec if row else CustomerSpec(tenant=tenant), statement.written)
+        if row is None:
+            spec = changed_customer(CustomerSpec(tenant=tenant), {**statement.if_new, **statement.written})
+        else:
+            spec = changed_customer(row.spec, statement.written)
         if statement.says_plan and statement.plan is not None:
             check_plan(change.connection, statement.plan)
         turn = self._turn(change, row, spec, statement)
-        entries = [entry for booking in statement.bookings if (entry := to_book(change, tenant, booking)) is not None]
+        entries = _distinct(to_book(change, tenant, booking) for booking in statement.bookings)
         if row is None:
             self._check_room(change.connection)
         changed = row is None or spec != row.spec or row.removed_at_us is not None
@@ -119,6 +122,8 @@ class Customers:
             day = today if (row and row.subscriptions) or spec.started_on is None else spec.started_on
         if row is not None and row.plan_on(day) == plan:
             return None
+        if statement.leaves is not None and (row is None or row.plan_on(day) != statement.leaves):
+            return None
         if row is None and plan is None:
             return None
         return Subscription(day, plan, change.at_us)
@@ -136,6 +141,13 @@ class Customers:
         """A customer, also a removed one. Raises NotFound."""
         with self._database.reading() as connection:
             return known(connection, tenant)
+
+    def by_attribute(self, name: str) -> dict[str, str]:
+        """Tenants by the value of one of their attributes; removed ones, too."""
+        with self._database.reading() as connection:
+            specs = connection.execute(select(schema.customers.c.spec)).scalars()
+            read = [msgspec.json.decode(spec, type=CustomerSpec) for spec in specs]
+        return {spec.attributes[name]: spec.tenant for spec in read if name in spec.attributes}
 
     def anchor_days(self) -> dict[str, int]:
         """The day on which a customer's billing month begins, by tenant, where it has one of its own."""
@@ -186,6 +198,12 @@ class Customers:
     def _check_room(self, connection: Connection) -> None:
         if connection.execute(select(func.count()).select_from(schema.customers)).scalar_one() >= self._customers_max:
             raise DirectoryError(f"there are {self._customers_max:,} customers, the most there can be")
+
+
+def _distinct(entries: Iterable[Entry | None]) -> "list[Entry]":
+    """What is to be booked: one statement may say the same twice."""
+    found = {entry.external_id: entry for entry in entries if entry is not None}
+    return list(found.values())
 
 
 def _is_first(change: Change, source: str, notice_id: str) -> bool:

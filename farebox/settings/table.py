@@ -137,6 +137,9 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     """Customers, plans and revenue."""
 
     time_zone: Annotated[str, _note("whose days and months plans, revenue and closes go by (IANA name)")] = "UTC"
+    stripe_webhook_secret: Annotated[
+        str, _note("signing secret (whsec_…) of the Stripe webhook that tells of customers and invoices", secret=True)
+    ] = ""
 
 
 class Alerts(msgspec.Struct, frozen=True, kw_only=True):
