@@ -26,7 +26,7 @@ class Keeper:
         self.authority = Authority(self.ledger)
         self._worker = worker
         self._revision = -1
-        self._known: tuple[tuple[Limit, ...], dict[str, int]] = (), {}
+        self._known: tuple[tuple[Limit, ...], dict[str, int], dict[str, str]] = (), {}, {}
         self._socket = run_dir(worker.settings) / "keeper.sock"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -44,13 +44,13 @@ class Keeper:
         self.authority.use(*self._in_force())
         self.authority.tick(self.ledger.ingest)
 
-    def _in_force(self) -> tuple[tuple[Limit, ...], dict[str, int]]:
-        """Limits and billing days, the same objects until the directory changes, as a watcher gives them."""
+    def _in_force(self) -> tuple[tuple[Limit, ...], dict[str, int], dict[str, str]]:
+        """Limits, billing days and plans, the same objects until the directory changes, as a watcher gives them."""
         directory = self._worker.directory
         if directory.revision != self._revision:
             self._revision = directory.revision
             limits = tuple(row.limit for row in directory.limits.list())
-            self._known = limits, directory.customers.anchor_days()
+            self._known = limits, directory.customers.anchor_days(), self._worker.worker.snapshot.plans
         return self._known
 
     def _tick(self) -> None:

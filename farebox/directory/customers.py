@@ -47,6 +47,8 @@ class Customers:
         self._database = database
         self._today = today
         self._customers_max = customers_max
+        self._counted = (-1, 0)
+        """(revision of the open change, customers in it). Changes wait for each other, so one is enough."""
 
     def set(self, statement: Statement, by: str = "shell", *, must_exist: bool = False) -> CustomerRow:
         """The customer as it stands now: what is not said stays as it was. A removed one comes back. Raises
@@ -98,7 +100,7 @@ class Customers:
         turn = self._turn(change, row, spec, statement)
         entries = _distinct(to_book(change, tenant, booking) for booking in statement.bookings)
         if row is None:
-            self._check_room(change.connection)
+            self._check_room(change)
         changed = row is None or spec != row.spec or row.removed_at_us is not None
         if changed:
             _write(change, row, spec)
@@ -195,8 +197,13 @@ class Customers:
             known(connection, tenant)
             return entries_of(connection, tenant).get(tenant, ())
 
-    def _check_room(self, connection: Connection) -> None:
-        if connection.execute(select(func.count()).select_from(schema.customers)).scalar_one() >= self._customers_max:
+    def _check_room(self, change: Change) -> None:
+        """Counts once a change: an import makes many customers in one."""
+        revision, count = self._counted
+        if revision != change.revision:
+            count = change.connection.execute(select(func.count()).select_from(schema.customers)).scalar_one()
+        self._counted = change.revision, count + 1
+        if count >= self._customers_max:
             raise DirectoryError(f"there are {self._customers_max:,} customers, the most there can be")
 
 

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from farebox.core.accounts import AccountState, Ask, Balance, Held
+from farebox.core.attribution import NO_PLANS
 from farebox.core.limits import NO_DAYS, RATE, WITHIN_TENANT, Account, Applied, Limit, LimitBook, Who
 from farebox.core.windows import Window
 from farebox.errors import QueryError
@@ -110,6 +111,7 @@ class Authority:
         self._now_us = now_us
         self._lock = threading.Lock()
         self._wanted: tuple[Limit, ...] = ()
+        self.plans: Mapping[str, str] = NO_PLANS
         self._wanted_days: Mapping[str, int] = NO_DAYS
         self._days: Mapping[str, int] = NO_DAYS
         self._moved: dict[tuple[str, Account], int] = {}
@@ -134,9 +136,15 @@ class Authority:
 
     # what is in force
 
-    def use(self, limits: tuple[Limit, ...], anchor_days: Mapping[str, int] = NO_DAYS) -> None:
-        """The directory's limits and customers' billing days; in force with the next tick. Any thread."""
+    def use(
+        self,
+        limits: tuple[Limit, ...],
+        anchor_days: Mapping[str, int] = NO_DAYS,
+        plans: Mapping[str, str] = NO_PLANS,
+    ) -> None:
+        """The directory's limits, customers' billing days and plans; in force with the next tick. Any thread."""
         self._wanted_days = anchor_days
+        self.plans = plans
         self._wanted = limits
 
     def tick(self, ingest: Callable[[], object]) -> None:

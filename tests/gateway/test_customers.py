@@ -78,6 +78,9 @@ def test_limits_of_a_tier_hold_for_who_is_on_that_plan(scene: tuple[Running, Kee
     assert refused.status == 429
     assert until(lambda: any(event["state"] == "refused" for event in keeper.events()))
     assert {event["tier"] for event in keeper.events()} == {"free"}
+    # nobody need say the tier of a known customer
+    assert until(lambda: [(each["limit_id"], each["used"]) for each in keeper.explain(tenant="acme")] == [(row.id, 1)])
+    assert keeper.explain(tenant="globex") == []
 
 
 def test_a_billing_month_begins_on_the_customers_own_day_at_worker_and_authority(scene: tuple[Running, Keeper]) -> None:
