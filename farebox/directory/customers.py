@@ -47,8 +47,8 @@ class Customers:
         self._database = database
         self._today = today
         self._customers_max = customers_max
-        self._counted = (-1, 0)
-        """(revision of the open change, customers in it). Changes wait for each other, so one is enough."""
+        self._counted = (-1, 0), 0
+        """(revision and moment of the open change, customers in it). Changes wait for each other, so one is enough."""
 
     def set(self, statement: Statement, by: str = "shell", *, must_exist: bool = False) -> CustomerRow:
         """The customer as it stands now: what is not said stays as it was. A removed one comes back. Raises
@@ -199,10 +199,10 @@ class Customers:
 
     def _check_room(self, change: Change) -> None:
         """Counts once a change: an import makes many customers in one."""
-        revision, count = self._counted
-        if revision != change.revision:
+        which, count = self._counted
+        if which != (change.revision, change.at_us):
             count = change.connection.execute(select(func.count()).select_from(schema.customers)).scalar_one()
-        self._counted = change.revision, count + 1
+        self._counted = (change.revision, change.at_us), count + 1
         if count >= self._customers_max:
             raise DirectoryError(f"there are {self._customers_max:,} customers, the most there can be")
 
