@@ -7,6 +7,7 @@ FareboxError
 ├── PriceSheetError         a price file that cannot be read as one
 ├── InvalidLimit            a limit that contradicts itself, or names what does not exist
 ├── InvalidAlert            an alert rule or a channel that cannot be one
+├── InvalidBooks            a plan, a customer or revenue that cannot be one
 ├── QueryError              a question to the ledger that cannot be asked
 ├── InvalidEvent            an event that was sent in and cannot be one
 ├── CallRefused             a call that is answered by Farebox itself, before anything is spent
@@ -60,6 +61,9 @@ class InvalidLimit(FareboxError): ...
 
 
 class InvalidAlert(FareboxError): ...
+
+
+class InvalidBooks(FareboxError): ...
 
 
 class QueryError(FareboxError): ...

@@ -1,5 +1,6 @@
 """A ledger that answers what it is told, and an application on it."""
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ class Api:
 
     def __init__(self, home: Path, env: dict[str, str] | None = None) -> None:
         self.keeper = FakeKeeper()
-        self.directory = Directory(home / "directory.sqlite3", Vault(b"k" * 32))
+        entered_us = count(NOW_US - 1_000_000)  # what is entered is known now, one thing after the other
+        self.directory = Directory(home / "directory.sqlite3", Vault(b"k" * 32), clock_us=lambda: next(entered_us))
         self.outbox = Outbox(home / "alerts.sqlite3")
         self.now_s = 0.0
         self.parts = Parts(

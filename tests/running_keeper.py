@@ -6,6 +6,7 @@ from typing import Any
 
 from running_worker import Running
 
+from farebox.core.limits import Limit
 from farebox.core.queries import EventsQuery, UsageQuery
 from farebox.keeper.authority import Authority
 from farebox.keeper.explaining import explain
@@ -24,6 +25,8 @@ class Keeper:
         self.ledger = Ledger(worker.settings)
         self.authority = Authority(self.ledger)
         self._worker = worker
+        self._revision = -1
+        self._known: tuple[tuple[Limit, ...], dict[str, int], dict[str, str]] = (), {}, {}
         self._socket = run_dir(worker.settings) / "keeper.sock"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -38,8 +41,17 @@ class Keeper:
             self._ticker.start()
 
     def tick(self) -> None:
-        self.authority.use(tuple(row.limit for row in self._worker.directory.limits.list()))
+        self.authority.use(*self._in_force())
         self.authority.tick(self.ledger.ingest)
+
+    def _in_force(self) -> tuple[tuple[Limit, ...], dict[str, int], dict[str, str]]:
+        """Limits, billing days and plans, the same objects until the directory changes, as a watcher gives them."""
+        directory = self._worker.directory
+        if directory.revision != self._revision:
+            self._revision = directory.revision
+            limits = tuple(row.limit for row in directory.limits.list())
+            self._known = limits, directory.customers.anchor_days(), self._worker.worker.snapshot.plans
+        return self._known
 
     def _tick(self) -> None:
         while not self._stopping.wait(TICK_S):

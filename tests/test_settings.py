@@ -69,8 +69,8 @@ def test_every_setting_can_be_given_by_its_variable(row: Setting, tmp_path: Path
         value = str(int(row.high))
     others = {"server.tls_cert": "FAREBOX_SERVER_TLS_KEY", "server.tls_key": "FAREBOX_SERVER_TLS_CERT"}
     formed = {
-        "server.control_listen": "h:1", "providers.*.base_url": "http://x", "providers.*.region": "eu-west-1",
-        "units.*.where": "feature=analyze", "units.*.once_per": "task",
+        "books.time_zone": "Asia/Tokyo", "server.control_listen": "h:1", "providers.*.base_url": "http://x",
+        "providers.*.region": "eu-west-1", "units.*.where": "feature=analyze", "units.*.once_per": "task",
     }  # fmt: skip
     value = formed.get(name, value)
     env = {variable: value, **({others[name]: "y"} if name in others else {})}

@@ -7,6 +7,7 @@ import logging
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from farebox.alerts.addresses import allowed_addresses
 from farebox.alerts.outbox import Delivery
@@ -24,6 +25,7 @@ TIMEOUT_S: Final = 60.0
 SECRET_CHARS_MIN: Final = 4
 """Parts of an address from this length on are taken out of errors."""
 _SEPARATORS: Final = str.maketrans(dict.fromkeys("/:@?&=,#+", " "))
+_RECIPIENTS: Final = frozenset({"to", "cc", "bcc"})
 _LEVELS: Final = {"info": "info", "warning": "warning", "critical": "failure"}
 for _chatty in ("requests", "urllib3"):  # their lines hold whole addresses, and those are secrets
     logging.getLogger(_chatty).setLevel(logging.WARNING)
@@ -36,15 +38,14 @@ class Apprise:
     timeout_s = TIMEOUT_S
 
     def send(self, target: Target, delivery: Delivery, context: Context) -> None:
-        if target.to == "owner":
-            raise DeliveryFailed(_no_owner(delivery), is_final=True)
-        for host in hosts_of(target.url):
+        url = target.url if target.to != "owner" else to_owner(target.url, delivery, context)
+        for host in hosts_of(url):
             allowed_addresses(host, 0, allow_private=True)  # one's own chat or mail server may well be near
         message = delivery.alert.message
         body = f"{message.text}\n{context.link(message.path)}"
         with _heard() as lines:
             try:
-                taken = understood(target.url).notify(
+                taken = understood(url).notify(
                     body=body, title=message.title, notify_type=_LEVELS[message.level], body_format="text"
                 )
             except InvalidAlert as error:
@@ -52,7 +53,7 @@ class Apprise:
             except Exception as error:  # noqa: BLE001 - a plugin's defect is a failed attempt; its text may hold secrets
                 raise DeliveryFailed(f"the service could not be used ({type(error).__name__})") from None
         if not taken:
-            why = without_secrets("; ".join(lines[-3:]), target.url)
+            why = without_secrets("; ".join(lines[-3:]), url)
             raise DeliveryFailed(f"the service did not take it{f': {why}' if why else ''}")
 
 
@@ -86,10 +87,21 @@ def without_secrets(text: str, url: str) -> str:
     return " ".join(text.split())[:300]
 
 
+def to_owner(url: str, delivery: Delivery, context: Context) -> str:
+    """The mail channel's address with the customer's owner as its one recipient. Raises DeliveryFailed for good where
+    the customer has none."""
+    address = context.owner_of(delivery.alert.facts)
+    if not address:
+        raise DeliveryFailed(_no_owner(delivery), is_final=True)
+    scheme, host, _path, query, _fragment = urlsplit(url)
+    kept = [(name, value) for name, value in parse_qsl(query) if name.lower() not in _RECIPIENTS]
+    return urlunsplit((scheme, host, "/", urlencode([*kept, ("to", address)]), ""))
+
+
 def _no_owner(delivery: Delivery) -> str:
     return (
-        f"there is no owner's e-mail address for {delivery.alert.facts.get('subject', 'this alert')}: customers have "
-        "none here yet; name the address in the channel itself"
+        f"there is no owner's e-mail address for {delivery.alert.facts.get('subject', 'this alert')}: give its "
+        "customer one with `farebox customers set TENANT --owner-email …`"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from farebox.alerts.apprise import Apprise
 from farebox.alerts.outbox import Delivery, Outbox, new_alert, new_delivery
-from farebox.alerts.targets import Context, OpenTarget, Sender, Target
+from farebox.alerts.targets import Context, OpenTarget, OwnerOf, Sender, Target, nobody
 from farebox.alerts.webhooks import Webhooks
 from farebox.core.alert_text import trial_message
 from farebox.core.backoff import BASE_S, delay_s
@@ -45,12 +45,14 @@ class Dispatcher:
         attempts_max: int = ATTEMPTS_MAX,
         base_s: float = BASE_S,
         senders: Sequence[Sender] = SENDERS,
+        owner_of: OwnerOf = nobody,
     ) -> None:
         self._outbox = outbox
         self._open = open_target
         self._disable = disable
         self._now_us = now_us
         self._dashboard_url = dashboard_url
+        self._owner_of = owner_of
         self._attempts_max = attempts_max
         self._base_s = base_s
         self._senders = {sender.kind: sender for sender in senders}
@@ -134,7 +136,7 @@ class Dispatcher:
 
     def _send(self, target: Target, delivery: Delivery) -> None:
         sender = self._senders[target.kind]
-        context = Context(self._now_us(), self._dashboard_url)
+        context = Context(self._now_us(), self._dashboard_url, self._owner_of)
         self._attempts.run(target.id, sender.timeout_s, lambda: sender.send(target, delivery, context))
 
     def test(self, target: Target) -> None:

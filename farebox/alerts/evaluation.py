@@ -6,7 +6,7 @@ Each kind of rule is one function here: it asks, and hands what it learnt to its
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,9 +23,12 @@ from farebox.core.alert_rules import (
     Unpriced,
 )
 from farebox.core.alert_text import message
+from farebox.core.customers import Books
 from farebox.core.events import DIMENSIONS
-from farebox.core.limits import Limit, Who
+from farebox.core.limits import NO_DAYS, Limit, Who, window_of
+from farebox.core.margin_accounts import accounts, judged
 from farebox.core.money import parse_usd
+from farebox.core.months import day_at, month_of, span_us
 from farebox.core.queries import LIMIT_MAX, EventsQuery, UsageQuery
 from farebox.core.thresholds import Finding, NearAccount, Outcome, Totals
 from farebox.core.windows import window_at, zone
@@ -42,11 +45,12 @@ REFUSALS_US: Final = 5 * MINUTE_US
 """How far back refusals are looked for: they reach the ledger within seconds."""
 JUDGED_STATES: Final = ("done", "timeout", "upstream_error")
 EVERYTHING: Final = "all"
+NO_BOOKS: Final = Books({}, {})
 _log = logging.getLogger("farebox.alerts")
 
 
 class Evaluation:
-    """For one thread. `margins` gives what customers cost and pay this month; nothing while there are no plans."""
+    """For one thread. `books` gives customers and plans as they stand now."""
 
     def __init__(
         self,
@@ -55,14 +59,16 @@ class Evaluation:
         limits: Callable[[], Iterable[Limit]],
         outbox: Outbox,
         now_us: Callable[[], int],
-        margins: Callable[[], Iterable[thresholds.Account]] = lambda: (),
+        books: Callable[[], Books] = lambda: NO_BOOKS,
+        anchor_days: Callable[[], Mapping[str, int]] = lambda: NO_DAYS,
     ) -> None:
         self._ask = ask
         self._rules = rules
         self._limits = limits
         self._outbox = outbox
         self._now_us = now_us
-        self._margins = margins
+        self._books = books
+        self._anchor_days = anchor_days
         self._silent_since_s: float | None = None
 
     def look_at_limits(self) -> list[Finding]:
@@ -115,7 +121,7 @@ class Evaluation:
         for event in self._ask("events", query)["data"]:
             limit = limits.get(event["limits"]["refused_by"] or "")
             if limit is not None and event["error"] == "limit_exceeded":
-                place = limit.id, _subject_of(event, limit), _window_start(event, limit)
+                place = limit.id, _subject_of(event, limit), _window_start(event, limit, self._anchor_days())
                 if place in near:
                     accounts[place] = near[place]
         return thresholds.refused(rule, limits, accounts.values())
@@ -214,7 +220,24 @@ class Evaluation:
         return thresholds.new_subjects(rule, len(seen - {totals.subject for totals in before}), now_us)
 
     def margins(self, rule: Rule, now_us: int) -> Iterable[Finding]:
-        return thresholds.margins(rule, self._margins(), window_at("month", now_us, zone("UTC")).start_us)
+        books = self._books()
+        known = judged(books)
+        if not known:
+            return ()
+        time_zone = zone(books.time_zone)
+        today = day_at(now_us, time_zone)
+        since_us, _ = span_us(month_of(today), time_zone)
+        spent = self._spent_by(known, since_us, now_us)
+        return thresholds.margins(rule, accounts(books, today, spent), since_us)
+
+    def _spent_by(self, tenants: Sequence[str], since_us: int, until_us: int) -> dict[str, int]:
+        """What each has cost; those that cost most are asked for at once, the others only where there are more."""
+        found = {totals.subject: totals.spend for totals in self._totals("tenant", since_us, until_us)}
+        rest = [tenant for tenant in tenants if tenant not in found] if len(found) >= LIMIT_MAX else []
+        for at in range(0, len(rest), LIMIT_MAX):
+            where = {"tenant": tuple(rest[at : at + LIMIT_MAX])}
+            found |= {each.subject: each.spend for each in self._totals("tenant", since_us, until_us, where=where)}
+        return found
 
     def _totals(
         self,
@@ -255,9 +278,9 @@ def _subject_of(event: Mapping[str, Any], limit: Limit) -> str:
     return Who(dimensions, event["tags"]).subject(limit.per)
 
 
-def _window_start(event: Mapping[str, Any], limit: Limit) -> int:
+def _window_start(event: Mapping[str, Any], limit: Limit, anchor_days: Mapping[str, int]) -> int:
     moment_us = int(datetime.fromisoformat(event["started_at"]).timestamp() * SECOND_US)
-    return window_at(limit.window, moment_us, zone(limit.time_zone), limit.anchor_day).start_us
+    return window_of(limit, moment_us, event["tenant"], anchor_days).start_us
 
 
 _OFTEN: Final[dict[str, Callable[[Evaluation, Rule, int], Iterable[Finding]]]] = {

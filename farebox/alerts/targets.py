@@ -1,11 +1,12 @@
 """A channel as the dispatcher needs it, its secrets in the clear for as long as one message is sent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 
 from farebox.alerts.outbox import Delivery
+from farebox.core.thresholds import Fact
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -22,6 +23,14 @@ class Target(msgspec.Struct, frozen=True):
 
 OpenTarget = Callable[[str], Target | None]
 """The channel of an id, None for one that was removed. May raise FareboxError."""
+
+
+OwnerOf = Callable[[Mapping[str, Fact]], str | None]
+"""The e-mail address of the owner of the customer that an alert's facts are about. May raise FareboxError."""
+
+
+def nobody(_facts: Mapping[str, Fact]) -> str | None:
+    return None
 
 
 class Sender(Protocol):
@@ -42,6 +51,7 @@ class Context(msgspec.Struct, frozen=True):
     now_us: int
     dashboard_url: str = ""
     """Before the path of a link; without it the path stands alone."""
+    owner_of: OwnerOf = nobody
 
     def link(self, path: str) -> str:
         return f"{self.dashboard_url.rstrip('/')}{path}" if self.dashboard_url else path

@@ -127,6 +127,7 @@ def _commands(stage: Stage) -> tuple[str, ...]:
         f"{farebox} usage --by tenant --top 10 --data {stage.data}",
         f"{farebox} usage --by tier,feature --since 30d --data {stage.data}",
         f"{farebox} usage --by day --since 14d --data {stage.data}",
+        f"{farebox} customers list --plan enterprise --data {stage.data}",
         f"curl {stage.url}/proxy/openai/v1/chat/completions -H 'authorization: Bearer {stage.key}' "
         f"-H 'x-tenant-id: acme' -H 'content-type: application/json' -d '{chat}'",
         f"curl -H 'authorization: Bearer {stage.token}' '{stage.url}/api/v1/events?tenant=acme'",

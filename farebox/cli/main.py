@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from farebox import __version__
 from farebox.cli.context import UsageError
-from farebox.errors import FareboxError, InvalidAlert, InvalidLimit, QueryError, SettingsError
+from farebox.errors import FareboxError, InvalidAlert, InvalidBooks, InvalidLimit, QueryError, SettingsError
 
 DEBUG: Final = "--debug"
 
@@ -32,6 +32,9 @@ COMMANDS: Final[tuple[Mount, ...]] = (
     Mount("init", "farebox.cli.init", "Write a commented farebox.toml."),
     Mount("keys", "farebox.cli.keys", "Farebox keys for your applications."),
     Mount("limits", "farebox.cli.limits", "What each user, customer, tier or tag may spend."),
+    Mount("plans", "farebox.cli.plans", "What customers pay and get, by plan."),
+    Mount("customers", "farebox.cli.customers", "Who pays: customers, their plans and revenue."),
+    Mount("import", "farebox.cli.importing", "Customers and revenue from a CSV file."),
     Mount("alerts", "farebox.cli.alerts", "What is watched for, what was found, and whether it arrived."),
     Mount("channels", "farebox.cli.channels", "Where alerts are sent: Slack, Teams, e-mail, webhooks …"),
     Mount("tokens", "farebox.cli.tokens", "Admin tokens for the API."),
@@ -44,6 +47,9 @@ COMMANDS: Final[tuple[Mount, ...]] = (
     Mount("verify", "farebox.cli.verify", "Check the ledger's invariants and re-price a sample."),
     Mount("doctor", "farebox.cli.doctor", "Check configuration, providers, clock, disk and permissions."),
 )
+_ASKED_WRONGLY: Final = (
+    UsageError, SettingsError, QueryError, InvalidLimit, InvalidAlert, InvalidBooks,
+)  # fmt: skip
 _COMPLETION: Final = ("install_completion", "show_completion")
 _BY_NAME: Final = {mount.name: mount for mount in COMMANDS}
 
@@ -111,7 +117,7 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             raise
         _tell(str(error))
-        return 2 if isinstance(error, (UsageError, SettingsError, QueryError, InvalidLimit, InvalidAlert)) else 1
+        return 2 if isinstance(error, _ASKED_WRONGLY) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough

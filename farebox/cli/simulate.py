@@ -129,18 +129,19 @@ def _asked_here(
     settings: Settings, meant: str | Mapping[str, Any], since: str | None, until: str | None, rows: int
 ) -> dict[str, Any]:
     chosen = None if isinstance(meant, str) else read_limit(meant)
-    limit, living = _known(settings, chosen, str(meant))
+    limit, living, days = _known(settings, chosen, str(meant))
     now = now_us()
     since_us = None if since is None else asking.instant(since, now, limit.time_zone)
     until_us = now if until is None else asking.instant(until, now, limit.time_zone)
     question = {"limit": limit, "others": beside(limit, living), "since_us": since_us, "until_us": until_us}
     with closing(connected(settings)) as ledger:
-        found: dict[str, Any] = ledger.call("simulate", {**question, "rows": rows})
+        found: dict[str, Any] = ledger.call("simulate", {**question, "rows": rows, "anchor_days": days})
         return found
 
 
-def _known(settings: Settings, chosen: Limit | None, limit_id: str) -> tuple[Limit, list[Limit]]:
-    """(the chosen limit, or the one of that id; all that are in force). Raises NotFound."""
+def _known(settings: Settings, chosen: Limit | None, limit_id: str) -> tuple[Limit, list[Limit], dict[str, int]]:
+    """(the chosen limit, or the one of that id; all that are in force; customers' billing days where it goes by them).
+    Raises NotFound."""
     from farebox.directory.rows import checked_limit
     from farebox.directory.store import Directory
     from farebox.directory.watch import directory_path
@@ -148,7 +149,8 @@ def _known(settings: Settings, chosen: Limit | None, limit_id: str) -> tuple[Lim
     if not directory_path(settings).exists():
         if chosen is None:
             raise NotFound(f"there is no limit {limit_id!r}: this data directory has none")
-        return checked_limit(chosen), []
+        return checked_limit(chosen), [], {}
     with closing(Directory.open(settings)) as directory:
         limit = directory.limits.get(limit_id).limit if chosen is None else checked_limit(chosen)
-        return limit, [row.limit for row in directory.limits.list()]
+        days = directory.customers.anchor_days() if limit.window == "billing" else {}
+        return limit, [row.limit for row in directory.limits.list()], days

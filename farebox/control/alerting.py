@@ -1,6 +1,7 @@
 """Puts alerts together for the web process: rules and channels from the directory, figures from the keeper."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from farebox.alerts.dispatcher import Dispatcher
 from farebox.alerts.evaluation import Evaluation
@@ -9,6 +10,8 @@ from farebox.alerts.service import Alerts
 from farebox.alerts.targets import Target
 from farebox.core.alert_rules import Rule
 from farebox.core.limits import Limit
+from farebox.core.margin_accounts import customers_meant
+from farebox.core.thresholds import Fact
 from farebox.directory.rows import ChannelRow
 from farebox.directory.store import Directory
 from farebox.errors import NotFound
@@ -23,7 +26,13 @@ def alerts_of(settings: Settings, directory: Directory, outbox: Outbox, now_us: 
     keeper = KeeperClient(run_dir(settings) / SOCKET_NAME)  # used by the one thread that evaluates
     entries = InForce(directory)
     evaluation = Evaluation(
-        lambda method, params: keeper.call(method, params, ASK_TIMEOUT_S), entries.rules, entries.limits, outbox, now_us
+        lambda method, params: keeper.call(method, params, ASK_TIMEOUT_S),
+        entries.rules,
+        entries.limits,
+        outbox,
+        now_us,
+        books=lambda: directory.books(now_us()),
+        anchor_days=entries.anchor_days,
     )
     dispatcher = Dispatcher(
         outbox,
@@ -33,11 +42,20 @@ def alerts_of(settings: Settings, directory: Directory, outbox: Outbox, now_us: 
         dashboard_url=settings.alerts.dashboard_url,
         attempts_max=settings.alerts.attempts_max,
         base_s=settings.alerts.retry_s,
+        owner_of=lambda facts: owner_of(directory, facts),
     )
     own = settings.alerts
     return Alerts(
         outbox, evaluation, dispatcher, now_us, limits_s=own.limits_s, ledger_s=own.ledger_s, keep_days=own.keep_days
     )
+
+
+def owner_of(directory: Directory, facts: Mapping[str, Fact]) -> str | None:
+    """The e-mail address of whoever owns the customer that an alert is about; None where there is none."""
+    for tenant in customers_meant(facts):
+        with suppress(NotFound):
+            return directory.customers.get(tenant).spec.owner_email or None
+    return None
 
 
 def open_target(directory: Directory, channel: str) -> Target | None:
@@ -56,13 +74,14 @@ def target_of(directory: Directory, row: ChannelRow) -> Target:
 
 
 class InForce:
-    """The directory's alert rules and limits, read anew only where it has changed. For one thread."""
+    """The directory's alert rules, limits and billing days, read anew only where it has changed. For one thread."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._revision = -1
         self._rules: tuple[Rule, ...] = ()
         self._limits: tuple[Limit, ...] = ()
+        self._anchor_days: dict[str, int] = {}
 
     def rules(self) -> tuple[Rule, ...]:
         self._look()
@@ -72,9 +91,14 @@ class InForce:
         self._look()
         return self._limits
 
+    def anchor_days(self) -> dict[str, int]:
+        self._look()
+        return self._anchor_days
+
     def _look(self) -> None:
         revision = self._directory.revision
         if revision != self._revision:
             self._rules = tuple(row.rule for row in self._directory.alert_rules.list())
             self._limits = tuple(row.limit for row in self._directory.limits.list())
+            self._anchor_days = self._directory.customers.anchor_days()
             self._revision = revision

@@ -26,6 +26,7 @@ STATUS_OF: Final[tuple[tuple[type[errors.FareboxError], int, str], ...]] = (
     (errors.PriceSheetError, 400, "invalid_price"),
     (errors.InvalidLimit, 400, "invalid_limit"),
     (errors.InvalidAlert, 400, "invalid_alert"),
+    (errors.InvalidBooks, 400, "invalid_books"),
     (errors.AlertsError, 503, "alerts_unavailable"),
     (errors.SettingsError, 400, "invalid_setting"),
     (errors.DirectoryError, 400, "invalid_request"),

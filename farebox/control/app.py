@@ -11,15 +11,18 @@ from farebox import __version__
 from farebox.control import (
     alerts,
     channels,
+    customers,
     entrance,
     events,
     health,
     keys,
     limits,
     metrics,
+    plans,
     prices,
     providers,
     questions,
+    stripe_webhook,
     tokens,
 )
 from farebox.control.access import Access, FindToken, Needs, declared, key_finder, undeclared
@@ -32,6 +35,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router,
     keys.router,
     limits.router,
+    plans.router,
+    customers.router,
+    stripe_webhook.router,
     alerts.router,
     channels.router,
     tokens.router,

@@ -41,14 +41,18 @@ def asked(request: Request, filters: Iterable[str] = ()) -> dict[str, str]:
 
 
 def paged(
-    rows: Sequence[Item], query: Mapping[str, str], id_of: Callable[[Item], str], shown: Callable[[Item], object]
+    rows: Sequence[Item],
+    query: Mapping[str, str],
+    id_of: Callable[[Item], str],
+    shown: Callable[[Item], object],
+    meta: Mapping[str, object] | None = None,
 ) -> Response:
     """One page of `rows`; the cursor is the last id that was shown. Raises QueryError."""
     limit = page_size(query)
     start = _after(rows, query.get("cursor"), id_of)
     chosen = rows[start : start + limit]
     more = start + limit < len(rows)
-    return page([shown(row) for row in chosen], id_of(chosen[-1]) if more and chosen else None)
+    return page([shown(row) for row in chosen], id_of(chosen[-1]) if more and chosen else None, meta)
 
 
 def page_size(query: Mapping[str, str]) -> int:

@@ -116,23 +116,29 @@ async def simulate(request: Request, form: SimulateForm) -> Response:
     """Whom a limit would have stopped in a past period, how many calls and how much money, from the ledger: beside the
     limits that are in force, but in place of one that counts the same. Nothing is set."""
     parts = parts_of(request)
-    limit, living = await run_in_threadpool(_limits, parts, form)
+    limit, living, days = await run_in_threadpool(_limits, parts, form)
     since_us = None if form.since is None else asking.instant(form.since, parts.now_us(), limit.time_zone)
     until_us = parts.now_us() if form.until is None else asking.instant(form.until, parts.now_us(), limit.time_zone)
-    question = {"limit": limit, "others": beside(limit, living), "since_us": since_us, "until_us": until_us}
-    return Json(
-        await parts.keeper.call("simulate", {**question, "rows": form.rows}, timeout_s=SIMULATE_TIMEOUT_S),
-    )
+    question = {
+        "limit": limit,
+        "others": beside(limit, living),
+        "since_us": since_us,
+        "until_us": until_us,
+        "rows": form.rows,
+        "anchor_days": days,
+    }
+    return Json(await parts.keeper.call("simulate", question, timeout_s=SIMULATE_TIMEOUT_S))
 
 
-def _limits(parts: Parts, form: SimulateForm) -> tuple[Limit, list[Limit]]:
-    """(the limit that is meant, all that are in force)."""
+def _limits(parts: Parts, form: SimulateForm) -> tuple[Limit, list[Limit], dict[str, int]]:
+    """(the limit that is meant, all that are in force, customers' billing days where it goes by them)."""
     limits = parts.directory.limits
     if isinstance(form.limit, str):
         limit = limits.get(form.limit).limit
     else:
         limit = checked_limit(read_limit(form.limit.model_dump(exclude_unset=True)))
-    return limit, [row.limit for row in limits.list()]
+    days = parts.directory.customers.anchor_days() if limit.window == "billing" else {}
+    return limit, [row.limit for row in limits.list()], days
 
 
 def _csv(filename: str, text: str) -> Response:

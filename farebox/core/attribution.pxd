@@ -3,7 +3,7 @@ cimport cython
 
 cpdef str identifier(str value, str what)
 @cython.locals(found=dict, name=str)
-cpdef merge(bind, headers, dict tags, fields, require=*)
+cpdef merge(bind, headers, dict tags, fields, require=*, plans=*, bint trusts_tier=*)
 cdef _claim(dict found, bind, str dimension, str value, str where)
 @cython.locals(rest=dict, key=str)
 cdef dict _take_dimensions(dict found, bind, dict tags)

@@ -89,6 +89,7 @@ class BodyFields(msgspec.Struct, frozen=True, gc=False):
 _PROVIDER_FIELDS: Final = ("user", "safety_identifier", "metadata")
 _OWN_FIELDS: Final = tuple(name for name in BodyFields.__struct_fields__ if name not in _PROVIDER_FIELDS)
 NO_FIELDS: Final = BodyFields()
+NO_PLANS: Final[Mapping[str, str]] = {}
 
 
 def own_fields(fields: BodyFields, known: frozenset[str]) -> list[str]:
@@ -148,10 +149,13 @@ def merge(
     tags: dict[str, Tag] | None,
     fields: BodyFields,
     require: frozenset[str] = frozenset(),
+    plans: Mapping[str, str] = NO_PLANS,
+    trusts_tier: bool = False,
 ) -> Attribution:
     """One attribution out of all sources. `headers` are by dimension, `tags` as `parse_tags` gives them.
 
-    Raises AttributionConflict, AttributionMissing, InvalidTags.
+    The plan of a known customer (`plans`, by tenant) is its tier, whatever the caller says, unless the key is bound to
+    a tier, or trusts the caller's. Raises AttributionConflict, AttributionMissing, InvalidTags.
     """
     found: dict[str, str] = {}
     ignored: tuple[str, ...] = ()
@@ -169,6 +173,10 @@ def merge(
             tags = _bind_tag(tags, name[4:], bound)
         else:
             found[name] = str(bound)
+    if plans:
+        plan = plans.get(found.get("tenant", ""))
+        if plan is not None and "tier" not in bind and not (trusts_tier and "tier" in found):
+            found["tier"] = plan
     if require:
         _check_required(require, found)
     get = found.get

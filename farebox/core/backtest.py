@@ -12,8 +12,8 @@ from decimal import ROUND_CEILING, Decimal
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from farebox.core.limits import Applied, Limit, LimitBook, Who, place
-from farebox.core.windows import MINUTE_US, window_at, zone
+from farebox.core.limits import NO_DAYS, Applied, Limit, LimitBook, Who, place, window_of
+from farebox.core.windows import MINUTE_US
 
 Instead = Callable[[object], int | None]
 """What a call (its `source`) would have cost with the model of a downgrade; None where that is unknown."""
@@ -110,9 +110,10 @@ class Scope:
     """Which calls a limit would have counted, beside the other limits in force: one of the same place makes way for
     it, overrides take their subjects out of a template."""
 
-    def __init__(self, limit: Limit, others: Iterable[Limit] = ()) -> None:
+    def __init__(self, limit: Limit, others: Iterable[Limit] = (), anchor_days: Mapping[str, int] = NO_DAYS) -> None:
         self.limit = limit
-        self._book = LimitBook([*beside(limit, others), limit])
+        self.anchor_days = anchor_days
+        self._book = LimitBook([*beside(limit, others), limit], anchor_days)
 
     def applied(self, who: Who, moment_us: int) -> Applied | None:
         return next((found for found in self._book.applied(who, moment_us) if found.limit is self.limit), None)
@@ -339,9 +340,10 @@ def backtest(
     """Replay attempts, ordered by their start, of whatever time: what is before the windows that the period touches,
     or after the period, is left aside."""
     limit = scope.limit
-    first_us = window_at(limit.window, since_us, zone(limit.time_zone), limit.anchor_day).start_us
     replay = Replay(limit, since_us, until_us, instead)
     for attempt in attempts:
+        tenant = attempt.who.dimensions.get("tenant")
+        first_us = window_of(limit, since_us, tenant, scope.anchor_days).start_us
         if first_us <= attempt.started_at_us < until_us and (call := scope.call(attempt)) is not None:
             replay.take(call)
     return replay.outcome()

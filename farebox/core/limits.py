@@ -8,9 +8,9 @@ account for everybody. Pure: who calls and when are arguments.
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Final, Literal, NamedTuple, get_args
-from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.core.events import DIMENSIONS, Tag
 from farebox.core.money import format_usd, parse_usd
@@ -34,6 +34,8 @@ AMOUNT_MAX: Final = 2**63 - 1
 _DIGITS_MAX: Final = 18
 """What is behind the first digit of AMOUNT_MAX."""
 MIN_OUTPUT: Final = 16
+NO_DAYS: Final[Mapping[str, int]] = {}
+"""No customer has a billing day of its own."""
 
 
 class Limit(msgspec.Struct, frozen=True, gc=False):
@@ -176,20 +178,33 @@ def tag_text(value: Tag) -> str:
     return ("false", "true")[value] if isinstance(value, bool) else str(value)
 
 
+def window_of(limit: Limit, moment_us: int, tenant: str | None, anchor_days: Mapping[str, int]) -> Window:
+    """The limit's window that holds this moment, for calls of that tenant: a billing month begins on the tenant's own
+    day where it has one, else on the limit's."""
+    day = limit.anchor_day
+    if limit.window == "billing" and tenant is not None:
+        day = anchor_days.get(tenant, day)
+    return window_at(limit.window, moment_us, zone(limit.time_zone), day)
+
+
+def by_anchor(limit: Limit, anchor_days: Mapping[str, int]) -> dict[int, Limit]:
+    """The limit as it is for tenants of each billing day that there is."""
+    days = {limit.anchor_day, *(anchor_days.values() if limit.window == "billing" else ())}
+    return {day: limit if day == limit.anchor_day else replace(limit, anchor_day=day) for day in sorted(days)}
+
+
 class LimitBook:
     """All limits in force, ready to be asked. Immutable; made anew when one changes.
 
-    `anchor_day` gives a tenant's billing day."""
+    `anchor_days` are customers' own billing days, by tenant."""
 
-    def __init__(self, limits: Iterable[Limit], anchor_days: Mapping[str, int] | None = None) -> None:
-        self._anchor_days = anchor_days or {}
-        self._zones: dict[str, ZoneInfo] = {}
+    def __init__(self, limits: Iterable[Limit], anchor_days: Mapping[str, int] = NO_DAYS) -> None:
+        self._anchor_days = anchor_days
         self._templates: list[Limit] = []
         self._overrides: dict[tuple[str, str, str], dict[str, list[Limit]]] = {}
         self._by_id: dict[str, Limit] = {}
         for limit in limits:
             self._by_id[limit.id] = limit
-            self._zones[limit.time_zone] = zone(limit.time_zone)
             if limit.subject is None:
                 self._templates.append(limit)
             else:
@@ -220,10 +235,8 @@ class LimitBook:
         return found
 
     def _account(self, limit: Limit, subject: str, who: Who, moment_us: int) -> Applied:
-        anchor = 1
-        if limit.window == "billing":
-            anchor = self._anchor_days.get(who.dimensions.get("tenant", ""), limit.anchor_day)
-        return Applied(limit, subject, window_at(limit.window, moment_us, self._zones[limit.time_zone], anchor))
+        window = window_of(limit, moment_us, who.dimensions.get("tenant"), self._anchor_days)
+        return Applied(limit, subject, window)
 
 
 def _overriding(overrides: Mapping[str, list[Limit]], who: Who, per: str, subject: str) -> list[Limit]:

@@ -232,7 +232,9 @@ def margins(rule: Rule, accounts: Iterable[Account], month_start_us: int) -> lis
             for share in sorted(set(spec.shares))
             if account.expected and account.cost >= exact(share) * account.expected
         ]
-        if spec.negative and account.revenue is not None and account.cost > account.revenue:
+        # Who pays nothing by design, on a plan that says what that may cost, is at a loss beyond that.
+        borne = account.revenue or (account.expected if account.revenue == 0 else None) or 0
+        if spec.negative and account.revenue is not None and account.cost > borne:
             crossed.append(("negative", {**facts, "share": None}))
         found += [Finding(rule.id, rule.kind, account.customer, at, month_start_us, told) for at, told in crossed]
     return found

@@ -20,7 +20,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from farebox.demo import history, saas
+from farebox.demo import books, history, saas
 from farebox.demo.history import OnProgress
 from farebox.demo.simulated import PROVIDERS as SIMULATED
 from farebox.demo.simulated import SimulatedProviders
@@ -151,9 +151,19 @@ class Stage:
                 directory.tokens.revoke(self.note.token_id, by="demo")
             token, self.token = directory.tokens.create("demo", "admin", by="demo")
             key_id, self.key = self._make_key(directory)
+            self._name_customers(directory)
             self._remember(key_id=key_id, token_id=token.id)
         finally:
             directory.close()
+
+    def _name_customers(self, directory: Directory) -> None:
+        """Plans, customers and what was invoiced, once for a data directory."""
+        if directory.plans.list(removed=True):
+            return
+        for name, plan in books.PLANS.items():
+            directory.plans.set(name, plan, books.PLANS_FROM, by="demo")
+        today = directory.today(time.time_ns() // 1000)
+        directory.customers.take(books.statements(self.world, today), by="demo")
 
     def _make_key(self, directory: Directory) -> tuple[str, str]:
         with suppress(FareboxError):  # gone or revoked: a new one is as good

@@ -1,13 +1,16 @@
-"""What the directory holds, as values: keys, tokens, providers, limits, channels, alert rules and its own log. A secret
-is in none of them, unless sealed."""
+"""What the directory holds, as values: keys, tokens, providers, limits, channels, alert rules, plans, customers and its
+own log. A secret is in none of them, unless sealed."""
 
 import re
+from datetime import date
 from typing import Final, Literal
 
 import msgspec
 
 from farebox.core.alert_rules import Rule
 from farebox.core.attribution import NAMES, TAG_KEY_CHARS_MAX, VALUE_CHARS_MAX
+from farebox.core.book_text import CustomerSpec
+from farebox.core.customers import Books, Customer, Plan, PlanVersion, Subscription
 from farebox.core.events import DIMENSIONS, Tag
 from farebox.core.limits import AMOUNT_MAX, Limit, check
 from farebox.errors import DirectoryError, InvalidLimit
@@ -134,6 +137,46 @@ class RuleRow(msgspec.Struct, frozen=True):
     @property
     def id(self) -> str:
         return self.rule.id
+
+
+class PlanRow(msgspec.Struct, frozen=True):
+    """A stored plan, all its versions, oldest first."""
+
+    name: str
+    versions: tuple[PlanVersion, ...]
+    created_at_us: int
+    changed_at_us: int
+    removed_at_us: int | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was never changed since it was made."""
+        return self.changed_at_us == self.created_at_us
+
+    def plan_on(self, day: date) -> Plan | None:
+        return Books({}, {self.name: self.versions}).plan(self.name, day)
+
+
+class CustomerRow(msgspec.Struct, frozen=True):
+    """A stored customer. Its plans, oldest first."""
+
+    spec: CustomerSpec
+    subscriptions: tuple[Subscription, ...]
+    created_at_us: int
+    changed_at_us: int
+    removed_at_us: int | None = None
+
+    @property
+    def tenant(self) -> str:
+        return self.spec.tenant
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was never changed since it was made."""
+        return self.changed_at_us == self.created_at_us
+
+    def plan_on(self, day: date) -> str | None:
+        return Customer(tenant=self.tenant, subscriptions=self.subscriptions).plan_on(day)
 
 
 class AuditRow(msgspec.Struct, frozen=True):

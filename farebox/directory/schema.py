@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     false,
 )
 
@@ -151,6 +152,89 @@ alert_rules: Final = Table(
     Column("changed_at_us", BigInteger, nullable=False),
 )
 """`spec` is the numbers of the kind as `farebox.core.alert_rules` reads them; `channels` their ids."""
+
+plans: Final = Table(
+    "plans",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+    Column("removed_at_us", BigInteger),
+)
+
+plan_versions: Final = Table(
+    "plan_versions",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("plan", Text, ForeignKey("plans.name"), nullable=False),
+    Column("from_day", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("entered_at_us", BigInteger, nullable=False),
+    Index("ix_plan_versions_plan", "plan"),
+)
+"""Append-only. `spec` is the whole plan as `farebox.core.customers.Plan`; of one day the later version counts."""
+
+customers: Final = Table(
+    "customers",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("anchor_day", Integer),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+    Column("removed_at_us", BigInteger),
+    Column("revision", BigInteger, nullable=False),
+    Index("ix_customers_revision", "revision"),
+)
+"""As they stand. `spec` is `farebox.core.book_text.CustomerSpec`; `anchor_day` is in it, too, for the lean reader."""
+
+customer_versions: Final = Table(
+    "customer_versions",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("tenant", Text, ForeignKey("customers.tenant"), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("entered_at_us", BigInteger, nullable=False),
+    Index("ix_customer_versions_tenant", "tenant"),
+)
+"""Append-only: as they stood."""
+
+subscriptions: Final = Table(
+    "subscriptions",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("tenant", Text, ForeignKey("customers.tenant"), nullable=False),
+    Column("from_day", Text, nullable=False),
+    Column("plan", Text, ForeignKey("plans.name")),
+    Column("entered_at_us", BigInteger, nullable=False),
+    Index("ix_subscriptions_tenant", "tenant"),
+)
+"""Append-only. No plan: on none from that day on; of one day the later entry counts."""
+
+revenue: Final = Table(
+    "revenue",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("tenant", Text, ForeignKey("customers.tenant"), nullable=False),
+    Column("month", Text, nullable=False),
+    Column("amount", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("booked_at_us", BigInteger, nullable=False),
+    UniqueConstraint("source", "external_id"),
+    Index("ix_revenue_tenant", "tenant"),
+)
+"""Append-only. `amount` is a count of pico-dollars as text: it may be larger than what databases count in."""
+
+notices: Final = Table(
+    "notices",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("taken_at_us", BigInteger, nullable=False),
+)
+"""Ids of what billing systems told, each taken once."""
 
 audit_log: Final = Table(
     "audit_log",

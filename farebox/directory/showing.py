@@ -1,10 +1,28 @@
 """Entries of the directory as shell and API show them: everything but secrets."""
 
+from datetime import date
+from typing import Final
+from zoneinfo import ZoneInfo
+
 from farebox.core.alert_rules import shown_spec
+from farebox.core.book_text import shown_plan
+from farebox.core.customers import Books, Customer, Entry, Plan
 from farebox.core.events import iso_us
-from farebox.core.limit_text import shown_limit
-from farebox.directory.rows import ChannelRow, KeyRow, LimitRow, ProviderRow, RuleRow, TokenRow
+from farebox.core.limit_text import shown_amount, shown_limit
+from farebox.core.months import day_at, following, month_of
+from farebox.directory.rows import (
+    ChannelRow,
+    CustomerRow,
+    KeyRow,
+    LimitRow,
+    PlanRow,
+    ProviderRow,
+    RuleRow,
+    TokenRow,
+)
 from farebox.directory.views import Configured
+
+MONTHS_MAX: Final = 120
 
 
 def key_shown(row: KeyRow, now_us: int) -> dict[str, object]:
@@ -94,6 +112,86 @@ def rule_shown(row: RuleRow) -> dict[str, object]:
         "hourly_max": rule.hourly_max,
         "created_at": _iso(row.created_at_us),
         "changed_at": _iso(row.changed_at_us),
+    }
+
+
+def plan_shown(row: PlanRow, today: date) -> dict[str, object]:
+    """As it reads today, and all its versions; before its first day, as it will read then."""
+    plan = row.plan_on(today)
+    versions = [
+        {
+            "valid_from": version.from_day.isoformat(),
+            "entered_at": _iso(version.entered_at_us),
+            **_unnamed(version.plan),
+        }
+        for version in row.versions
+    ]
+    removed = {} if row.removed_at_us is None else {"removed_at": _iso(row.removed_at_us)}
+    moments = {"created_at": _iso(row.created_at_us), "changed_at": _iso(row.changed_at_us)}
+    return {"name": row.name, **(_unnamed(plan) if plan else {}), "versions": versions, **moments, **removed}
+
+
+def _unnamed(plan: Plan) -> dict[str, object]:
+    return {name: value for name, value in shown_plan(plan).items() if name != "name"}
+
+
+def customer_shown(row: CustomerRow, today: date) -> dict[str, object]:
+    """As it stands today, with the history of its plans."""
+    spec = row.spec
+    held = [
+        {"plan": held.plan, "from": held.from_day.isoformat(), "entered_at": _iso(held.entered_at_us)}
+        for held in row.subscriptions
+    ]
+    removed = {} if row.removed_at_us is None else {"removed_at": _iso(row.removed_at_us)}
+    return {
+        "tenant": spec.tenant,
+        "name": spec.name,
+        "owner_email": spec.owner_email or None,
+        "plan": row.plan_on(today),
+        "started_on": None if spec.started_on is None else spec.started_on.isoformat(),
+        "billing_anchor": spec.billing_anchor,
+        "source": spec.source,
+        "medium": spec.medium,
+        "campaign": spec.campaign,
+        "attributes": spec.attributes,
+        "subscriptions": held,
+        "created_at": _iso(row.created_at_us),
+        "changed_at": _iso(row.changed_at_us),
+        **removed,
+    }
+
+
+def entry_shown(entry: Entry) -> dict[str, object]:
+    return {
+        "month": entry.month,
+        "amount": shown_amount(entry.amount, "usd"),
+        "source": entry.source,
+        "external_id": entry.external_id,
+        "booked_at": _iso(entry.booked_at_us),
+    }
+
+
+def months_shown(books: Books, customer: Customer) -> list[dict[str, object]]:
+    """What each of a customer's months comes to, oldest first: the latest MONTHS_MAX."""
+    assert books.as_of_us is not None
+    now = month_of(day_at(books.as_of_us, ZoneInfo(books.time_zone)))
+    known = [entry.month for entry in customer.entries]
+    known += [month_of(held.from_day) for held in customer.subscriptions]
+    months = [month for month in sorted({*known, now}) if month <= now][:1]
+    while months and months[-1] < now:
+        months.append(following(months[-1]))
+    later = sorted({entry.month for entry in customer.entries if entry.month > now})
+    return [_month_shown(books, customer, month) for month in (*months[-MONTHS_MAX:], *later)]
+
+
+def _month_shown(books: Books, customer: Customer, month: str) -> dict[str, object]:
+    revenue = books.revenue(customer, month)
+    adjusted = books.adjustments(customer, month)
+    return {
+        "month": month,
+        "revenue": None if revenue is None else shown_amount(revenue, "usd"),
+        "adjustments": {about: shown_amount(amount, "usd") for about, amount in adjusted.items()},
+        "closed": books.is_closed(customer, month),
     }
 
 

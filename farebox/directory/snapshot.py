@@ -52,3 +52,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Rows as `farebox.core.pricing.PriceRow` reads them."""
     limits: tuple[Limit, ...] = ()
     """The limits in force; the same object as in the snapshot before where none has changed."""
+    plans: dict[str, str] = {}
+    """The plan that each known customer is on today, by tenant: the tier of its calls."""
+    anchor_days: dict[str, int] = {}
+    """The day on which a customer's billing month begins, by tenant, where it has one of its own."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from farebox.directory.rows import KeySpec, ProviderRow
-from farebox.directory.views import KeyRecord, json_names, json_tags, json_texts
+from farebox.directory.views import CustomerRecord, KeyRecord, json_names, json_tags, json_texts
 from farebox.errors import DirectoryError
 
 if TYPE_CHECKING:
@@ -100,6 +100,26 @@ class SqliteReader:
         query = "SELECT id, CAST(spec AS BLOB), removed_at_us FROM limits WHERE revision > ? ORDER BY created_at_us, id"
         for limit_id, spec, removed_at_us in self._connection.execute(query, (revision,)):
             yield limit_id, spec if removed_at_us is None else None
+
+    def customers_after(self, revision: int) -> Iterator[CustomerRecord]:
+        """Customers that changed after `revision`, with their plans; removed ones on none."""
+        held = self._subscriptions_after(revision)
+        query = "SELECT tenant, anchor_day, removed_at_us FROM customers WHERE revision > ?"
+        for tenant, anchor_day, removed_at_us in self._connection.execute(query, (revision,)):
+            if removed_at_us is None:
+                yield CustomerRecord(tenant, anchor_day, tuple(held.get(tenant, ())))
+            else:
+                yield CustomerRecord(tenant, None, ())
+
+    def _subscriptions_after(self, revision: int) -> dict[str, list[tuple[str, str | None]]]:
+        query = (
+            "SELECT s.tenant, s.from_day, s.plan FROM subscriptions s JOIN customers c ON c.tenant = s.tenant"
+            " WHERE c.revision > ? ORDER BY s.from_day, s.seq"
+        )
+        found: dict[str, list[tuple[str, str | None]]] = {}
+        for tenant, from_day, plan in self._connection.execute(query, (revision,)):
+            found.setdefault(tenant, []).append((from_day, plan))
+        return found
 
     def close(self) -> None:
         self._connection.close()

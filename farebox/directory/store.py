@@ -1,5 +1,5 @@
-"""The directory: keys, tokens, providers, price rows, limits, channels and alert rules, with one door for whoever
-changes them.
+"""The directory: keys, tokens, providers, price rows, limits, channels, alert rules, plans and customers, with one door
+for whoever changes them.
 
 Every change is one transaction that also counts up the revision and writes the audit log, so that whoever watches
 the revision misses nothing and nothing happens unseen.
@@ -7,19 +7,26 @@ the revision misses nothing and nothing happens unseen.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import Connection, Engine, create_engine, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
+from farebox.core.customers import Books
+from farebox.core.months import day_at
 from farebox.directory import schema, sqlite
 from farebox.directory.alert_rules import AlertRules
+from farebox.directory.books import Keeping
 from farebox.directory.channels import Channels
+from farebox.directory.customers import Customers
 from farebox.directory.keys import Keys
 from farebox.directory.limits import Limits
 from farebox.directory.migrating import migrate
+from farebox.directory.plans import Plans
 from farebox.directory.prices import Prices
 from farebox.directory.providers import Providers
 from farebox.directory.rows import AuditRow
@@ -38,7 +45,9 @@ class Directory:
     was made with, DirectoryError for a file that cannot be read.
     """
 
-    def __init__(self, url: str | Path, vault: Vault, *, clock_us: Callable[[], int] = now_us) -> None:
+    def __init__(
+        self, url: str | Path, vault: Vault, *, clock_us: Callable[[], int] = now_us, books_zone: str = "UTC"
+    ) -> None:
         self._engine = _engine(url)
         self._writing = self._engine.execution_options(**{sqlite.WRITES: True})
         self._clock_us = clock_us
@@ -56,12 +65,16 @@ class Directory:
         self.limits: Final = Limits(self)
         self.channels: Final = Channels(self, vault)
         self.alert_rules: Final = AlertRules(self)
+        self._books_zone = ZoneInfo(books_zone)
+        self._keeping = Keeping(self, _revision, books_zone)
+        self.plans: Final = Plans(self, self.today)
+        self.customers: Final = Customers(self, self.today)
 
     @classmethod
     def open(cls, settings: Settings, vault: Vault | None = None) -> "Directory":
         """The directory of `settings.data`, made where there is none yet."""
         private_dir(settings.data)
-        return cls(directory_path(settings), vault or Vault.load(settings))
+        return cls(directory_path(settings), vault or Vault.load(settings), books_zone=settings.books.time_zone)
 
     @property
     def revision(self) -> int:
@@ -78,6 +91,16 @@ class Directory:
             AuditRow(at_us, by, action, subject, msgspec.json.decode(detail, type=dict[str, object]))
             for at_us, by, action, subject, detail in rows
         ]
+
+    def books(self, as_of_us: int | None = None, *, now_us: int | None = None) -> Books:
+        """All customers and plans, as they were known by `as_of_us`; unless said by now."""
+        if as_of_us is None:
+            as_of_us = self._clock_us() if now_us is None else now_us
+        return self._keeping.books(as_of_us)
+
+    def today(self, moment_us: int) -> date:
+        """The day of the books that holds a moment."""
+        return day_at(moment_us, self._books_zone)
 
     def add_price_rows(self, rows: Sequence[dict[str, object]], by: str = "shell") -> int:
         """`prices.add`."""

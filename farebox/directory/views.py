@@ -24,6 +24,21 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     hashes: tuple[tuple[bytes, int | None], ...]
 
 
+class CustomerRecord(msgspec.Struct, frozen=True, gc=False):
+    """A customer as stored: its own anchor day, and (first day as ISO text, plan) oldest first."""
+
+    tenant: str
+    anchor_day: int | None
+    held: tuple[tuple[str, str | None], ...]
+
+    def plan_on(self, day: str) -> str | None:
+        return next((plan for from_day, plan in reversed(self.held) if from_day <= day), None)
+
+    def changes_after(self, day: str) -> bool:
+        """Whether its plan is known to change on a later day."""
+        return bool(self.held) and self.held[-1][0] > day
+
+
 @lru_cache(maxsize=4096)
 def json_names(text: str) -> tuple[str, ...]:
     """A JSON list of names. Remembered, since most keys share the same few lists."""

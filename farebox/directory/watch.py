@@ -4,19 +4,22 @@ snapshot. It never runs on an event loop and never dies; what went wrong last is
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from farebox.core.limits import Limit, check
+from farebox.core.months import day_at
 from farebox.directory.environment import with_files
 from farebox.directory.rows import ProviderRow
 from farebox.directory.snapshot import KeyView, ProviderView, Snapshot
 from farebox.directory.sqlite import SqliteReader
 from farebox.directory.vault import Vault
-from farebox.directory.views import configured, credential_context, key_views
+from farebox.directory.views import CustomerRecord, configured, credential_context, key_views
 from farebox.errors import InvalidLimit, SecretsError
 from farebox.providers import PROVIDERS
 from farebox.settings import Settings
@@ -25,6 +28,7 @@ FILE_NAME: Final = "directory.sqlite3"
 POLL_S: Final = 0.1
 REVISION_NONE: Final = -1
 PROBLEM_CHARS_MAX: Final = 2000
+Value = TypeVar("Value")
 
 
 class SnapshotWatcher:
@@ -37,6 +41,7 @@ class SnapshotWatcher:
         *,
         vault: Vault | None = None,
         env: Mapping[str, str] | None = None,
+        clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         """Reads the first snapshot before it returns. Raises DirectoryError where there is no directory, and
         SecretsError under a wrong master key."""
@@ -44,7 +49,7 @@ class SnapshotWatcher:
         self._on_change = on_change
         self._vault = vault or Vault.load(settings, env)
         self._env = with_files(os.environ if env is None else env)
-        self._loader = Loader(SqliteReader(directory_path(settings)), self._vault, settings, self._env)
+        self._loader = Loader(SqliteReader(directory_path(settings)), self._vault, settings, self._env, clock_us)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="directory-watch", daemon=True)
         self._version = self._loader.reader.version()
@@ -71,7 +76,7 @@ class SnapshotWatcher:
 
     def _look(self) -> None:
         version = self._loader.reader.version()
-        if version == self._version:
+        if version == self._version and not self._loader.is_due():
             return
         if version[0] != self._version[0]:  # another file was put in its place
             self._loader.forget()
@@ -82,9 +87,17 @@ class SnapshotWatcher:
 
 
 class Loader:
-    """Builds snapshots. Reads only the keys and limits that changed since the last one; the rest is carried over."""
+    """Builds snapshots. Reads only the keys, limits and customers that changed since the last one; the rest is carried
+    over."""
 
-    def __init__(self, reader: SqliteReader, vault: Vault, settings: Settings, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        reader: SqliteReader,
+        vault: Vault,
+        settings: Settings,
+        env: Mapping[str, str],
+        clock_us: Callable[[], int],
+    ) -> None:
         self.reader: Final = reader
         self.problem: str | None = None
         """What could not be read: a limit, which is then not in force, or a provider's credential, which is then
@@ -92,7 +105,13 @@ class Loader:
         self._vault = vault
         self._settings = settings
         self._env = env
+        self._clock_us = clock_us
+        self._zone = ZoneInfo(settings.books.time_zone)
         self.forget()
+
+    def is_due(self) -> bool:
+        """Whether a day has begun on which a customer's plan changes, though nothing was written."""
+        return self._plans.changes_on is not None and self._today() >= self._plans.changes_on
 
     def forget(self) -> None:
         """Read everything anew next time."""
@@ -104,6 +123,7 @@ class Loader:
         self._limits: tuple[Limit, ...] = ()
         self._limits_by_id: dict[str, Limit] = {}
         self._limits_unread: dict[str, str] = {}
+        self._plans = Plans()
 
     def load(self) -> Snapshot:
         """Raises SecretsError if the directory belongs to another master key."""
@@ -115,12 +135,18 @@ class Loader:
                 self._read_keys()
                 self._read_prices()
                 self._read_limits()
+            self._plans = self._plans.with_changes(self.reader.customers_after(self._revision), self._today())
             self.problem = "; ".join(self._limits_unread.values())[:PROBLEM_CHARS_MAX] or None
             providers = self._providers(self.reader.providers())
         finally:
             self.reader.end()
         self._revision = revision
-        return Snapshot(revision, self._keys, providers, self._prices, self._limits)
+        return Snapshot(
+            revision, self._keys, providers, self._prices, self._limits, self._plans.by_tenant, self._plans.anchor_days
+        )
+
+    def _today(self) -> str:
+        return day_at(self._clock_us(), self._zone).isoformat()
 
     def _read_keys(self) -> None:
         changed = list(self.reader.keys_after(self._revision))
@@ -174,6 +200,48 @@ class Loader:
         except SecretsError as error:
             self.problem = f"{self.problem}; {error}" if self.problem else str(error)
             return view
+
+
+class Plans:
+    """Which plan each customer is on, and on which day its billing month begins. Immutable, for snapshots keep it."""
+
+    def __init__(
+        self,
+        by_tenant: dict[str, str] | None = None,
+        anchor_days: dict[str, int] | None = None,
+        changing: dict[str, CustomerRecord] | None = None,
+        today: str = "",
+    ) -> None:
+        self.by_tenant = by_tenant if by_tenant is not None else {}
+        self.anchor_days = anchor_days if anchor_days is not None else {}
+        self._changing = changing if changing is not None else {}
+        """Those whose plan is known to change on a later day."""
+        days = [from_day for record in self._changing.values() for from_day, _ in record.held if from_day > today]
+        self.changes_on = min(days, default=None)
+
+    def with_changes(self, changed: Iterable[CustomerRecord], today: str) -> "Plans":
+        """The same where nothing has changed."""
+        records = {record.tenant: record for record in changed}
+        if self.changes_on is not None and self.changes_on <= today:
+            records = {**self._changing, **records}
+        if not records:
+            return self
+        plans, days, changing = self.by_tenant.copy(), self.anchor_days, self._changing.copy()
+        for tenant, record in records.items():
+            _put(plans, tenant, record.plan_on(today))
+            _put(changing, tenant, record if record.changes_after(today) else None)
+        if any(days.get(tenant) != record.anchor_day for tenant, record in records.items()):
+            days = days.copy()
+            for tenant, record in records.items():
+                _put(days, tenant, record.anchor_day)
+        return Plans(plans, days, changing, today)
+
+
+def _put(found: dict[str, Value], name: str, value: Value | None) -> None:
+    if value is None:
+        found.pop(name, None)
+    else:
+        found[name] = value
 
 
 def directory_path(settings: Settings) -> Path:

@@ -19,8 +19,8 @@ cdef class Caller:
 cdef class Door:
     cdef readonly object key_hash, hosts
     cdef readonly bint open
-    cdef readonly dict known, said
-    cpdef forget(self)
+    cdef readonly dict known, plans, said
+    cpdef use(self, snapshot)
 
 
 @cython.locals(query=bytes, own=bytes, rest=bytes, foreign=cython.bint, bearer=cython.bint, named=bytes, secret=bytes, lines=list,
@@ -35,6 +35,6 @@ cpdef check_model(KeyView key, Intent intent, Endpoint endpoint)
 @cython.locals(said=bytes, key=KeyView)
 cpdef attribute(Door door, Caller caller, Request request, BodyFields fields)
 @cython.locals(key=KeyView, tags=dict, more=dict, headers=dict, said=list, at=cython.Py_ssize_t, name=bytes, raw=bytes)
-cpdef merge_sources(Caller caller, Request request, BodyFields fields)
+cpdef merge_sources(dict plans, Caller caller, Request request, BodyFields fields)
 @cython.locals(found=BodyFields)
 cpdef BodyFields body_fields(bytes body)

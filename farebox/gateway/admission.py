@@ -57,9 +57,10 @@ class Door:
     """What identification rests on: how keys are hashed, and whether one is needed.
 
     `known` holds the keys that called under the snapshot in force, by the whole secret, and `said` what headers meant
-    that a key was last used with; `forget` empties both with each new snapshot. They are bounded."""
+    that a key was last used with; `use` empties both with each new snapshot. They are bounded. `plans` are those of
+    known customers, by tenant."""
 
-    __slots__ = ("hosts", "key_hash", "known", "open", "said")
+    __slots__ = ("hosts", "key_hash", "known", "open", "plans", "said")
 
     def __init__(self, key_hash: Callable[[str], bytes], is_open: bool, hosts: frozenset[bytes]) -> None:
         self.key_hash = key_hash
@@ -67,8 +68,10 @@ class Door:
         self.hosts = hosts
         self.known: dict[bytes, KeyView] = {}
         self.said: dict[bytes, Attribution] = {}
+        self.plans: dict[str, str] = {}
 
-    def forget(self) -> None:
+    def use(self, snapshot: Snapshot) -> None:
+        self.plans = snapshot.plans
         self.known.clear()
         self.said.clear()
 
@@ -214,13 +217,13 @@ def check_model(key: KeyView, intent: Intent, endpoint: Endpoint) -> None:
 def attribute(door: Door, caller: Caller, request: Request, fields: BodyFields) -> Attribution:
     """Merge what the call says of itself. Raises InvalidTags, AttributionConflict, AttributionMissing."""
     if fields is not NO_FIELDS:
-        return merge_sources(caller, request, fields)
+        return merge_sources(door.plans, caller, request, fields)
     key = caller.key
     # No header's value has a line's end in it, and no dimension an empty name: different headers give different keys.
     said = b"\n".join([*request.dimensions, b"", *request.tags, key.id.encode()])
     found = door.said.get(said)
     if found is None:
-        found = merge_sources(caller, request, fields)
+        found = merge_sources(door.plans, caller, request, fields)
         if sum(map(len, request.tags)) <= _SAID_TAG_BYTES_MAX:
             if len(door.said) >= _SAID_MAX:
                 door.said.clear()
@@ -228,7 +231,7 @@ def attribute(door: Door, caller: Caller, request: Request, fields: BodyFields) 
     return found
 
 
-def merge_sources(caller: Caller, request: Request, fields: BodyFields) -> Attribution:
+def merge_sources(plans: dict[str, str], caller: Caller, request: Request, fields: BodyFields) -> Attribution:
     """The same, without a memory."""
     key = caller.key
     tags: dict[str, Tag] | None = None
@@ -242,7 +245,7 @@ def merge_sources(caller: Caller, request: Request, fields: BodyFields) -> Attri
     for at in range(0, len(said), 2):
         name = said[at]
         claim_header(headers, name.decode(), said[at + 1])
-    return merge(key.bind, headers, tags, fields, key.require)
+    return merge(key.bind, headers, tags, fields, key.require, plans, "tier" in key.trust)
 
 
 def _contradict(tags: dict[str, Tag], more: dict[str, Tag]) -> bool:

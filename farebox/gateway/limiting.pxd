@@ -19,7 +19,7 @@ cdef class Gate:
     cdef readonly bint active
     cdef readonly object _limits, waiters
     cdef readonly long long until_us
-    cdef object _clock_s, _book
+    cdef object _anchor_days, _clock_s, _book
     cdef long long _grace, _grace_max, _new_max, _minute, _rate_us, _wait_us
     cdef dict _known, _new
     cpdef Hold admit(self, Asking asking, double since_s)

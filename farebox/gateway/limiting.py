@@ -5,14 +5,14 @@ Synchronous, from what this worker has leased. Where that is not enough, the cal
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
 from farebox.core.attribution import Attribution
 from farebox.core.events import DIMENSIONS, Limits, Tag
-from farebox.core.limits import RATE, STOPPING, Account, Applied, Limit, LimitBook, Who
+from farebox.core.limits import NO_DAYS, RATE, STOPPING, Account, Applied, Limit, LimitBook, Who
 from farebox.core.meters import MILLION
 from farebox.core.windows import MINUTE_US
 from farebox.errors import CallRefused, LimitRefused, UnboundedCall, UnpricedModel
@@ -49,8 +49,8 @@ class Gate:
     """All limits in force at this worker. For the event loop's thread only."""
 
     __slots__ = (
-        "_book", "_clock_s", "_grace", "_grace_max", "_known", "_limits", "_minute", "_new", "_new_max", "_rate_us",
-        "_wait_us", "active", "histories", "leases", "until_us", "waiters",
+        "_anchor_days", "_book", "_clock_s", "_grace", "_grace_max", "_known", "_limits", "_minute", "_new", "_new_max",
+        "_rate_us", "_wait_us", "active", "histories", "leases", "until_us", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,7 @@ class Gate:
         self._grace = self._grace_max = settings.grace
         self._new_max = settings.subjects_per_minute
         self._limits: tuple[Limit, ...] = ()
+        self._anchor_days: Mapping[str, int] = NO_DAYS
         self._book = LimitBook(())
         self.histories = Histories()
         self._known: dict[int, Counted] = {}
@@ -81,12 +82,15 @@ class Gate:
         """New subjects of each limit in the current minute."""
         self._minute = 0
 
-    def use(self, limits: tuple[Limit, ...]) -> None:
-        """The directory's limits. What is open keeps its holds; leases of limits that changed are given back."""
-        if limits == self._limits:
+    def use(self, limits: tuple[Limit, ...], anchor_days: Mapping[str, int] = NO_DAYS) -> None:
+        """The directory's limits and billing days. What is open keeps its holds; leases of limits that changed are
+        given back."""
+        moved = anchor_days is not self._anchor_days and any(limit.window == "billing" for limit in limits)
+        self._anchor_days = anchor_days
+        if limits == self._limits and not moved:
             return
         self._limits = limits
-        self._book = LimitBook(limits)
+        self._book = LimitBook(limits, anchor_days)
         self._known.clear()
         self.active = bool(limits)
         now = {limit.id: limit for limit in limits}

@@ -15,6 +15,7 @@ from farebox.providers.protocol import Endpoint
 
 def record_refusal(
     meters: Meters,
+    plans: dict[str, str],
     event_id: str,
     caller: Caller,
     provider: str,
@@ -24,7 +25,7 @@ def record_refusal(
     refused: CallRefused,
 ) -> None:
     """Journal the refusal. On a full disk it only counts: a refusal is not money."""
-    who = _attribution(caller, request)
+    who = _attribution(plans, caller, request)
     moment = now_us()
     head = Head(
         event_id, event_id, 1, moment, provider, endpoint.operation, path[:512], endpoint.model,
@@ -37,9 +38,9 @@ def record_refusal(
         meters.journal.append(records.refused(records.encode_head(head), tail, 1))
 
 
-def _attribution(caller: Caller, request: Request) -> Attribution:
+def _attribution(plans: dict[str, str], caller: Caller, request: Request) -> Attribution:
     """As much attribution as the call's head gives; where that is what was wrong, what is bound to the key."""
     try:
-        return admission.merge_sources(caller, request, NO_FIELDS)
+        return admission.merge_sources(plans, caller, request, NO_FIELDS)
     except CallRefused:
         return merge(caller.key.bind, {}, None, NO_FIELDS)

@@ -103,7 +103,7 @@ class Shared:
         """Record a refusal of a caller that is known; strangers are only counted."""
         if caller is not None and caller.key.id:
             event_id = self.ids.make(time.time_ns() // 1000)
-            record_refusal(self.meters, event_id, caller, provider, endpoint, request, path, refused)
+            record_refusal(self.meters, self.door.plans, event_id, caller, provider, endpoint, request, path, refused)
 
     def problem(self) -> str | None:
         """Why this worker should get no calls; None where all is well."""

@@ -75,7 +75,8 @@ class Worker(Shared):
             Gate(leases, loop.time, settings.limits, Waiters(loop, settings.limits.throttle_waiting_max), rate_us),
             Tallies(settings.unit_rules, run),
         )
-        self.gate.use(snapshot.limits)
+        self.door.use(snapshot)
+        self.gate.use(snapshot.limits, snapshot.anchor_days)
         self.targets.use(snapshot)
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         counters.set("snapshot_revision", snapshot.revision)
@@ -95,8 +96,8 @@ class Worker(Shared):
             except FareboxError as error:
                 self.log("snapshot.failed", error=str(error))
         self.snapshot = snapshot
-        self.door.forget()
-        self.gate.use(snapshot.limits)
+        self.door.use(snapshot)
+        self.gate.use(snapshot.limits, snapshot.anchor_days)
         self.targets.use(snapshot)
         self.counters.set("snapshot_revision", snapshot.revision)
 

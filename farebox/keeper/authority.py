@@ -12,18 +12,19 @@ under the lock: whatever asks the ledger does so outside of it.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from farebox.core.accounts import AccountState, Ask, Balance, Held
-from farebox.core.limits import RATE, Account, Applied, Limit, LimitBook, Who
-from farebox.core.windows import Window, window_at, zone
+from farebox.core.attribution import NO_PLANS
+from farebox.core.limits import NO_DAYS, RATE, WITHIN_TENANT, Account, Applied, Limit, LimitBook, Who
+from farebox.core.windows import Window
 from farebox.errors import QueryError
 from farebox.ledger.ledger import Ledger
 from farebox.ledger.stores.duckdb import spent
-from farebox.ledger.stores.duckdb.spent import Batches, Spent
+from farebox.ledger.stores.duckdb.spent import Batches, Span, Spent
 
 HEARD_S: Final = 5.0
 """How long after a start living workers are waited for."""
@@ -120,6 +121,11 @@ class Authority:
         self._clock_s = clock_s
         self._lock = threading.Lock()
         self._wanted: tuple[Limit, ...] = ()
+        self.plans: Mapping[str, str] = NO_PLANS
+        self._wanted_days: Mapping[str, int] = NO_DAYS
+        self._days: Mapping[str, int] = NO_DAYS
+        self._moved: dict[tuple[str, Account], int] = {}
+        """What a living worker counted in another account before a billing day moved: settled here already."""
         self._limits: dict[str, Limit] = {}
         """Those whose past is known: only these are answered for."""
         self._book = LimitBook(())
@@ -148,8 +154,15 @@ class Authority:
 
     # what is in force
 
-    def use(self, limits: tuple[Limit, ...]) -> None:
-        """The directory's limits; in force with the next tick. Any thread."""
+    def use(
+        self,
+        limits: tuple[Limit, ...],
+        anchor_days: Mapping[str, int] = NO_DAYS,
+        plans: Mapping[str, str] = NO_PLANS,
+    ) -> None:
+        """The directory's limits, customers' billing days and plans; in force with the next tick. Any thread."""
+        self._wanted_days = anchor_days
+        self.plans = plans
         self._wanted = limits
 
     def tick(self, ingest: Callable[[], object]) -> None:
@@ -158,17 +171,18 @@ class Authority:
             heard = set(self._owners)
         ingest()
         unfinished = self._ledger.intake.unfinished()
-        wanted = self._wanted
+        wanted, days = self._wanted, self._wanted_days
         if self._before is None:
             self._before = frozenset(name for name in unfinished if name.startswith(WORKER))
         if not wanted and not self._limits:
-            self._alive, self._ticked = unfinished, True
+            self._alive, self._ticked, self._days = unfinished, True, days
             with self._lock:
                 for gone in heard - unfinished:
                     self._owners.pop(gone, None)
             return
         now_s = self._clock_s()
-        if now_s - self._counted_s < COUNT_S and unfinished == self._alive and wanted is self._seen:
+        seen = wanted is self._seen and days is self._days
+        if now_s - self._counted_s < COUNT_S and unfinished == self._alive and seen:
             return
         self._counted_s, self._seen = now_s, wanted
         store = self._ledger.store
@@ -186,7 +200,10 @@ class Authority:
                 self._settle(account, amount)
             for gone, sums in buried.items():
                 self._bury(gone, sums)
-        self._take_limits(wanted, Batches(0, until), (unfinished - self._silent) | (known - buried.keys()))
+        living = (unfinished - self._silent) | (known - buried.keys())
+        if days is not self._days:
+            self._take_days(days, Batches(0, until), living)
+        self._take_limits(wanted, Batches(0, until), living)
         self._stand_in(unfinished, until, returns if until == self._batch else {})
         self._batch, self._alive, self._ticked = until, unfinished, True
         self._sweep()
@@ -196,7 +213,7 @@ class Authority:
         return {
             Account(limit.id, *_place(found)): found.amount
             for limit in self._limits.values()
-            for found in spent.counted_by(self._ledger.store, limit, self._windows(limit), Batches(0, until), owner)
+            for found in spent.counted_by(self._ledger.store, limit, self._span(limit), Batches(0, until), owner)
         }
 
     def _stand_in(self, unfinished: frozenset[str], until: int, known: dict[str, dict[Account, int]]) -> None:
@@ -240,7 +257,7 @@ class Authority:
         return [
             (Account(limit.id, *_place(found)), found.amount)
             for limit in self._limits.values()
-            for found in spent.uncounted(store, limit, self._windows(limit), batches, alive)
+            for found in spent.uncounted(store, limit, self._span(limit), batches, alive)
         ]
 
     def _take_limits(self, wanted: tuple[Limit, ...], batches: Batches, alive: Iterable[str]) -> None:
@@ -252,7 +269,7 @@ class Authority:
         bases: dict[Account, int] = {}
         for limit in wanted:
             if limit.id not in self._limits:
-                for found in spent.uncounted(store, limit, self._windows(limit), batches, living):
+                for found in spent.uncounted(store, limit, self._span(limit), batches, living):
                     bases[Account(limit.id, *_place(found))] = found.amount
         with self._lock:
             for account in [account for account in self._entries if _limit_id(account) not in now]:
@@ -260,18 +277,53 @@ class Authority:
             for account in [account for account in self._bases if account.limit not in now]:
                 del self._bases[account]
             self._bases.update(bases)
-            self._limits, self._book = now, LimitBook(wanted)
+            self._limits, self._book = now, LimitBook(wanted, self._days)
             for account, entry in self._entries.items():
                 entry.state.amount = self._amount(account.limit)
         self._changed_us = self._now_us()
 
+    def _take_days(self, days: Mapping[str, int], batches: Batches, alive: Iterable[str]) -> None:
+        """Customers' billing days have changed. Their accounts begin anew on the other day, with what was spent since:
+        also what living workers have counted where it would not be looked for any more."""
+        moved = {tenant for tenant in {*days, *self._days} if days.get(tenant) != self._days.get(tenant)}
+        self._days = days
+        limits = [limit for limit in self._limits.values() if limit.window == "billing" and _is_a_tenants(limit)]
+        settled: dict[Account, int] = {}
+        counted: dict[tuple[str, Account], int] = {}
+        living = set(alive)
+        for limit in limits if moved else ():
+            span = spent.span(limit, self._now_us(), days, moved)
+            for found in spent.uncounted(self._ledger.store, limit, span, batches, living):
+                settled[Account(limit.id, *_place(found))] = found.amount
+            for owner in living:
+                for found in spent.counted_by(self._ledger.store, limit, span, batches, owner):
+                    counted[owner, Account(limit.id, *_place(found))] = found.amount
+        with self._lock:
+            self._book = LimitBook(self._limits.values(), days)
+            for account in settled.keys() | {account for _, account in counted}:
+                self._restate(account, settled.get(account, 0), living, counted)
+
+    def _restate(
+        self, account: Account, settled: int, living: Iterable[str], counted: Mapping[tuple[str, Account], int]
+    ) -> None:
+        entry = self._entries.get(account)
+        owners = entry.state.owners() if entry is not None else {}
+        for owner in living:
+            amount = counted.get((owner, account), 0)
+            if amount and owner not in owners:
+                settled += amount
+                self._moved[owner, account] = amount
+        if entry is not None:
+            entry.state.settled = settled
+        else:
+            self._bases[account] = settled
+
+    def _span(self, limit: Limit) -> Span:
+        """The windows that are now, and those before."""
+        return spent.span(limit, self._now_us(), self._days)
+
     def _windows(self, limit: Limit) -> list[Window]:
-        """The one that is now, and the one before."""
-        time_zone, now_us = zone(limit.time_zone), self._now_us()
-        current = window_at(limit.window, now_us, time_zone, limit.anchor_day)
-        if current.end_us is None:
-            return [current]
-        return [window_at(limit.window, current.start_us - 1, time_zone, limit.anchor_day), current]
+        return [window for windows in self._span(limit).windows.values() for window in windows]
 
     def _settle(self, account: Account, amount: int) -> None:
         entry = self._entries.get(account)
@@ -283,6 +335,9 @@ class Authority:
     def _bury(self, owner: str, sums: dict[Account, int]) -> None:
         self._owners.pop(owner, None)
         self._buried.add(owner)
+        for name, account in [key for key in self._moved if key[0] == owner]:
+            amount = self._moved.pop((name, account))
+            sums[account] = sums.get(account, 0) - amount
         for account, entry in self._entries.items():
             entry.state.bury(owner, sums.pop(account, 0))
             entry.calls.pop(owner, None)
@@ -401,6 +456,11 @@ class Authority:
 
 def _place(found: Spent) -> tuple[str, int]:
     return found.subject, found.window.start_us
+
+
+def _is_a_tenants(limit: Limit) -> bool:
+    """Whether each of its accounts belongs to one tenant."""
+    return limit.per == "tenant" or limit.per in WITHIN_TENANT
 
 
 def _limit_id(account: Account) -> str:

@@ -31,6 +31,8 @@ def explain(authority: Authority, params: object) -> dict[str, Any]:
     dimensions = {NAMES.get(name, name): value for name, value in asked.dimensions.items()}
     if unknown := [name for name in dimensions if name not in (*DIMENSIONS, "key")]:
         raise QueryError(f"{unknown[0]!r} is no dimension: give {', '.join(DIMENSIONS)}, key or tag.NAME")
+    if "tier" not in dimensions and (plan := authority.plans.get(dimensions.get("tenant", ""))) is not None:
+        dimensions["tier"] = plan  # as its calls have it
     found = [_explained(*entry) for entry in authority.applied(Who(dimensions, asked.tags))]
     stopping = [entry for entry in found if entry["next_call"]["code"] in ("limit_exceeded", "limit_busy")]
     first = next((entry for entry in stopping if entry["next_call"]["code"] == "limit_exceeded"), None)

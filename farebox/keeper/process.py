@@ -138,7 +138,7 @@ def _watch(settings: Settings, ledger: Ledger, authority: Authority) -> Snapshot
     def use(snapshot: Snapshot) -> None:
         wires = {name: view.wire for name, view in snapshot.providers.items()}
         ledger.pricer = Pricer(snapshot.price_overrides, wires)
-        authority.use(snapshot.limits)
+        authority.use(snapshot.limits, snapshot.anchor_days, snapshot.plans)
 
     try:
         watcher = SnapshotWatcher(settings, use)

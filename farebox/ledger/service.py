@@ -85,6 +85,8 @@ class Simulate(msgspec.Struct, frozen=True):
     since_us: int | None = None
     until_us: int | None = None
     rows: int = 20
+    anchor_days: dict[str, int] = {}
+    """Customers' own billing days, where the limit goes by them."""
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -198,7 +200,7 @@ def simulate(ledger: Ledger, asked: Simulate) -> dict[str, object]:
     pricer = ledger.pricer.apart()
     found = backtest.backtest(
         ledger.store,
-        backtest.Asked(limit, asked.others, since_us, until_us, asked.rows),
+        backtest.Asked(limit, asked.others, since_us, until_us, asked.rows, asked.anchor_days),
         LONG_S,
         lambda event: pricer.with_model(event, limit.model or ""),
     )

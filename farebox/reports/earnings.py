@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from typing import NamedTuple, TypeVar
 
-from farebox.core.customers import Books, Customer, month_days
+from farebox.core.customers import Books, Customer
+from farebox.core.months import month_days
 from farebox.reports.months import Span, local
 from farebox.reports.report import Asked, Facts
 from farebox.reports.spending import NOTHING, Spend, percent, ratio, spend_of, usage, usd

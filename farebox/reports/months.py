@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from farebox.core import asking
-from farebox.core.customers import month_days
 from farebox.core.money import divide_half_even
+from farebox.core.months import month_days
 from farebox.core.windows import Window
 from farebox.reports.cells import day_text
 from farebox.reports.report import Asked

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from farebox.core.origins import checked_base_url, is_private_host
-from farebox.errors import SettingsError
+from farebox.core.windows import zone
+from farebox.errors import InvalidLimit, SettingsError
 from farebox.settings.table import NAMED, SECTIONS, SETTINGS, Setting, Settings
 
 CONFIG_NAME: Final = "farebox.toml"
@@ -318,6 +319,10 @@ def check(settings: Settings) -> None:
     if server.control_listen:
         listen_address(server.control_listen)
     settings.unit_rules  # noqa: B018 (raises for one that cannot be)
+    try:
+        zone(settings.books.time_zone)
+    except InvalidLimit as error:
+        raise SettingsError(f"books.time_zone: {error}") from None
     for name, provider in settings.providers.items():
         try:
             checked_base_url(provider.base_url) if provider.base_url else ""

@@ -146,6 +146,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1000
 
 
+class Books(msgspec.Struct, frozen=True, kw_only=True):
+    """Customers, plans and revenue."""
+
+    time_zone: Annotated[str, _note("whose days and months plans, revenue and closes go by (IANA name)")] = "UTC"
+    stripe_webhook_secret: Annotated[
+        str, _note("signing secret (whsec_…) of the Stripe webhook that tells of customers and invoices", secret=True)
+    ] = ""
+
+
 class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     """How often alerts are looked for, and how they are told."""
 
@@ -227,6 +236,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger = Ledger()
     limits: Limits = Limits()
     alerts: Alerts = Alerts()
+    books: Books = Books()
     secrets: Secrets = Secrets()
     log: Log = Log()
     providers: dict[str, ProviderSettings] = {}
@@ -270,6 +280,7 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "ledger": Ledger,
     "limits": Limits,
     "alerts": Alerts,
+    "books": Books,
     "secrets": Secrets,
     "log": Log,
     "providers.*": ProviderSettings,

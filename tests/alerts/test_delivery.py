@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mailbox_smtp import Mailbox
 from receiving import Receiver
 
 from farebox.alerts import addresses
@@ -279,13 +280,24 @@ def test_an_address_that_is_incomplete_is_told_without_it() -> None:
     assert "hidden" not in str(caught.value)
 
 
-def test_mail_to_the_owner_waits_for_customers(outbox: Outbox, started: Make) -> None:
+def test_mail_to_the_owner_of_nobody_is_a_dead_letter(outbox: Outbox, started: Make) -> None:
     record(outbox, "chn_1")
     target = Target("chn_1", "owner", "apprise", "mailtos://u:p@example.com", to="owner")
     started(Stand(outbox, target))
     settled(outbox, "dead")
     (letter,) = outbox.dead()
     assert (letter.attempts, "u_1" in letter.error, "owner's e-mail" in letter.error) == (1, True, True)
+
+
+def test_mail_goes_to_the_owner_and_to_nobody_else(outbox: Outbox, started: Make) -> None:
+    with Mailbox() as mailbox:
+        record(outbox, "chn_1")
+        url = f"mailto://127.0.0.1:{mailbox.port}/ops@example.com?from=farebox@example.com&to=ops@example.com&cc=x@y.zz"
+        target = Target("chn_1", "owner", "apprise", url, to="owner")
+        started(Stand(outbox, target, owner_of=lambda facts: f"{facts['subject']}@acme.com"))
+        settled(outbox, "sent")
+    assert mailbox.recipients == ["<u_1@acme.com>"]
+    assert "u_1 has used" in mailbox.text
 
 
 def test_apprise_is_loaded_only_where_it_sends() -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from ledger_making import head, tail, unpriced, write
 from farebox.alerts.evaluation import DAY_US, MINUTE_US, Evaluation
 from farebox.alerts.outbox import Outbox
 from farebox.core.alert_rules import Rule, read_spec
+from farebox.core.customers import Books, Customer, Plan, PlanVersion, Subscription
 from farebox.core.events import Event, Limits, Tail
 from farebox.core.limits import Limit
-from farebox.core.thresholds import Account, Finding
+from farebox.core.thresholds import Finding
 from farebox.errors import KeeperUnavailable, QueryError
 from farebox.keeper.authority import Authority
 from farebox.ledger.journal import JournalWriter
@@ -227,12 +229,34 @@ def test_a_keeper_that_does_not_answer_is_told_after_a_while(world: World) -> No
     assert evaluation._silent_since_s is None
 
 
-def test_margins_wait_for_plans(world: World) -> None:
+def books(now_us: int, *customers: Customer) -> Books:
+    pro = Plan(name="pro", price=5 * USD, expected_ai_cost=10 * USD)
+    return Books({each.tenant: each for each in customers}, {"pro": (PlanVersion(date(2020, 1, 1), pro),)}, now_us)
+
+
+def test_margins_are_told_of_customers_with_plans(world: World) -> None:
+    for tenant, cost in (("acme", 9), ("globex", 4), ("stranger", 99), ("gone", 99)):
+        world.call(tenant=tenant, cost=cost * USD)
+    world.call(tenant="globex", cost=50 * USD, byok=True)
+    world.call(tenant="acme", cost=50 * USD, ago_us=40 * DAY_US)
     assert world.look("margin") == []
+    held = (Subscription(date(2020, 1, 1), "pro"),)
+    known = books(
+        world.now_us,
+        Customer(tenant="acme", subscriptions=held),
+        Customer(tenant="globex", subscriptions=held),
+        Customer(tenant="gone", subscriptions=held, removed_at_us=1),
+        Customer(tenant="idle", subscriptions=held),
+    )
     rules = [Rule("alr_1", read_spec("margin", {}))]
-    known = [Account("acme", "pro", 9 * USD, 10 * USD, 5 * USD)]
-    found = world.evaluation(rules, margins=lambda: known).look_at_ledger()
-    assert [each.threshold for each in found] == ["0.5", "0.8", "negative"]
+    evaluation = world.evaluation(rules, books=lambda: known)
+    found = evaluation.look_at_ledger()
+    assert [(each.subject, each.threshold) for each in found] == [
+        ("acme", "0.5"),
+        ("acme", "0.8"),
+        ("acme", "negative"),
+    ]
+    assert evaluation.look_at_ledger() == []
 
 
 def test_a_rule_that_fails_does_not_stop_the_others(world: World) -> None:

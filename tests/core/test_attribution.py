@@ -218,3 +218,32 @@ def test_any_bytes_are_tags_or_refused(raw: bytes) -> None:
     except InvalidTags:
         return
     assert all(isinstance(value, (str, int, float)) for value in tags.values())
+
+
+PLANS = {"acme": "pro", "globex": "free"}
+TIERS: list[tuple[dict[str, Any], bool, str | None]] = [
+    ({"headers": {"tenant": "acme", "tier": "enterprise"}}, False, "pro"),
+    ({"headers": {"tenant": "acme"}}, False, "pro"),
+    ({"headers": {"tenant": "initech", "tier": "enterprise"}}, False, "enterprise"),
+    ({"headers": {"tier": "enterprise"}}, False, "enterprise"),
+    ({"headers": {"tenant": "acme", "tier": "enterprise"}}, True, "enterprise"),
+    ({"headers": {"tenant": "acme"}}, True, "pro"),
+    ({"bind": {"tenant": "acme", "tier": "vip"}}, False, "vip"),
+    ({"bind": {"tenant": "acme"}, "tags": {"plan": "enterprise"}}, False, "pro"),
+    ({"fields": fields(tenant_id="globex", plan="enterprise")}, False, "free"),
+]
+
+
+@pytest.mark.parametrize(("sources", "trusts_tier", "tier"), TIERS)
+def test_a_known_customers_plan_is_its_tier_whatever_the_caller_says(
+    sources: dict[str, Any], trusts_tier: bool, tier: str | None
+) -> None:
+    said = {"bind": {}, "headers": {}, "tags": None, "fields": NO_FIELDS, **sources}
+    assert merge(**said, plans=PLANS, trusts_tier=trusts_tier).tier == tier
+
+
+def test_a_plan_is_the_tier_that_a_key_requires() -> None:
+    require = frozenset({"tier"})
+    assert merge({}, {"tenant": "acme"}, None, NO_FIELDS, require, PLANS).tier == "pro"
+    with pytest.raises(AttributionMissing):
+        merge({}, {"tenant": "initech"}, None, NO_FIELDS, require, PLANS)

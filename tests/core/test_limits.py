@@ -1,10 +1,11 @@
 """Which limits a call falls under, and what they are worth."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from farebox.core.limits import Account, Limit, LimitBook, Who, check, format_amount, parse_amount
+from farebox.core.limits import Account, Limit, LimitBook, Who, by_anchor, check, format_amount, parse_amount
 from farebox.errors import InvalidLimit
 
 NOON = 1_792_065_600_000_000
@@ -160,3 +161,14 @@ def test_conditions_compare_by_text_as_headers_and_tags_spell_it() -> None:
     assert applied([beta], Who({}, {"team": 7, "beta": True})) == [("lim_1", "7")]
     assert applied([beta], Who({}, {"team": 7, "beta": "true"})) == [("lim_1", "7")]
     assert applied([beta], Who({}, {"team": 7, "beta": False})) == []
+
+
+def test_a_billing_month_begins_on_the_tenants_own_day_where_it_has_one() -> None:
+    book = LimitBook([limit(per="tenant", window="billing", anchor_day=3)], {"acme": 15})
+    days = [
+        datetime.fromtimestamp(book.applied(who(tenant=tenant), NOON)[0].window.start_us / 10**6, UTC).day
+        for tenant in ("acme", "globex")
+    ]
+    assert days == [15, 3]
+    assert list(by_anchor(limit(window="billing", anchor_day=3), {"acme": 15, "globex": 3})) == [3, 15]
+    assert list(by_anchor(limit(window="month"), {"acme": 15})) == [1]

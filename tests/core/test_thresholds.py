@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from farebox.core.alert_rules import Rule, read_spec
 from farebox.core.alert_text import flood_message, message, trial_message
 from farebox.core.limits import Limit
+from farebox.core.margin_accounts import customers_meant
 from farebox.core.money import parse_usd
 from farebox.core.thresholds import (
     Account,
@@ -235,6 +236,21 @@ def test_margins_are_judged_by_what_is_known(
     paid = None if revenue is None else parse_usd(revenue)
     entry = Account("acme", "pro", parse_usd(cost), plan, paid)
     assert thresholds(margins(rule("margin"), [entry], MONTH)) == crossed
+
+
+def test_who_pays_nothing_by_design_is_at_a_loss_beyond_what_its_plan_expects() -> None:
+    free = Account("acme", "free", 2 * USD, 3 * USD, 0)
+    assert thresholds(margins(rule("margin"), [free], MONTH)) == ["0.5"]
+    assert thresholds(margins(rule("margin"), [free._replace(cost=4 * USD)], MONTH)) == ["0.5", "0.8", "negative"]
+    assert thresholds(margins(rule("margin"), [free._replace(expected=None)], MONTH)) == ["negative"]
+
+
+def test_the_customers_that_an_alert_may_mean() -> None:
+    assert list(customers_meant({"subject": "acme"})) == ["acme"]
+    assert list(customers_meant({"per": "tenant", "subject": "a/b"})) == ["a/b"]
+    assert list(customers_meant({"per": "user", "subject": "a/b/u_1"})) == ["a/b", "a"]
+    assert list(customers_meant({"per": "user", "subject": "u_1"})) == []
+    assert list(customers_meant({"per": "feature", "subject": "chat"})) == []
 
 
 def test_without_plans_there_is_nothing_to_say_of_margins() -> None:

@@ -1,9 +1,9 @@
 """Channels, whose addresses are secrets, and alert rules."""
 
 import sqlite3
-from pathlib import Path
 
 import pytest
+from olden_tables import go_back_to
 
 from farebox.core.alert_rules import read_spec
 from farebox.directory.channels import Channels
@@ -101,12 +101,7 @@ def test_a_directory_from_before_there_were_alerts_is_brought_up(
 ) -> None:
     directory.tokens.create("ops", "admin")
     directory.close()
-    path: Path = settings.data / "directory.sqlite3"
-    connection = sqlite3.connect(path)
-    connection.executescript(
-        "DROP TABLE channels; DROP TABLE alert_rules; UPDATE alembic_version SET version_num = '0003'"
-    )
-    connection.close()
+    go_back_to(settings.data / "directory.sqlite3", "0003")
     upgraded = Directory.open(settings, vault)
     assert {row.id for row in upgraded.alert_rules.list()} == DEFAULTS
     assert [row.name for row in upgraded.tokens.list()] == ["ops"]

@@ -1,11 +1,10 @@
-import sqlite3
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from olden_tables import go_back_to
 
 from farebox.core.limit_text import read_limit
 from farebox.core.limits import Limit
@@ -252,11 +251,7 @@ def test_a_directory_from_before_there_were_limits_is_brought_up(
 ) -> None:
     directory.tokens.create("ops", "admin")
     directory.close()
-    path: Path = settings.data / "directory.sqlite3"
-    connection = sqlite3.connect(path)
-    later = "".join(f"DROP TABLE {name};" for name in ("limits", "channels", "alert_rules"))
-    connection.executescript(f"{later} UPDATE alembic_version SET version_num = '0002'")
-    connection.close()
+    go_back_to(settings.data / "directory.sqlite3", "0002")
     upgraded = Directory.open(settings, vault)
     row = upgraded.limits.set(spec())
     upgraded.close()

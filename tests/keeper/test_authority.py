@@ -40,6 +40,7 @@ class Scene:
     limits: list[Limit] = field(default_factory=list)
     journals: dict[str, JournalWriter] = field(default_factory=dict)
     events: int = 0
+    days: dict[str, int] = field(default_factory=dict)
     authority: Authority = None  # type: ignore[assignment]
     now_s: float = 0.0
 
@@ -49,7 +50,7 @@ class Scene:
 
     def tick(self) -> None:
         self.now_s += COUNT_S
-        self.authority.use(tuple(self.limits))
+        self.authority.use(tuple(self.limits), self.days)
         self.authority.tick(self.ledger.ingest)
 
     def worker(self, name: str) -> str:
@@ -402,3 +403,45 @@ def test_explain_tells_who_holds_what_and_what_comes_next(scene: Scene) -> None:
     assert explain(scene.authority, {})["limits"][0]["subject"] == "(none)"
     with pytest.raises(Exception, match="planet"):
         explain(scene.authority, {"dimensions": {"planet": "mars"}})
+
+
+DAY_US = 86_400_000_000
+"""NOON is on the fifteenth of October."""
+
+
+def test_a_customer_is_counted_from_its_own_billing_day_on(scene: Scene) -> None:
+    scene.limits.append(limit(per="tenant", window="billing", anchor_day=1))
+    scene.days = {"acme": 14}
+    worker = scene.worker("worker-0-a")
+    scene.spend(worker, "1", at_us=NOON - 2 * DAY_US)
+    scene.spend(worker, "2", at_us=NOON - DAY_US)
+    scene.spend(worker, "4", at_us=NOON - 2 * DAY_US, tenant="globex")
+    scene.tick()
+    assert scene.used() == 2 * USD
+    assert scene.used(tenant="globex") == 4 * USD
+    scene.restart()
+    assert (scene.used(), scene.used(tenant="globex")) == (2 * USD, 4 * USD)
+    near = {(subject, start_us): used for _, subject, start_us, _, _, used in scene.authority.near({"share": 0.01})}
+    assert near[("globex", OCTOBER)] == 4 * USD
+    assert near[("acme", OCTOBER + 13 * DAY_US)] == 2 * USD
+
+
+def test_a_billing_day_that_moves_counts_anew_what_was_spent_since_and_nothing_twice(scene: Scene) -> None:
+    scene.limits.append(limit(per="tenant", window="billing", anchor_day=1))
+    worker = scene.worker("worker-0-a")
+    scene.tick()
+    scene.say(worker, ("lim_1", "acme", 3 * USD, 3 * USD, 3 * USD))
+    scene.spend(worker, "1", counted=("lim_1",), at_us=NOON - 3 * DAY_US)
+    scene.spend(worker, "2", counted=("lim_1",))
+    scene.spend(worker, "4", at_us=NOON - 3 * DAY_US)
+    scene.tick()
+    assert scene.used() == 7 * USD
+    scene.days = {"acme": 14}
+    scene.tick()
+    assert scene.used() == 2 * USD
+    scene.journals.pop(worker).close()  # its worker ends: from now on the ledger stands for it
+    scene.tick()
+    scene.tick()
+    assert scene.used() == 2 * USD
+    scene.restart()
+    assert scene.used() == 2 * USD

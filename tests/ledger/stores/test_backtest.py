@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,19 @@ def test_stretches_are_whole_windows_without_a_gap() -> None:
         assert found[0].start_us <= since_us
         assert found[-1].end_us == until_us
         assert all(one.end_us == following.start_us for one, following in pairwise(found))
+
+
+@pytest.mark.parametrize("per", ["tenant", "user"])
+def test_billing_months_of_customers_begin_on_their_own_days(ledger: tuple[Store, list[Attempt]], per: str) -> None:
+    store, attempts = ledger
+    since_us, until_us = START_US, START_US + 40 * DAY_US
+    spec = limit(per, 3 * USD, window="billing", anchor_day=21)
+    day = datetime.fromtimestamp(START_US / 10**6, UTC).day
+    days = {"acme": day + 1, "globex": day + 2, "initech": 21}
+    scope = Scope(spec, OTHERS, days)
+    expected = backtest(scope, attempts, since_us, until_us)
+    asked = Asked(spec, OTHERS, since_us, until_us, 1000, days)
+    outcome = ledger_backtest.backtest(store, asked, 60).outcome
+    assert shown(outcome.subjects) == shown(expected.subjects)
+    assert outcome.reached == expected.reached
+    assert shown(outcome.subjects) != shown(backtest(Scope(spec, OTHERS), attempts, since_us, until_us).subjects)

@@ -6,13 +6,14 @@ a day at once), so that neither sums nor rows of the whole period are ever held 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, Final, NamedTuple
 
 from farebox.core.backtest import Call, Instead, Outcome, Replay, Sum, beside, least
 from farebox.core.backtest_report import Found, Marked, Whole
 from farebox.core.events import Event
-from farebox.core.limits import EVERYBODY, NOBODY, WITHIN_TENANT, Limit, tag_text
-from farebox.core.windows import HOUR_US, MINUTE_US, window_at, zone
+from farebox.core.limits import EVERYBODY, NO_DAYS, NOBODY, WITHIN_TENANT, Limit, by_anchor, tag_text, window_of
+from farebox.core.windows import HOUR_US, MINUTE_US
 from farebox.ledger.stores.duckdb.events import COLUMNS, to_event
 from farebox.ledger.stores.duckdb.rollups import pointer
 from farebox.ledger.stores.duckdb.schema import METER_NAMES
@@ -44,6 +45,8 @@ class Asked(NamedTuple):
     since_us: int
     until_us: int
     rows_max: int
+    anchor_days: Mapping[str, int] = NO_DAYS
+    """Customers' own billing days."""
 
 
 class Stretch(NamedTuple):
@@ -67,8 +70,10 @@ def backtest(store: Store, asked: Asked, timeout_s: float, price: Price | None =
     replay = Replay(limit, asked.since_us, asked.until_us, instead)
     with store.reading(timeout_s) as cursor:
         facts = _Facts(cursor, asked)
-        for stretch in stretches(limit, asked.since_us, asked.until_us):
-            _replay(cursor, facts, stretch, asked.since_us, replay)
+        for day, of_day in by_anchor(limit, asked.anchor_days).items():
+            whose = facts.of_anchor(day, asked.anchor_days)
+            for stretch in stretches(of_day, asked.since_us, asked.until_us):
+                _replay(cursor, whose, stretch, asked.since_us, replay)
         outcome = replay.outcome()
         return Found(
             limit,
@@ -91,14 +96,13 @@ def first_us(store: Store) -> int | None:
 
 def stretches(limit: Limit, since_us: int, until_us: int) -> Iterator[Stretch]:
     """From the window in which the period begins to the one in which it ends, cut off at the period's end."""
-    time_zone = zone(limit.time_zone)
     length_us = _SHORT.get(limit.window)
-    start_us = window_at(limit.window, since_us, time_zone, limit.anchor_day).start_us
+    start_us = window_of(limit, since_us, None, NO_DAYS).start_us
     while start_us < until_us:
         if length_us is not None:
             end_us: int | None = start_us - start_us % DAY_US + DAY_US
         else:
-            end_us = window_at(limit.window, start_us, time_zone, limit.anchor_day).end_us
+            end_us = window_of(limit, start_us, None, NO_DAYS).end_us
         ended_us = until_us if end_us is None else min(end_us, until_us)
         yield Stretch(start_us, ended_us, length_us)
         start_us = ended_us
@@ -115,6 +119,21 @@ class _Facts:
         self._bare, self._subject = self._subjects()
         self._terms = self._conditions(asked.others)
         self.event = _event_sql(cursor, self) if asked.limit.action == "downgrade" else "NULL"
+
+    def of_anchor(self, day: int, anchor_days: Mapping[str, int]) -> "_Facts":
+        """The same, of the tenants alone whose billing months begin on that day."""
+        own = {tenant: own for tenant, own in anchor_days.items() if own != self.limit.anchor_day}
+        if self.limit.window != "billing" or not own:
+            return self
+        made = copy(self)
+        made._names = dict(self._names)
+        if day == self.limit.anchor_day:
+            term = f"(events.tenant IS NULL OR events.tenant NOT IN (SELECT unnest({made._name(list(own))})))"
+        else:
+            those = [tenant for tenant, theirs in own.items() if theirs == day]
+            term = f"events.tenant IN (SELECT unnest({made._name(those)}))"
+        made._terms = f"{self._terms} AND {term}"
+        return made
 
     def sql(self, stretch: Stretch, further: str = "", joined: str = "") -> tuple[str, dict[str, object]]:
         """`further` are more columns; `joined` another table for them, by the name of `events`."""

@@ -6,11 +6,11 @@ journal's name. What a worker never counts (reads of stored objects, corrections
 that were open when a limit was made) is always in the sums.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from farebox.core.events import Tag
-from farebox.core.limits import EVERYBODY, WITHIN_TENANT, Limit, Who, tag_text
+from farebox.core.limits import EVERYBODY, NO_DAYS, WITHIN_TENANT, Limit, Who, by_anchor, tag_text, window_of
 from farebox.core.units import AGAIN
 from farebox.core.windows import Window
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
@@ -27,6 +27,10 @@ _DONE: Final = "FILTER (kind = 'charge' AND state = 'done')"
 _UNITS: Final = "coalesce(json_extract_string(units, $unit)::BIGINT, 0)"
 _REPEATED: Final = "coalesce(json_extract_string(units, $again)::BIGINT, 0)"
 """Counts that a worker has in its own word, and that were counted before for the same value: see `units`."""
+
+
+_FAR_US: Final = 32_503_680_000_000_000
+"""The year 3000: the end of windows that have none."""
 
 
 class Batches(NamedTuple):
@@ -58,62 +62,87 @@ def may_be_uncounted(store: Store, batches: Batches, alive: Collection[str], sin
         return bool(one(cursor, sql, named)[0])
 
 
-def uncounted(
-    store: Store, limit: Limit, windows: Iterable[Window], batches: Batches, alive: Collection[str]
-) -> list[Spent]:
+class Span(NamedTuple):
+    """Windows of a limit, by the day on which billing months begin in them: a tenant's own (`anchor_days`) or the
+    limit's. `only`: nothing but what these tenants have spent."""
+
+    windows: Mapping[int, Sequence[Window]]
+    anchor_days: Mapping[str, int] = NO_DAYS
+    only: Collection[str] | None = None
+
+
+def span(limit: Limit, now_us: int, anchor_days: Mapping[str, int], only: Collection[str] | None = None) -> Span:
+    """The limit's windows that are now, and those before, of every tenant."""
+    windows = {day: _latest(of_day, now_us) for day, of_day in by_anchor(limit, anchor_days).items()}
+    return Span(windows, anchor_days if limit.window == "billing" else NO_DAYS, only)
+
+
+def _latest(limit: Limit, now_us: int) -> list[Window]:
+    current = window_of(limit, now_us, None, NO_DAYS)
+    if current.end_us is None:
+        return [current]
+    return [window_of(limit, current.start_us - 1, None, NO_DAYS), current]
+
+
+def uncounted(store: Store, limit: Limit, span: Span, batches: Batches, alive: Collection[str]) -> list[Spent]:
     """What was spent and stands in no living worker's own count."""
     own = f"coalesce(list_contains($alive, journal), false) AND contains(coalesce(limits, ''), $quoted) AND NOT {READ}"
     named: dict[str, object] = {"alive": ["", *sorted(alive)]}
     if limit.unit in _AMOUNTS:
-        return _sums(store, limit, windows, batches, f"NOT ({own})", named, _AMOUNTS[limit.unit])
+        return _sums(store, limit, span, batches, f"NOT ({own})", named, _AMOUNTS[limit.unit])
     amount = f"sum(CASE WHEN {own} THEN -{_REPEATED} ELSE {_UNITS} END) {_DONE}"
-    return _sums(store, limit, windows, batches, "units IS NOT NULL", named, amount)
+    return _sums(store, limit, span, batches, "units IS NOT NULL", named, amount)
 
 
-def counted_by(store: Store, limit: Limit, windows: Iterable[Window], batches: Batches, journal: str) -> list[Spent]:
+def counted_by(store: Store, limit: Limit, span: Span, batches: Batches, journal: str) -> list[Spent]:
     """What a worker had counted by itself, by the name of its journal."""
     own = f"journal = $journal AND contains(coalesce(limits, ''), $quoted) AND NOT {READ}"
     amount = _AMOUNTS.get(limit.unit) or f"sum({_UNITS} + {_REPEATED}) {_DONE}"
-    return _sums(store, limit, windows, batches, own, {"journal": journal}, amount)
+    return _sums(store, limit, span, batches, own, {"journal": journal}, amount)
 
 
 def _sums(
     store: Store,
     limit: Limit,
-    windows: Iterable[Window],
+    span: Span,
     batches: Batches,
     which: str,
     named: dict[str, object],
     amount: str,
 ) -> list[Spent]:
+    windows = [(day, window) for day, of_day in span.windows.items() for window in of_day]
     found: dict[tuple[str, Window], int] = {}
     with store.reading() as cursor:
-        for window in windows:
-            for subject, spent in _window_sums(cursor, limit, window, batches, which, named, amount):
-                key = subject, window
-                found[key] = found.get(key, 0) + spent
+        for number, subject, spent in _window_sums(cursor, limit, windows, span, batches, which, named, amount):
+            key = subject, windows[number][1]
+            found[key] = found.get(key, 0) + spent
     return [Spent(subject, window, spent) for (subject, window), spent in found.items() if spent]
 
 
 def _window_sums(
     cursor: Cursor,
     limit: Limit,
-    window: Window,
+    windows: Sequence[tuple[int, Window]],
+    span: Span,
     batches: Batches,
     which: str,
     named: dict[str, object],
     amount: str,
-) -> list[tuple[str, int]]:
+) -> list[tuple[int, str, int]]:
+    """(number of the window, subject, amount)."""
     values: dict[str, object] = {
         **named,
         "quoted": f'"{limit.id}"',
         **batches._asdict(),
-        "start": stamp(window.start_us),
+        "days": [day for day, _ in windows],
+        "starts": [stamp(window.start_us) for _, window in windows],
+        "ends": [stamp(_FAR_US if window.end_us is None else window.end_us) for _, window in windows],
+        "start": stamp(min(window.start_us for _, window in windows)),
     }
     terms = ["state <> 'refused'", "started_at >= $start", "batch > $after", "batch <= $until", f"({which})"]
-    if window.end_us is not None:
-        terms.append("started_at < $end")
-        values["end"] = stamp(window.end_us)
+    if span.only is not None:
+        terms.append("tenant IN (SELECT unnest($only))")
+        values["only"] = sorted(span.only)
     if limit.unit == "usd" and not limit.include_byok:
         terms.append("NOT byok")
     for number, (name, wanted) in enumerate(limit.where.items()):
@@ -124,13 +153,38 @@ def _window_sums(
     for name in ("quoted", "alive", "journal", "unit", "again"):
         if f"${name}" not in which + amount:
             values.pop(name, None)
-    sql = f"SELECT tenant, {per} AS subject, {amount} AS amount FROM events WHERE {' AND '.join(terms)} GROUP BY ALL"
+    sql = (
+        f"SELECT number, tenant, {per} AS subject, {amount} AS amount FROM events {_joined(limit, span, values)} "
+        f"WHERE {' AND '.join(terms)} GROUP BY ALL"
+    )
     rows = cursor.execute(sql, values).fetchall()
     return [
-        (subject, int(spent))
-        for tenant, value, spent in rows
+        (int(number), subject, int(spent))
+        for number, tenant, value, spent in rows
         if spent and (subject := _subject(limit, tenant, value)) is not None
     ]
+
+
+def _joined(limit: Limit, span: Span, values: dict[str, object]) -> str:
+    """Joins each event to the window that holds it, by its tenant's billing day where it has one of its own."""
+    own = {tenant: day for tenant, day in span.anchor_days.items() if day != limit.anchor_day}
+    day = "$anchor"
+    joins = ""
+    values["anchor"] = limit.anchor_day
+    if own:
+        values["customers"], values["own_days"] = list(own), list(own.values())
+        joins = (
+            "LEFT JOIN (SELECT unnest($customers) AS customer, unnest($own_days) AS own_day) own "
+            "ON own.customer = events.tenant "
+        )
+        day = "coalesce(own.own_day, $anchor)"
+    windows = (
+        "unnest($days) AS day, unnest($starts) AS starts, unnest($ends) AS ends, generate_subscripts($days, 1) - 1"
+    )
+    return (
+        f"{joins}JOIN (SELECT {windows} AS number) w "
+        f"ON w.day = {day} AND started_at >= w.starts AND started_at < w.ends"
+    )
 
 
 def _value(name: str, values: dict[str, object], placeholder: str) -> str:
