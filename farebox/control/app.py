@@ -19,6 +19,7 @@ from farebox.control import (
     prices,
     providers,
     questions,
+    reports,
     tokens,
 )
 from farebox.control.access import Access, FindToken, Needs, declared, undeclared
@@ -28,6 +29,7 @@ from farebox.control.shield import Shield
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     questions.router,
+    reports.router,
     keys.router,
     limits.router,
     alerts.router,

@@ -15,15 +15,17 @@ from farebox.core.money import format_usd
 from farebox.core.pricing import amount
 from farebox.core.queries import EXPORT_ROWS_MAX, EventsQuery, UsageQuery
 from farebox.core.tables import csv_text
+from farebox.core.thresholds import exact
+from farebox.core.windows import window_at, zone
 from farebox.errors import FareboxError, InvalidLimit, NotFound, QueryError
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.evidence import evidence, multiplier
 from farebox.ledger.ledger import Ledger, now_us
-from farebox.ledger.stores.duckdb import backtest, checks, unpriced
+from farebox.ledger.stores.duckdb import backtest, checks, spent, unpriced, waste
 from farebox.ledger.stores.duckdb.events import get_event, list_events
 from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
-from farebox.ledger.stores.duckdb.usage import usage
+from farebox.ledger.stores.duckdb.usage import columns, usage
 from farebox.ledger.stores.duckdb.writing import apply, stamp
 
 LONG_S: Final = 3600.0
@@ -71,6 +73,13 @@ class Simulate(msgspec.Struct, frozen=True):
     rows: int = 20
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """Limits whose accounts are summed from the ledger alone; `share` is how much of one must be used."""
+
+    limits: tuple[Limit, ...]
+    share: float = 0.0
+
+
 class Nothing(msgspec.Struct, frozen=True):
     pass
 
@@ -114,8 +123,36 @@ def ask_event(ledger: Ledger, asked: EventId) -> dict[str, object]:
     return evidence(*found)
 
 
-def ask_unpriced(ledger: Ledger, _asked: Nothing) -> list[dict[str, object]]:
-    return unpriced.summary(ledger.store)
+def ask_sums(ledger: Ledger, query: UsageQuery) -> dict[str, object]:
+    """What `usage` answers, by columns and with up to EXPORT_ROWS_MAX rows; a frame holds about so many of five short
+    columns."""
+    return columns(ledger.store, query, EXPORT_ROWS_MAX)
+
+
+def ask_unpriced(ledger: Ledger, asked: unpriced.Asked) -> list[dict[str, object]]:
+    return unpriced.summary(ledger.store, asked)
+
+
+def ask_waste(ledger: Ledger, asked: waste.Asked) -> list[dict[str, object]]:
+    return waste.waste(ledger.store, asked)
+
+
+def ask_loops(ledger: Ledger, asked: waste.Loops) -> list[dict[str, object]]:
+    return waste.loops(ledger.store, asked)
+
+
+def limits_spent(ledger: Ledger, asked: Spent) -> list[tuple[str, str, int, int | None, int, int]]:
+    """Accounts of current windows of which at least `share` is used, as `limits_near` of a keeper tells them, from the
+    ledger alone: for where no keeper runs."""
+    ledger.ingest()
+    found, now = [], now_us()
+    batches = spent.Batches(0, spent.last_batch(ledger.store))
+    for limit in asked.limits:
+        window = window_at(limit.window, now, zone(limit.time_zone), limit.anchor_day)
+        for account in spent.uncounted(ledger.store, limit, [window], batches, ()):
+            if limit.amount > 0 and account.amount >= exact(asked.share) * limit.amount:
+                found.append((limit.id, account.subject, *window, limit.amount, account.amount))
+    return sorted(found, key=lambda row: row[4] / row[5] if row[5] else 0)
 
 
 def reprice(ledger: Ledger, asked: Reprice) -> dict[str, object]:
@@ -253,7 +290,11 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "usage": (UsageQuery, ask_usage),
     "events": (EventsQuery, ask_events),
     "event": (EventId, ask_event),
-    "unpriced": (Nothing, ask_unpriced),
+    "sums": (UsageQuery, ask_sums),
+    "unpriced": (unpriced.Asked, ask_unpriced),
+    "waste": (waste.Asked, ask_waste),
+    "loops": (waste.Loops, ask_loops),
+    "limits_spent": (Spent, limits_spent),
     "reprice": (Reprice, reprice),
     "verify": (Verify, verify),
     "stats": (Nothing, stats),

@@ -43,6 +43,8 @@ MEASURE_SQL: Final[dict[str, str]] = {
     "tenants": _DISTINCT.format(names="tenant", last="tenant"),
     "sessions": _SESSIONS,
     "last_at": "max(last_at)",
+    "fallbacks": _DISTINCT.format(names="call_id", last="fallback_from"),
+    "corrections": "count(*) FILTER (kind = 'correction')",
     **{meter.name: f'coalesce(sum("{meter.name}"), 0)' for meter in METERS},
 }
 """Measures as sums over rows of `sources`. The rest follow from these: see ORDER_SQL and `_shaped`."""
@@ -63,6 +65,24 @@ def usage(
 ) -> dict[str, object]:
     """{"columns", "rows", "meta"}. Money is decimal text, None where nothing of it is priced; counts are whole numbers.
     `from_events` leaves the roll-ups aside. Raises QueryError."""
+    groups = group_names(query)
+    rows, meta = _asked(store, query, from_events=from_events, limit_max=limit_max)
+    return {"columns": [*groups, *query.measures], "rows": [_shaped(row, groups, query) for row in rows], "meta": meta}
+
+
+def columns(store: Store, query: UsageQuery, limit_max: int) -> dict[str, object]:
+    """The same answer by columns, for many rows: {"columns": names, "values": a list for each, "meta"}."""
+    groups = group_names(query)
+    rows, meta = _asked(store, query, limit_max=limit_max)
+    keys = [[row[f"g{index}"] for row in rows] for index in range(len(groups))]
+    sums = [[_measure(name, row) for row in rows] for name in query.measures]
+    return {"columns": [*groups, *query.measures], "values": [*keys, *sums], "meta": meta}
+
+
+def _asked(
+    store: Store, query: UsageQuery, *, from_events: bool = False, limit_max: int = LIMIT_MAX
+) -> tuple[list[dict[str, Any]], dict[str, object]]:
+    """(rows as the statement names them, meta)."""
     check(query, limit_max)
     zone(query.time_zone)
     if query.order and query.order.removeprefix("-") not in (*query.measures, *query.group_by):
@@ -78,10 +98,9 @@ def usage(
         names = [column[0] for column in answer.description or []]
         rows = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
         dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
-    shaped = [_shaped(row, groups, query) for row in rows]
     used = sorted({scan.rollup.table if scan.rollup else "events" for scan in scans})
     meta = {"sources": used, "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
-    return {"columns": [*groups, *query.measures], "rows": shaped, "meta": meta}
+    return rows, meta
 
 
 def group_names(query: UsageQuery) -> tuple[str, ...]:
