@@ -41,8 +41,8 @@ class FakeKeeper:
 class Api:
     """The application with a token of each role, over an empty directory."""
 
-    def __init__(self, home: Path, env: dict[str, str] | None = None) -> None:
-        self.keeper = FakeKeeper()
+    def __init__(self, home: Path, env: dict[str, str] | None = None, keeper: FakeKeeper | None = None) -> None:
+        self.keeper = keeper or FakeKeeper()
         self.directory = Directory(home / "directory.sqlite3", Vault(b"k" * 32))
         self.outbox = Outbox(home / "alerts.sqlite3")
         self.now_s = 0.0

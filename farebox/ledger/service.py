@@ -74,10 +74,12 @@ class Simulate(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """Limits whose accounts are summed from the ledger alone; `share` is how much of one must be used."""
+    """Limits whose accounts are summed from the ledger alone, in the windows that hold `at_us` (now, unless given);
+    `share` is how much of one must be used."""
 
     limits: tuple[Limit, ...]
     share: float = 0.0
+    at_us: int | None = None
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -142,13 +144,13 @@ def ask_loops(ledger: Ledger, asked: waste.Loops) -> list[dict[str, object]]:
 
 
 def limits_spent(ledger: Ledger, asked: Spent) -> list[tuple[str, str, int, int | None, int, int]]:
-    """Accounts of current windows of which at least `share` is used, as `limits_near` of a keeper tells them, from the
+    """Accounts of those windows of which at least `share` is used, as `limits_near` of a keeper tells them, from the
     ledger alone: for where no keeper runs."""
     ledger.ingest()
-    found, now = [], now_us()
+    found, moment = [], now_us() if asked.at_us is None else asked.at_us
     batches = spent.Batches(0, spent.last_batch(ledger.store))
     for limit in asked.limits:
-        window = window_at(limit.window, now, zone(limit.time_zone), limit.anchor_day)
+        window = window_at(limit.window, moment, zone(limit.time_zone), limit.anchor_day)
         for account in spent.uncounted(ledger.store, limit, [window], batches, ()):
             if limit.amount > 0 and account.amount >= exact(asked.share) * limit.amount:
                 found.append((limit.id, account.subject, *window, limit.amount, account.amount))

@@ -13,7 +13,7 @@ from farebox.reports import changes
 from farebox.reports.changes import Cell, Effects
 from farebox.reports.report import Asked, Facts
 from farebox.reports.sums import percent, pico, question
-from farebox.reports.words import named
+from farebox.reports.words import listed, named
 
 NOUNS: Final = {"tenant": "customer", "feature": "feature", "model": "model"}
 """What is looked at for the cause, beside the subject itself."""
@@ -68,7 +68,8 @@ def told(found: Cause) -> str:
     share = percent(abs(size), abs(found.delta)) if found.delta else None
     sure = f" ({share:.0f} %)" if share is not None and share <= Decimal(100) else ""
     parts = [f"mostly {more if size >= 0 else fewer}{sure}"]
-    parts += [f"most in {NOUNS[kind]} {named(value)} ({signed(part)})" for kind, value, part in found.drivers[:1]]
+    most = [f"{NOUNS[kind]} {named(value)} ({signed(part)})" for kind, value, part in found.drivers[:2]]
+    parts += [f"most in {listed(most)}"] if most else []
     return "; ".join(parts)
 
 

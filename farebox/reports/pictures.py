@@ -16,7 +16,8 @@ CHARTS: Final = "farebox.reports.charts"
 _STYLE: Final = """:root{color-scheme:light dark}body{font:14px/1.45 system-ui,sans-serif;margin:32px auto;
 max-width:1280px;padding:0 24px}h1{font-size:28px;font-weight:600}
 h2{font-size:20px;font-weight:600;margin-top:32px}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th,td{text-align:left;padding:8px 16px 8px 0;
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{text-align:left;padding:8px 16px 8px 0;
 border-bottom:1px solid #8884;overflow-wrap:anywhere;unicode-bidi:isolate}.n{text-align:right;white-space:nowrap}
 .loss{color:#b3261e}.note{color:#63635e}img{max-width:100%}@media(prefers-color-scheme:dark){.loss{color:#ff8a80}
 .note{color:#a0a39c}}"""

@@ -6,7 +6,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "ledger"))
-from reports_ledger import Made, made_ledger  # noqa: E402
+from reports_ledger import Made, made_ledger
 
 
 @pytest.fixture(scope="session")

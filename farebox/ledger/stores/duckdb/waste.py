@@ -22,7 +22,7 @@ _KIND: Final = """CASE WHEN state IN ('upstream_error', 'timeout') THEN 'failed'
 _WASTE: Final = f"""SELECT {_KIND} AS what, provider, model, count(*) FILTER (kind = 'charge') AS attempts,
     sum(cost) AS spend, coalesce(sum(cost) FILTER (cost_source = 'estimated'), 0) AS estimated,
     sum(unpriced) AS unpriced, sum(input_tokens + output_tokens) AS tokens
-    FROM facts GROUP BY ALL HAVING what IS NOT NULL ORDER BY spend DESC NULLS LAST, what, provider, model"""
+    FROM facts GROUP BY 1, 2, 3 HAVING what IS NOT NULL ORDER BY spend DESC NULLS LAST, what, provider, model"""
 _LOOPS: Final = """WITH minutes AS (
     SELECT tenant, "user", task, session, feature, date_trunc('minute', started_at) AS at,
         count(*) FILTER (attempt = 1) AS calls, sum(cost) FILTER (NOT byok) AS spend, min(started_at) AS first_at,
