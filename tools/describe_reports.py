@@ -33,7 +33,7 @@ The same over the API: `GET /api/v1/reports`, `GET /api/v1/reports/{name}`. Ask 
 | `--since`, `--until` | `since`, `until` | `30d`, a date, RFC 3339, or `all`; the end is exclusive |
 | `--month` | `month` | `2026-10`, `this` or `last`, in place of both |
 | `--time-zone` | `time_zone` | for days and months; UTC unless said |
-| `--where tier=free` | `tier=free` | any dimension, column of an event, or `tag.NAME`; repeatable; empty for "has none" |
+| `--where tier=free` | `tier=free` | any dimension, column of an event, or `tag.NAME`; repeatable; empty: has none |
 | `--top` | `top` | rows; 100 unless said, 20 in a terminal |
 | `--as-of` | `as_of` | only what had been booked by then |
 | `--option NAME=VALUE` | `NAME=VALUE` | a report's own options, below |
@@ -42,14 +42,14 @@ The same over the API: `GET /api/v1/reports`, `GET /api/v1/reports/{name}`. Ask 
 
 How they count:
 
-* Money is exact to the pico-dollar, from roll-ups and events together; a share has two places. What is unknown is null (–),
-  never 0.
+* Money is exact to the pico-dollar, from roll-ups and events together; a share has two places. What is unknown is null
+  (–), never 0.
 * `calls` are distinct calls that were not refused, attempts are events. Refused calls cost nothing and are told apart.
 * Calls with the callers' own provider keys count as calls; what they cost is told in a note, outside every sum.
 * A correction counts where it was booked: with its call, or in the open month where the call's month is closed.
 * `sure` is the share of a spend that is not estimated; `unpriced` calls have no price yet and no part in any sum.
-* Thirty days are today and the 29 days before. A report asks for at most a million sums at once; where there are more, the
-  smallest are missing.
+* Thirty days are today and the 29 days before. A report asks for at most a million sums at once; where there are more,
+  the smallest are missing.
 """
 _PERIODS: Final = {
     "30d": "today and the 29 days before",

@@ -34,7 +34,8 @@ def report_view(answer: Part) -> RenderableType:
 def _table(part: Part) -> list[RenderableType]:
     """The table, without columns that say nothing in any row."""
     rows, totals = part["data"], part["totals"]
-    columns = [column for column in part["columns"] if any(row.get(column["name"]) is not None for row in rows)]
+    first, *others = part["columns"]
+    columns = [first, *(column for column in others if any(row.get(column["name"]) is not None for row in rows))]
     table = Table(box=None, pad_edge=False, header_style="dim", show_footer=bool(totals), footer_style="bold")
     for place, column in enumerate(columns):
         footer = (

@@ -34,6 +34,7 @@ def question(
     since_us: int | None = None,
     until_us: int | None = None,
     where: Mapping[str, tuple[str, ...]] | None = None,
+    limit: int = EXPORT_ROWS_MAX,
 ) -> UsageQuery:
     """What was asked, by these groups; `where` narrows it further."""
     return UsageQuery(
@@ -42,7 +43,7 @@ def question(
         asked.until_us if until_us is None else until_us,
         {**asked.where, **(where or {})},
         measures,
-        limit=EXPORT_ROWS_MAX,
+        limit=limit,
         time_zone=asked.time_zone,
         as_of_us=asked.as_of_us,
     )

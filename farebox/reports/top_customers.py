@@ -30,7 +30,7 @@ class TopCustomers:
     options: tuple[Option, ...] = ()
 
     def answer(self, asked: Asked, facts: Facts) -> Answer:
-        ranking = rank(asked, facts, ("tenant",), ("last_at",))
+        ranking = rank(asked, facts, ("tenant",), ("last_at",), every=True)
         _complete(ranking, facts.books(asked.as_of_us))
         chart = bars(ranking, ("tenant",), f"Spend by customer, {span(asked)}")
         return answered(asked, facts, ranking, _COLUMNS, _sentence(asked, ranking), chart)

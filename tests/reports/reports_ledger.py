@@ -21,6 +21,7 @@ from farebox.core.customers import Books, Customer, Plan, PlanVersion, Subscript
 from farebox.core.events import Event, Head, Tail
 from farebox.core.limits import Limit
 from farebox.core.meters import input_tokens, output_tokens
+from farebox.core.queries import UsageQuery
 from farebox.ledger.correcting import batch_of, booking_moment, correction
 from farebox.ledger.service import METHODS
 from farebox.ledger.stores.duckdb.rollups import roll_up
@@ -70,13 +71,14 @@ class Made:
     def __init__(self, store: Store, events: list[Event]) -> None:
         self.store = store
         self.events = events
-        self.asked: list[str] = []
+        self.queries: list[UsageQuery] = []
         self.limits = LIMITS
         self.books = BOOKS
 
     def ask(self, method: str, params: object) -> Any:
         """As over the keeper's socket, without a keeper's authority."""
-        self.asked.append(method)
+        if isinstance(params, UsageQuery):
+            self.queries.append(params)
         if method == "limits_near":
             found = accounts(self.events, self.limits)
             return [row for row in found if row[5] >= params["share"] * row[4]]  # type: ignore[index]
@@ -86,6 +88,7 @@ class Made:
         return msgspec.msgpack.decode(msgspec.msgpack.encode(answer))
 
     def answer(self, report: Report, *pairs: tuple[str, str]) -> tuple[Asked, Answer]:
+        self.queries.clear()
         question = asked(report, pairs, NOW_US)
         facts = AskedFacts(self.ask, lambda: self.limits, lambda _as_of: self.books)
         return question, report.answer(question, facts)
@@ -282,7 +285,7 @@ class Sums:
 
     @property
     def last_at(self) -> str | None:
-        moments = [event.head.started_at_us for event in self.events if event.kind == "charge"]
+        moments = [event.head.started_at_us for event in self.charges]
         return None if not moments else f"{stamp(max(moments)).isoformat(timespec='microseconds')}Z"
 
     def distinct(self, *keys: Key) -> int:

@@ -119,6 +119,31 @@ def test_what_is_left_off_is_said(made):
     assert answer.totals == whole.totals
 
 
+def test_no_more_rows_are_asked_for_than_can_be_shown(made):
+    _question, answer = made.answer(find("users"), ("top", "3"))
+    assert {query.limit for query in made.queries if query.group_by == ("tenant", "user")} == {10 + 1000}
+    (chart,) = answer.charts
+    assert len(chart.rows) == 11
+    assert sum(bar["spend"] for bar in chart.rows) == answer.totals["spend"]
+    assert sum(bar["calls"] for bar in chart.rows) == answer.totals["calls"]
+
+
+def test_calls_without_a_name_do_not_crowd_out_those_that_have_one(made):
+    """More unnamed rows than there is room for: then all are asked for."""
+
+    class Crowded(Made):
+        def ask(self, method, params):
+            answer = super().ask(method, params)
+            if method == "sums" and params.group_by and params.limit == 1010:
+                kept = [index for index, user in enumerate(answer["values"][1]) if user is None]
+                rows = (kept * 1010)[:1010]
+                answer["values"] = [[column[index] for index in rows] for column in answer["values"]]
+            return answer
+
+    crowded = Crowded(made.store, made.events)
+    assert crowded.answer(find("users"), ("top", "3"))[1] == made.answer(find("users"), ("top", "3"))[1]
+
+
 def test_as_of_answers_as_it_stood_before_the_corrections(made):
     moment = f"{stamp(NOW_US - 3_600_000_000).isoformat()}Z"
     question, answer = made.answer(find("models"), ("as_of", moment))

@@ -56,6 +56,7 @@ ORDER_SQL: Final = {
     "avg_cost": "_spend::DOUBLE / nullif(_calls, 0)",
     "cost_per_session": "_session_spend::DOUBLE / nullif(_sessions, 0)",
 }
+HEAP_ROWS_MAX: Final = 10_000
 MONEY: Final = ("spend", "spend_estimated", "spend_byok")
 _QUANTILES: Final = {"p50_latency_ms": 50, "p95_latency_ms": 95}
 
@@ -96,7 +97,7 @@ def _asked(
         sql, parameters = build(query, groups, scans)
         answer = cursor.execute(sql, parameters)
         names = [column[0] for column in answer.description or []]
-        rows = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+        rows = [dict(zip(names, row, strict=True)) for row in answer.fetchmany(query.limit)]
         dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
     used = sorted({scan.rollup.table if scan.rollup else "events" for scan in scans})
     meta = {"sources": used, "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
@@ -130,16 +131,21 @@ def build(query: UsageQuery, groups: tuple[str, ...], scans: list[sources.Scan])
     by = f" GROUP BY {', '.join(str(index + 1) for index in range(len(groups)))}" if groups else ""
     sql = f"WITH facts AS ({facts}), sums AS (SELECT {columns} FROM facts{where}{by})"
     if not set(query.measures) & set(sources.LATENCY):
-        return f"{sql} SELECT * FROM sums ORDER BY {order_sql} LIMIT {query.limit}", parameters
+        return f"{sql} SELECT * FROM sums ORDER BY {order_sql}{_limit_sql(query)}", parameters
     latencies = _union(query, scans, dims, parameters, latency=True)
     sql += f", lat AS ({latencies}), {_quantile_sql(query, groups, keys, where)}"
     same = " AND ".join(f"sums.g{index} IS NOT DISTINCT FROM quantiles.g{index}" for index in range(len(groups)))
     picked = ", ".join(f"quantiles.{name}" for name in _QUANTILES if name in query.measures)
     return (
         f"{sql} SELECT sums.*, {picked} FROM sums LEFT JOIN quantiles ON {same or 'true'} "
-        f"ORDER BY {order_sql} LIMIT {query.limit}",
+        f"ORDER BY {order_sql}{_limit_sql(query)}",
         parameters,
     )
+
+
+def _limit_sql(query: UsageQuery) -> str:
+    """DuckDB keeps a heap of as many rows as are asked for, which for many is far slower than sorting them all."""
+    return f" LIMIT {query.limit}" if query.limit <= HEAP_ROWS_MAX else ""
 
 
 def latency_ms(bucket: int | None) -> float | None:
