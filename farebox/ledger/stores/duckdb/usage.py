@@ -100,7 +100,7 @@ def _asked(
         rows = [dict(zip(names, row, strict=True)) for row in answer.fetchmany(query.limit)]
         dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
     used = sorted({scan.rollup.table if scan.rollup else "events" for scan in scans})
-    meta = {"sources": used, "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
+    meta: dict[str, object] = {"sources": used, "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
     return rows, meta
 
 
