@@ -91,6 +91,7 @@ def _asked(
     groups = group_names(query)
     with store.reading() as cursor:
         known = _known(cursor)
+        dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
         scans = sources.plan(query, known, _sizes(cursor))
         if from_events:
             scans = [sources.events_only(query)]
@@ -98,7 +99,6 @@ def _asked(
         answer = cursor.execute(sql, parameters)
         names = [column[0] for column in answer.description or []]
         rows = [dict(zip(names, row, strict=True)) for row in answer.fetchmany(query.limit)]
-        dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
     used = sorted({scan.rollup.table if scan.rollup else "events" for scan in scans})
     meta: dict[str, object] = {"sources": used, "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
     return rows, meta
