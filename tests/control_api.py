@@ -42,8 +42,8 @@ class FakeKeeper:
 class Api:
     """The application with a token of each role, over an empty directory."""
 
-    def __init__(self, home: Path, env: dict[str, str] | None = None) -> None:
-        self.keeper = FakeKeeper()
+    def __init__(self, home: Path, env: dict[str, str] | None = None, keeper: FakeKeeper | None = None) -> None:
+        self.keeper = keeper or FakeKeeper()
         entered_us = count(NOW_US - 1_000_000)  # what is entered is known now, one thing after the other
         self.directory = Directory(home / "directory.sqlite3", Vault(b"k" * 32), clock_us=lambda: next(entered_us))
         self.outbox = Outbox(home / "alerts.sqlite3")

@@ -13,6 +13,7 @@ from farebox.core.queries import GROUPS, MEASURES
 from farebox.settings import SETTINGS
 from farebox.telemetry import WORKER_COUNTERS
 from tools.describe_metering import as_markdown
+from tools.describe_reports import as_markdown as reports_as_markdown
 from tools.overlay import File
 
 ROOT = Path(__file__).parent.parent
@@ -73,6 +74,13 @@ def test_the_metrics_that_operators_watch_exist():
 def test_the_table_of_what_is_metered_how_is_up_to_date():
     page = ROOT / "docs/reference/metering.md"
     assert page.read_text() == as_markdown(), "run: python -m tools.describe_metering > docs/reference/metering.md"
+
+
+def test_the_page_of_reports_is_up_to_date():
+    page = ROOT / "docs/reference/reports.md"
+    assert page.read_text() == reports_as_markdown(), (
+        "run: python -m tools.describe_reports > docs/reference/reports.md"
+    )
 
 
 def test_a_provider_is_added_by_following_its_page(tmp_path):

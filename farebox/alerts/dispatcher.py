@@ -15,7 +15,7 @@ from farebox.alerts.apprise import Apprise
 from farebox.alerts.outbox import Delivery, Outbox, new_alert, new_delivery
 from farebox.alerts.targets import Context, OpenTarget, OwnerOf, Sender, Target, nobody
 from farebox.alerts.webhooks import Webhooks
-from farebox.core.alert_text import trial_message
+from farebox.core.alert_text import Message, trial_message
 from farebox.core.backoff import BASE_S, delay_s
 from farebox.core.thresholds import Finding
 from farebox.errors import AlertsError, DeliveryFailed, FareboxError
@@ -180,10 +180,21 @@ class Attempts:
 
 def send_test(target: Target, now_us: int, dashboard_url: str = "", sender: Sender | None = None) -> None:
     """Send a test message to a channel, whether or not it is disabled. Raises DeliveryFailed."""
+    send_message(target, Finding("", "test", "test", "test", now_us), trial_message(), now_us, dashboard_url, sender)
+
+
+def send_message(
+    target: Target,
+    finding: Finding,
+    message: Message,
+    now_us: int,
+    dashboard_url: str = "",
+    sender: Sender | None = None,
+) -> None:
+    """Send a message that somebody asked for, now and once, past the outbox. Raises DeliveryFailed."""
     if sender is None:
         sender = next(known for known in SENDERS if known.kind == target.kind)
-    finding = Finding("", "test", "test", "test", now_us)
-    delivery = new_delivery(new_alert(finding, trial_message(), now_us), target.id)
+    delivery = new_delivery(new_alert(finding, message, now_us), target.id)
     context = Context(now_us, dashboard_url)
     chosen = sender
     Attempts().run(target.id, chosen.timeout_s, lambda: chosen.send(target, delivery, context))

@@ -94,6 +94,16 @@ class Remote:
         timeout_s: float = REMOTE_TIMEOUT_S,
     ) -> Any:
         """The decoded answer of `/api/v1<path>`, None where it has no body."""
+        answer = self._answer(method, path, params, body, timeout_s)
+        return answer.json() if answer.content else None
+
+    def read(self, path: str, params: Mapping[str, Any], timeout_s: float = REMOTE_TIMEOUT_S) -> bytes:
+        """The answer of `GET /api/v1<path>` as it came."""
+        return self._answer("GET", path, params, None, timeout_s).content
+
+    def _answer(
+        self, method: str, path: str, params: Mapping[str, Any] | None, body: object, timeout_s: float
+    ) -> "httpx.Response":
         import httpx
 
         content = None if body is None else msgspec.json.encode(body)
@@ -105,7 +115,7 @@ class Remote:
         except httpx.HTTPError as error:
             raise FareboxError(f"{self._url} does not answer ({error}): check --url, and that it runs") from error
         if answer.is_success:
-            return answer.json() if answer.content else None
+            return answer
         raise FareboxError(_remote_error(self._url, answer))
 
     def close(self) -> None:

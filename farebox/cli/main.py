@@ -41,6 +41,7 @@ COMMANDS: Final[tuple[Mount, ...]] = (
     Mount("providers", "farebox.cli.providers", "Providers: credentials, addresses, a live test."),
     Mount("prices", "farebox.cli.prices", "Prices: list, show, set, update, compare, unpriced, reprice."),
     Mount("usage", "farebox.cli.usage", "Who spent what."),
+    Mount("report", "farebox.cli.report", "Reports: top customers, tiers, waste, audit and more."),
     Mount("simulate", "farebox.cli.simulate", "Whom a limit would have stopped in the past."),
     Mount("events", "farebox.cli.events", "The call log, and one call down to its arithmetic."),
     Mount("export", "farebox.cli.export", "Events, usage or prices as CSV, JSONL or Parquet."),

@@ -22,6 +22,7 @@ from farebox.control import (
     prices,
     providers,
     questions,
+    reports,
     stripe_webhook,
     tokens,
 )
@@ -33,6 +34,7 @@ from farebox.control.shield import Shield
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     questions.router,
     events.router,
+    reports.router,
     keys.router,
     limits.router,
     plans.router,

@@ -143,6 +143,10 @@ class ChannelChange(Form):
     enabled: bool = Field(description="false: send nothing there; true: again")
 
 
+class SendForm(Form):
+    channel: Text = Field(description="a channel's id or name")
+
+
 class ProviderForm(Form):
     """What to change of a provider: what is left out stays, null clears. A new base URL clears the credential."""
 

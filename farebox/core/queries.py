@@ -11,14 +11,15 @@ from farebox.errors import QueryError
 PERIODS: Final = ("hour", "day", "week", "month")
 COLUMNS: Final = (
     "provider", "model", "model_requested", "operation", "endpoint", "route", "state", "status", "cost_source",
-    "service_tier", "key_id", "streaming", "byok",
+    "service_tier", "key_id", "streaming", "byok", "kind", "fallback_from", "price_id", "price_from", "outcome",
+    "error",
 )  # fmt: skip
 GROUPS: Final = (*DIMENSIONS, *COLUMNS, *PERIODS)
 """What can stand in `group_by`; anything else is `tag.NAME`, or a bare name that is taken as a tag."""
 MEASURES: Final = (
     "calls", "attempts", "refused", "spend", "avg_cost", "tokens", "input_tokens", "output_tokens", "errors",
     "retries", "users", "tenants", "sessions", "cost_per_session", "p50_latency_ms", "p95_latency_ms",
-    "last_at", "spend_estimated", "calls_unpriced", "spend_byok",
+    "last_at", "spend_estimated", "calls_unpriced", "spend_byok", "fallbacks", "corrections",
     *(meter.name for meter in METERS),
 )  # fmt: skip
 DEFAULT_MEASURES: Final = ("calls", "spend", "avg_cost", "input_tokens", "output_tokens", "errors")

@@ -21,6 +21,8 @@ READERS: Final = 6
 """Questions answered at the same time; more wait."""
 SLOW: Final = frozenset({"verify", "reprice", "export", "retain", "simulate"})
 """Methods with a thread of their own, so that they hold up no page."""
+SUMS_AT_ONCE: Final = 2
+"""Reports' questions at the same time: each may bring a million rows."""
 CONNECTIONS_MAX: Final = 256
 _log = logging.getLogger("farebox.keeper")
 
@@ -33,8 +35,9 @@ class Server:
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="slow")
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
         self._makers = ThreadPoolExecutor(2, thread_name_prefix="makers")
+        self._sums = ThreadPoolExecutor(SUMS_AT_ONCE, thread_name_prefix="sums")
         # A call waits for `makers` and `counted`: no page may keep it waiting.
-        self._own = {"flush": self._flusher, "makers": self._makers, "counted": self._makers}
+        self._own = {"flush": self._flusher, "makers": self._makers, "counted": self._makers, "sums": self._sums}
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -55,7 +58,7 @@ class Server:
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
-        for pool in (self._readers, self._slow, self._flusher, self._makers):
+        for pool in (self._readers, self._slow, self._flusher, self._makers, self._sums):
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -16,17 +16,18 @@ from farebox.core.money import format_usd
 from farebox.core.pricing import amount
 from farebox.core.queries import EXPORT_ROWS_MAX, EventsQuery, UsageQuery
 from farebox.core.tables import csv_text
+from farebox.core.thresholds import exact
 from farebox.core.units import Once
 from farebox.errors import FareboxError, InvalidLimit, NotFound, QueryError
 from farebox.ledger.accepting import Post, PostOutcomes, post, post_outcomes
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.evidence import evidence, multiplier
 from farebox.ledger.ledger import Ledger, now_us
-from farebox.ledger.stores.duckdb import backtest, checks, counting, unpriced
+from farebox.ledger.stores.duckdb import backtest, checks, counting, spent, unpriced, waste
 from farebox.ledger.stores.duckdb.events import get_event, list_events
 from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
-from farebox.ledger.stores.duckdb.usage import usage
+from farebox.ledger.stores.duckdb.usage import columns, usage
 from farebox.ledger.stores.duckdb.writing import apply, stamp
 from farebox.providers import PROVIDERS
 from farebox.providers.charging import CHARGED_HOLD
@@ -89,6 +90,17 @@ class Simulate(msgspec.Struct, frozen=True):
     """Customers' own billing days, where the limit goes by them."""
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """Limits whose accounts are summed from the ledger alone, in the windows that hold `at_us` (now, unless given);
+    `share` is how much of one must be used."""
+
+    limits: tuple[Limit, ...]
+    share: float = 0.0
+    at_us: int | None = None
+    anchor_days: dict[str, int] = {}
+    """Customers' own billing days."""
+
+
 class Nothing(msgspec.Struct, frozen=True):
     pass
 
@@ -132,8 +144,38 @@ def ask_event(ledger: Ledger, asked: EventId) -> dict[str, object]:
     return evidence(*found)
 
 
-def ask_unpriced(ledger: Ledger, _asked: Nothing) -> list[dict[str, object]]:
-    return unpriced.summary(ledger.store)
+def ask_sums(ledger: Ledger, query: UsageQuery) -> dict[str, object]:
+    """What `usage` answers, by columns and with up to EXPORT_ROWS_MAX rows; a frame holds about so many of five short
+    columns."""
+    return columns(ledger.store, query, EXPORT_ROWS_MAX)
+
+
+def ask_unpriced(ledger: Ledger, asked: unpriced.Asked) -> list[dict[str, object]]:
+    return unpriced.summary(ledger.store, asked)
+
+
+def ask_waste(ledger: Ledger, asked: waste.Asked) -> list[dict[str, object]]:
+    return waste.waste(ledger.store, asked)
+
+
+def ask_loops(ledger: Ledger, asked: waste.Loops) -> list[dict[str, object]]:
+    return waste.loops(ledger.store, asked)
+
+
+def limits_spent(ledger: Ledger, asked: Spent) -> list[tuple[str, str, int, int | None, int, int]]:
+    """Accounts of those windows of which at least `share` is used, as `limits_near` of a keeper tells them, from the
+    ledger alone: for where no keeper runs."""
+    ledger.ingest()
+    found, moment = [], now_us() if asked.at_us is None else asked.at_us
+    batches = spent.Batches(0, spent.last_batch(ledger.store))
+    for limit in asked.limits:
+        span = spent.span(limit, moment, asked.anchor_days)
+        for account in spent.uncounted(ledger.store, limit, span, batches, ()):
+            if not account.window.holds(moment):
+                continue
+            if limit.amount > 0 and account.amount >= exact(asked.share) * limit.amount:
+                found.append((limit.id, account.subject, *account.window, limit.amount, account.amount))
+    return sorted(found, key=lambda row: row[4] / row[5] if row[5] else 0)
 
 
 def reprice(ledger: Ledger, asked: Reprice) -> dict[str, object]:
@@ -295,7 +337,11 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "usage": (UsageQuery, ask_usage),
     "events": (EventsQuery, ask_events),
     "event": (EventId, ask_event),
-    "unpriced": (Nothing, ask_unpriced),
+    "sums": (UsageQuery, ask_sums),
+    "unpriced": (unpriced.Asked, ask_unpriced),
+    "waste": (waste.Asked, ask_waste),
+    "loops": (waste.Loops, ask_loops),
+    "limits_spent": (Spent, limits_spent),
     "reprice": (Reprice, reprice),
     "verify": (Verify, verify),
     "stats": (Nothing, stats),

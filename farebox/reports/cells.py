@@ -8,6 +8,8 @@ from typing import Any, Final
 from farebox.core import figures
 from farebox.reports.report import CellKind
 
+NUMBERS: Final = frozenset({"count", "usd", "percent", "ratio", "ms"})
+"""Kinds that stand on the right."""
 LABEL_MAX: Final = 40
 """Characters of a name in a chart or a sentence."""
 _UNSHOWN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]+")
@@ -26,6 +28,8 @@ def shown(kind: CellKind, value: Any) -> str:  # Any: a row holds raw values of 
         return figures.duration(float(value))
     if kind in ("month", "day", "moment"):
         return day_text(str(value))
+    if kind == "flag":
+        return "yes" if value else "no"
     return str(value)
 
 

@@ -12,11 +12,16 @@ import pytest
 from keeper_running import Keeper, Writer, open_files, running, settings_for, wait_until
 from ledger_making import Event, event_id, head, tail, unpriced, write
 
+from farebox.core.limits import Limit
 from farebox.core.queries import EventsQuery, UsageQuery
 from farebox.errors import KeeperUnavailable, LedgerLocked, NotFound, QueryError
 from farebox.ledger.client import AsyncKeeperClient, KeeperClient, connect
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.local import LocalLedger, open_ledger
+from farebox.reports.asking import asked
+from farebox.reports.facts import Ask, AskedFacts
+from farebox.reports.registry import REPORTS
+from farebox.reports.report import Answer
 from farebox.settings import run_dir
 
 
@@ -238,3 +243,31 @@ def test_a_day_of_questions_leaks_no_file(tmp_path: Path) -> None:
         assert open_files(keeper.process.pid) <= before + 2
     assert keeper.stop() == 0
     assert list((tmp_path / "journal").iterdir()) == []
+
+
+def test_reports_ask_over_the_socket_as_in_process(tmp_path: Path) -> None:
+    """Every report on a running keeper and, after its end, on the same data without one."""
+    settings = settings_for(tmp_path)
+    journal = JournalWriter(tmp_path / "journal" / "w1", slots_max=8)
+    pairs = [("since", "2025-11-19"), ("until", "2025-11-22")]
+    now_us = 1_764_000_000_000_000
+    limit = Limit("lim_1", "tenant", 10**12, "usd", "lifetime")
+
+    def answers(ask: Ask) -> list[Answer]:
+        facts = AskedFacts(ask, lambda: [limit])
+        own = [report for report in REPORTS if report.name != "near-limits"]
+        return [report.answer(asked(report, pairs, now_us), facts) for report in own]
+
+    with running(settings, tmp_path / "log") as keeper:
+        write(journal, some_events(30))
+        keeper.call("flush")
+        found = answers(keeper.call)
+        (first, *_) = found
+        assert [(row["tenant"], row["calls"]) for row in first.rows] == [("t0", 10), ("t1", 10), ("t2", 10)]
+        assert keeper.call("limits_near", {"share": 0.0}) == []
+    journal.close()
+    alone = open_ledger(settings)
+    assert answers(alone.call) == found
+    (nearest, *_) = alone.call("limits_spent", {"limits": [limit], "share": 0.0})
+    assert tuple(nearest) == ("lim_1", "t0", 0, None, 10**12, 5_600_000_000)
+    alone.close()

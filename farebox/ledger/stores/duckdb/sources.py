@@ -20,8 +20,10 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "tenants": ("tenant",),
     "sessions": ("tenant", "session"),
     "cost_per_session": ("tenant", "session"),
+    "fallbacks": ("call_id", "fallback_from"),
+    "corrections": ("kind",),
 }
-"""Dimensions that a measure counts, beside those it is grouped by."""
+"""Columns that a measure looks at, beside those it is grouped by."""
 LATENCY: Final = ("p50_latency_ms", "p95_latency_ms")
 ALWAYS: Final = ("state", "cost_source", "byok")
 _HOUR: Final = timedelta(hours=1)

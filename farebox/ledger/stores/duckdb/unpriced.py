@@ -3,8 +3,11 @@
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from farebox.core.events import Event, iso_us
-from farebox.ledger.stores.duckdb.events import SELECT, to_event
+from farebox.core.queries import EventsQuery
+from farebox.ledger.stores.duckdb.events import SELECT, filters, to_event
 from farebox.ledger.stores.duckdb.store import Store, one
 from farebox.ledger.stores.duckdb.usage import us_of
 
@@ -13,13 +16,28 @@ _OPEN: Final = (
 )
 
 
-def summary(store: Store, rows_max: int = 1000) -> list[dict[str, object]]:
-    """By provider and model, most calls first: calls, tokens, first and last."""
+class Asked(msgspec.Struct, frozen=True):
+    """Which calls; times in microseconds since 1970, `until_us` exclusive. A correction counts whenever it was
+    booked."""
+
+    since_us: int | None = None
+    until_us: int | None = None
+    where: dict[str, tuple[str, ...]] = {}
+    rows_max: int = 1000
+
+
+ALL: Final = Asked()
+
+
+def summary(store: Store, asked: Asked = ALL) -> list[dict[str, object]]:
+    """By provider and model, most calls first: calls, tokens, tenants, first and last."""
+    terms, parameters = filters(EventsQuery(asked.since_us, asked.until_us, asked.where))
     with store.reading() as cursor:
         rows = cursor.execute(
-            f"SELECT provider, model, count(*), sum(input_tokens + output_tokens), min(started_at), max(started_at) "
-            f"FROM events WHERE {_OPEN} GROUP BY ALL ORDER BY 3 DESC, 1, 2 LIMIT ?",
-            [rows_max],
+            "SELECT provider, model, count(*), sum(input_tokens + output_tokens), count(DISTINCT tenant), "
+            f"min(started_at), max(started_at) FROM events WHERE {' AND '.join([_OPEN, *terms])} "
+            f"GROUP BY ALL ORDER BY 3 DESC, 1, 2 LIMIT {int(asked.rows_max)}",
+            parameters,
         ).fetchall()
     return [
         {
@@ -27,10 +45,11 @@ def summary(store: Store, rows_max: int = 1000) -> list[dict[str, object]]:
             "model": model,
             "calls": calls,
             "tokens": int(tokens),
+            "tenants": tenants,
             "first_at": iso_us(us_of(first)),
             "last_at": iso_us(us_of(last)),
         }
-        for provider, model, calls, tokens, first, last in rows
+        for provider, model, calls, tokens, tenants, first, last in rows
     ]
 
 

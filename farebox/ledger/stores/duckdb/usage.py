@@ -43,6 +43,8 @@ MEASURE_SQL: Final[dict[str, str]] = {
     "tenants": _DISTINCT.format(names="tenant", last="tenant"),
     "sessions": _SESSIONS,
     "last_at": "max(last_at)",
+    "fallbacks": _DISTINCT.format(names="call_id", last="fallback_from"),
+    "corrections": "count(*) FILTER (kind = 'correction')",
     **{meter.name: f'coalesce(sum("{meter.name}"), 0)' for meter in METERS},
 }
 """Measures as sums over rows of `sources`. The rest follow from these: see ORDER_SQL and `_shaped`."""
@@ -54,6 +56,7 @@ ORDER_SQL: Final = {
     "avg_cost": "_spend::DOUBLE / nullif(_calls, 0)",
     "cost_per_session": "_session_spend::DOUBLE / nullif(_sessions, 0)",
 }
+HEAP_ROWS_MAX: Final = 10_000
 MONEY: Final = ("spend", "spend_estimated", "spend_byok")
 _QUANTILES: Final = {"p50_latency_ms": 50, "p95_latency_ms": 95}
 
@@ -63,6 +66,24 @@ def usage(
 ) -> dict[str, object]:
     """{"columns", "rows", "meta"}. Money is decimal text, None where nothing of it is priced; counts are whole numbers.
     `from_events` leaves the roll-ups aside. Raises QueryError."""
+    groups = group_names(query)
+    rows, meta = _asked(store, query, from_events=from_events, limit_max=limit_max)
+    return {"columns": [*groups, *query.measures], "rows": [_shaped(row, groups, query) for row in rows], "meta": meta}
+
+
+def columns(store: Store, query: UsageQuery, limit_max: int) -> dict[str, object]:
+    """The same answer by columns, for many rows: {"columns": names, "values": a list for each, "meta"}."""
+    groups = group_names(query)
+    rows, meta = _asked(store, query, limit_max=limit_max)
+    keys = [[row[f"g{index}"] for row in rows] for index in range(len(groups))]
+    sums = [[_measure(name, row) for row in rows] for name in query.measures]
+    return {"columns": [*groups, *query.measures], "values": [*keys, *sums], "meta": meta}
+
+
+def _asked(
+    store: Store, query: UsageQuery, *, from_events: bool = False, limit_max: int = LIMIT_MAX
+) -> tuple[list[dict[str, Any]], dict[str, object]]:
+    """(rows as the statement names them, meta)."""
     check(query, limit_max)
     zone(query.time_zone)
     if query.order and query.order.removeprefix("-") not in (*query.measures, *query.group_by):
@@ -70,18 +91,17 @@ def usage(
     groups = group_names(query)
     with store.reading() as cursor:
         known = _known(cursor)
+        dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
         scans = sources.plan(query, known, _sizes(cursor))
         if from_events:
             scans = [sources.events_only(query)]
         sql, parameters = build(query, groups, scans)
         answer = cursor.execute(sql, parameters)
         names = [column[0] for column in answer.description or []]
-        rows = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
-        dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
-    shaped = [_shaped(row, groups, query) for row in rows]
+        rows = [dict(zip(names, row, strict=True)) for row in answer.fetchmany(query.limit)]
     used = sorted({scan.rollup.table if scan.rollup else "events" for scan in scans})
-    meta = {"sources": used, "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
-    return {"columns": [*groups, *query.measures], "rows": shaped, "meta": meta}
+    meta: dict[str, object] = {"sources": used, "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
+    return rows, meta
 
 
 def group_names(query: UsageQuery) -> tuple[str, ...]:
@@ -111,16 +131,21 @@ def build(query: UsageQuery, groups: tuple[str, ...], scans: list[sources.Scan])
     by = f" GROUP BY {', '.join(str(index + 1) for index in range(len(groups)))}" if groups else ""
     sql = f"WITH facts AS ({facts}), sums AS (SELECT {columns} FROM facts{where}{by})"
     if not set(query.measures) & set(sources.LATENCY):
-        return f"{sql} SELECT * FROM sums ORDER BY {order_sql} LIMIT {query.limit}", parameters
+        return f"{sql} SELECT * FROM sums ORDER BY {order_sql}{_limit_sql(query)}", parameters
     latencies = _union(query, scans, dims, parameters, latency=True)
     sql += f", lat AS ({latencies}), {_quantile_sql(query, groups, keys, where)}"
     same = " AND ".join(f"sums.g{index} IS NOT DISTINCT FROM quantiles.g{index}" for index in range(len(groups)))
     picked = ", ".join(f"quantiles.{name}" for name in _QUANTILES if name in query.measures)
     return (
         f"{sql} SELECT sums.*, {picked} FROM sums LEFT JOIN quantiles ON {same or 'true'} "
-        f"ORDER BY {order_sql} LIMIT {query.limit}",
+        f"ORDER BY {order_sql}{_limit_sql(query)}",
         parameters,
     )
+
+
+def _limit_sql(query: UsageQuery) -> str:
+    """DuckDB keeps a heap of as many rows as are asked for, which for many is far slower than sorting them all."""
+    return f" LIMIT {query.limit}" if query.limit <= HEAP_ROWS_MAX else ""
 
 
 def latency_ms(bucket: int | None) -> float | None:
