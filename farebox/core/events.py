@@ -186,6 +186,7 @@ def public(event: Event) -> dict[str, object]:
         "marks": list(tail.marks),
         "limits": msgspec.structs.asdict(tail.limits),
         "saved_usd": None if tail.saved is None else format_usd(tail.saved),
+        "refused_count": event.refused_count if tail.state == "refused" else 0,
     }
 
 

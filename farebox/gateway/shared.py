@@ -18,7 +18,7 @@ from farebox.gateway.ids import IdMaker
 from farebox.gateway.limiting import Gate
 from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Pool
-from farebox.gateway.refusals import record_refusal
+from farebox.gateway.refusals import Refusals
 from farebox.gateway.request import Request
 from farebox.gateway.targets import Targets
 from farebox.providers.protocol import Endpoint
@@ -39,7 +39,7 @@ class Shared:
 
     __slots__ = (
         "clients", "exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
-        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "gate", "makers",
+        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "gate", "makers", "refusals",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,7 @@ class Shared:
         self.drains = Drains(settings.upstream)
         self.gate = gate
         self.ids = IdMaker(os.urandom(32))
+        self.refusals = Refusals(meters, self.ids)
         self.door = door
         self.targets = targets
         self.web = web
@@ -100,8 +101,7 @@ class Shared:
     ) -> None:
         """Record a refusal of a caller that is known; strangers are only counted."""
         if caller is not None and caller.key.id:
-            event_id = self.ids.make(time.time_ns() // 1000)
-            record_refusal(self.meters, event_id, caller, provider, endpoint, request, path, refused)
+            self.refusals.take(caller, provider, endpoint, request, path, refused, time.time_ns() // 1000)
 
     def problem(self) -> str | None:
         """Why this worker should get no calls; None where all is well."""
