@@ -77,6 +77,8 @@ class Limits(msgspec.Struct, array_like=True, frozen=True):
     refused_by: str | None = None
     downgraded_by: str | None = None
     unchecked: bool = False
+    ended_by: str | None = None
+    """The strict limit that ended the answer while it streamed."""
 
 
 NO_LIMITS: Final = Limits()

@@ -23,5 +23,6 @@ cdef class Leases:
     cdef object _owner, _loop, _keeper, _epoch, _wake, _task
     cdef bint _whole
     cdef double _told_calls_s
+    cpdef double now_s(self) except -1.0
     cpdef touch(self, LocalAccount local)
     cpdef ask(self, LocalAccount local)
