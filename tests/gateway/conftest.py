@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from limited_worker import Scene
 from running_worker import Peer, Running, Upstream, answering, response
 from scripted import unbalanced
 
@@ -38,3 +40,16 @@ def gateway(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Callab
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
     for worker, _ in running:
         assert unbalanced(worker) == []
+
+
+@pytest.fixture
+def scene(gateway: Callable[..., tuple[Running, Upstream]]) -> Iterator[Callable[..., Scene]]:
+    made: list[Scene] = []
+
+    def start(handler: Any = None, **settings: object) -> Scene:
+        made.append(Scene(gateway, handler, **settings))
+        return made[-1]
+
+    yield start
+    for found in made:
+        found.keeper.stop()
