@@ -9,6 +9,7 @@ from typing import Any
 import event_stream
 import pytest
 from answers import provider, sse
+from botocore.eventstream import EventStreamBuffer
 
 from farebox.providers.endings import UNREADY_MAX, Ending, ending_of
 from farebox.providers.protocol import Endpoint, Intent, Reader
@@ -357,3 +358,17 @@ def test_an_invoked_message_ends_in_chunks_like_its_own() -> None:
     said = [json.loads(base64.b64decode(document["chunk"]["bytes"])) for document in documents]
     assert [event["type"] for event in said] == ["content_block_stop", "message_delta", "message_stop"]
     assert said[1]["delta"]["stop_reason"] == "max_tokens"
+
+
+@pytest.mark.parametrize("name", ["converse", "invoke"])
+def test_aws_own_reader_takes_a_stream_that_was_ended(name: str) -> None:
+    form, closing = whole(name)
+    buffer = EventStreamBuffer()
+    buffer.add_data(form.stream + closing)
+    events = [message.to_response_dict() for message in buffer]
+    assert {event["headers"][":message-type"] for event in events} == {"event"}
+    assert b"max_tokens" in events[-1]["body"] or name == "invoke"
+    assert [event["headers"][":event-type"] for event in events][-2:] == {
+        "converse": ["contentBlockStop", "messageStop"],
+        "invoke": ["chunk", "chunk"],
+    }[name]
