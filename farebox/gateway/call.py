@@ -247,6 +247,8 @@ class Call:
     def _settle_hold(self, hold: Hold, charged: Charged, state: str) -> Charged:
         """Spent is what the event says, in every account that the call counts in."""
         head = self.head
+        if self.ended is None:
+            hold.ended_by = None  # the answer's own end came first
         if not self.sent:
             hold.release()
             return charged

@@ -138,6 +138,16 @@ def test_a_call_that_keeps_to_its_bound_is_not_touched(scene: Callable[..., Scen
     assert answer.body == delta("one") + delta("two") + b"data: [DONE]\n\n"
 
 
+def test_an_answer_that_is_over_anyhow_passes_whole(scene: Callable[..., Scene]) -> None:
+    end = delta("").replace(b'"finish_reason":null', b'"finish_reason":"stop"') + b"data: [DONE]\n\n"
+    found = scene(play(sse_head() + chunked(delta("four " * 400) + end)))
+    found.limit("tenant", "300 tokens", strict=True, allow_unbounded=True)
+    answer = ask(found.worker, call(found.worker, PICTURE, *ACME))
+    assert answer.body.endswith(end)
+    [(_, tail)] = found.worker.finished()
+    assert (tail.state, tail.error, tail.limits.ended_by) == ("done", None, None)
+
+
 def test_dollars_end_a_stream_too_and_no_others_are_hindered(scene: Callable[..., Scene]) -> None:
     found = scene(once(chat_flood()))
     # gpt-4.1-mini costs $1.60 for a million tokens of answer: room for about 300.
