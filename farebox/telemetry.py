@@ -16,6 +16,7 @@ WORKER_COUNTERS: Final[tuple[tuple[str, str], ...]] = (
     ("client_gone", "attempts whose caller hung up"),
     ("drains_refused", "answers of callers that hung up that were not read on: too many at once, or too long"),
     ("timeouts", "attempts that took too long to start or stalled"),
+    ("limit_ended", "answers that a strict limit ended while they streamed"),
     ("bad_requests", "requests that are no clean HTTP/1.1"),
     ("bytes_in", "bytes of request bodies"),
     ("bytes_out", "bytes of answers"),

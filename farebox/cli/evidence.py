@@ -40,12 +40,20 @@ def _log_cells(event: Row) -> list[str | Text]:
         str(event.get("id")),
         *(str(event.get(name) or figures.NONE) for name in ("tenant", "user", "feature")),
         model,
-        Text(state if event.get("kind") == "charge" else "correction", style="yellow" if state in _TROUBLE else ""),
+        Text(_what(event, state), style="yellow" if state in _TROUBLE else ""),
         figures.count(_sum(usage, INPUT_METERS)),
         figures.count(_sum(usage, OUTPUT_METERS)),
         figures.money(_usd(event.get("cost_usd"))),
         figures.duration(_float(event.get("latency_ms"))),
     ]
+
+
+def _what(event: Row, state: str) -> str:
+    """The state; of refusals that were collapsed, with how many they are."""
+    if event.get("kind") != "charge":
+        return "correction"
+    times = event.get("refused_count")
+    return f"{state} x {figures.count(times)}" if isinstance(times, int) and times > 1 else state
 
 
 def evidence_view(evidence: Row) -> RenderableType:

@@ -81,6 +81,8 @@ class Limits(msgspec.Struct, array_like=True, frozen=True):
     refused_by: str | None = None
     downgraded_by: str | None = None
     unchecked: bool = False
+    ended_by: str | None = None
+    """The strict limit that ended the answer while it streamed."""
 
 
 NO_LIMITS: Final = Limits()
@@ -201,6 +203,7 @@ def public(event: Event) -> dict[str, object]:
         "marks": list(tail.marks),
         "limits": msgspec.structs.asdict(tail.limits),
         "saved_usd": None if tail.saved is None else format_usd(tail.saved),
+        "refused_count": event.refused_count if tail.state == "refused" else 0,
     }
 
 

@@ -31,8 +31,10 @@ cdef class Call:
     cdef public object status, tally
     cdef public Hold hold
     cdef public bint strip, sent
+    cdef readonly bint is_stopped
+    cdef public object ended
     cdef Meters _meters
-    cdef object _book, _marks, _region, _reader, _decoder, _first_byte_us
+    cdef object _book, _marks, _region, _reader, _decoder, _ending, _first_byte_us
     cdef readonly bytes event_id
     cdef bytes _encoded
     cdef long long _sent_us, _input_estimate
@@ -44,6 +46,8 @@ cdef class Call:
     cpdef answered(self, int status, dict headers)
     cpdef bytes read(self, bytes data)
     cpdef progress(self)
+    cdef _watch(self, reader, Hold hold)
+    cpdef closing(self)
     cdef _note(self, reader)
     cpdef bytes end(self)
     @cython.locals(charged=Charged, metered=Metered, objects=tuple)

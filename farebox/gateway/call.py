@@ -21,6 +21,7 @@ from farebox.gateway.tallies import Tally
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.records import encode_head, finished, noted, started, voided
 from farebox.providers.charging import Charged, charge, estimate
+from farebox.providers.endings import Ending, ending_of
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Quality, Reader
 
 BYTES_PER_TOKEN: Final = 4
@@ -32,6 +33,8 @@ UNSETTLED_MAX: Final = 100_000
 
 NOTING_MAX: Final = 8
 """Reads of a stream in which its id is looked for: it stands in the first event."""
+LIMIT_ENDED: Final = "limit_ended"
+"""The error of an attempt whose answer a strict limit ended."""
 _NOTHING: Final = Charged(cost=0, cost_source="computed")
 
 
@@ -58,9 +61,9 @@ class Call:
     """One attempt, from admitted to settled."""
 
     __slots__ = (
-        "_apart", "_book", "_decoder", "_encoded", "_first_byte_us", "_input_estimate", "_marks", "_meters", "_noting",
-        "_reader", "_region", "_sent_us", "_slot", "_started", "endpoint", "event_id", "head", "hold", "intent",
-        "provider", "sent", "status", "strip", "tally",
+        "_apart", "_book", "_decoder", "_encoded", "_ending", "_first_byte_us", "_input_estimate", "_marks", "_meters",
+        "_noting", "_reader", "_region", "_sent_us", "_slot", "_started", "endpoint", "ended", "event_id", "head",
+        "hold", "intent", "is_stopped", "provider", "sent", "status", "strip", "tally",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +89,11 @@ class Call:
         """What it counts as, where that is of named units."""
         self.sent = False
         """Whether the provider may have seen it; what was never sent costs nothing."""
+        self.is_stopped = False
+        """A strict limit lets the client have no more of the answer but `closing`."""
+        self.ended: str | None = None
+        """The state in which it ends, where such a limit has ended it."""
+        self._ending: Ending | None = None
         self._meters = meters
         self._book = book
         self._marks = marks
@@ -131,6 +139,8 @@ class Call:
         coding = headers.get("content-encoding")
         if coding:
             self._decoder = decoder_for(coding.encode("latin-1"))
+        if self.hold is not None and self.hold.strict and status == 200 and self._decoder is None:
+            self._ending = ending_of(self.endpoint, self.intent, headers)
 
     def switched(self, reader: Reader, *, joins: bool = False) -> None:
         """The provider switched protocols: what it sends from here on is for `reader`. What a session that `joins` a
@@ -149,6 +159,8 @@ class Call:
             for piece in self._decoder.feed(data):
                 reader.feed(piece)
             return data
+        if self._ending is not None:
+            return self._ending.pass_on(reader.feed(data))
         return reader.feed(data)
 
     def progress(self) -> None:
@@ -159,10 +171,32 @@ class Call:
             self._meters.journal.slots.update(self._slot, read or self._input_estimate, written, True)
             if self.hold is not None:
                 self.hold.grow(written)
+        if reader is not None and self.hold is not None and self.hold.strict and not self.is_stopped:
+            self._watch(reader, self.hold)
         if self._noting and reader is not None:
             self._note(reader)
         if self._apart >= 0 and reader is not None:
             self._bill_apart(reader.metered().apart, now_us())
+
+    def _watch(self, reader: Reader, hold: Hold) -> None:
+        """Whether a strict limit lets the answer go on."""
+        ending = self._ending
+        if hold.ended_by is None:
+            read, written = reader.running
+            if not hold.is_near(read, written):
+                return
+            charged, metered = self._charge()
+            if metered is None or not hold.is_spent(charged, metered.quality == "exact"):
+                return
+            if ending is not None:
+                ending.want()
+        self.is_stopped = ending is None or ending.is_cut or ending.is_hopeless
+
+    def closing(self) -> bytes | None:
+        """What closes the answer that was stopped, for its client; None where it can only be cut."""
+        if self._ending is None or not self._ending.is_cut or self._reader is None:
+            return None
+        return self._ending.closing(self._reader.running[1])
 
     def _note(self, reader: Reader) -> None:
         self._noting -= 1
@@ -218,6 +252,8 @@ class Call:
     def _settle_hold(self, hold: Hold, charged: Charged, state: str) -> Charged:
         """Spent is what the event says, in every account that the call counts in."""
         head = self.head
+        if self.ended is None:
+            hold.ended_by = None  # the answer's own end came first
         if not self.sent:
             hold.release()
             return charged

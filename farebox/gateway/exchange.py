@@ -387,6 +387,37 @@ class Exchange(Answered):
         else:
             client.abort()
 
+    def can_close_early(self) -> bool:
+        """Whether the answer's framing lets it end before the provider ends it: not where it has said its length."""
+        return self._answer_chunked or not self._answer_framed
+
+    def finish_early(self, closing: bytes | None) -> None:
+        """The client gets no more of the answer but `closing`; where that is None, it is cut off. What the provider
+        still sends is read on or given up, as after a client that has gone."""
+        client = self.client
+        assert client is not None
+        if closing is not None:
+            self._put(closing)
+            if self._answer_chunked:
+                self._answer_pending.append(last_chunk(None))
+        self._detached = self.keeps_reading() and self._request_done and self.worker.drains.begin(self)
+        if self._detached:
+            self.deadline = self.worker.now + self.bounds.upstream_drain_s_max
+            if self._connection is not None:
+                self._connection.resume()
+        else:
+            self._ended = True
+            self._drop_connection()
+            self.settle("interrupted" if closing is None else "done", None)
+            self.worker.ended(self)
+        if closing is not None:
+            self._write_answer()
+            self.client = None
+            client.exchange_done(self._close_after, not self.request.complete)
+        else:
+            self.client = None
+            self._cut_answer(client)
+
     def _cut_answer(self, client: ClientSide) -> None:
         """Part of the answer is out: the client gets what came of it, and then an end that is no clean one."""
         if self._answer_pending:

@@ -8,12 +8,14 @@ from farebox.providers.charging_layout cimport Charged
 cdef class Part:
     cdef readonly LocalAccount local
     cdef public long long held
+    cdef public double asked_s
 
 
 cdef class Hold:
     cdef readonly list parts, warned, dry_run, lines
     cdef public object downgraded_by, model, requested, output_max, saved, usually, tally
-    cdef public bint strict, unchecked
+    cdef public object ended_by
+    cdef public bint strict, unchecked, proven
     cdef readonly long long ensured, started_us
     cdef readonly Usual usual
     cdef Leases _leases
@@ -25,6 +27,11 @@ cdef class Hold:
     cpdef named(self, str event_id, long long started_us)
     @cython.locals(usual=Usual, part=Part, local=LocalAccount, output=cython.longlong, more=cython.longlong)
     cpdef grow(self, long long written)
+    @cython.locals(usual=Usual, part=Part, local=LocalAccount)
+    cpdef bint is_near(self, read, written) except -1
+    @cython.locals(part=Part, local=LocalAccount)
+    cpdef bint is_spent(self, Charged charged, bint exact) except -1
+    cdef bint _extend(self, Part part, more) except -1
     @cython.locals(part=Part, local=LocalAccount, usual=Usual, unit=int, used=dict, spent=cython.longlong, cost=cython.longlong)
     cpdef settle(self, Charged charged, str state, units, long long choices)
     @cython.locals(part=Part)

@@ -6,30 +6,43 @@ from farebox.core.events import NO_LIMITS, Limits
 from farebox.core.limits import RATE, Account
 from farebox.core.meters import MILLION, output_tokens, tokens
 from farebox.gateway.asking import Usual
-from farebox.gateway.leases import NAMED, REQUESTS, TOKENS, USD, Leases, LocalAccount
+from farebox.gateway.leases import NAMED, REQUESTS, TOKENS, USD, WAIT_S, Leases, LocalAccount
 from farebox.gateway.tallies import Tally
 from farebox.providers.charging import Charged, at_least
 
 GROWTH: Final = 5
 """A stream that has outgrown its hold gets a fifth more than it has used."""
+AHEAD: Final = 8
+"""Of an unproven hold under a strict limit an eighth is left when more is asked for."""
+ESTIMATE_SLACK: Final = 2
+"""How far above a proven hold an answer must be by an estimate from its characters, before that is believed: text with
+eight characters to each token is rare."""
 
 
 class Part:
     """What one call holds of one account."""
 
-    __slots__ = ("held", "local")
+    __slots__ = ("asked_s", "held", "local")
 
     def __init__(self, local: LocalAccount, held: int) -> None:
         self.local = local
         self.held = held
+        self.asked_s = 0.0
+        """Since when a stream waits for the authority to let it hold more; 0 where it does not."""
+
+    @property
+    def room(self) -> int:
+        """What the call may come to: what it holds, and no more than the limit has left for it."""
+        return min(self.held, self.local.amount - self.local.settled_now)
 
 
 class Hold:
     """An admitted call's parts of all accounts that it counts in, from admitted to settled or released."""
 
     __slots__ = (
-        "_done", "_event_id", "_leases", "_output", "downgraded_by", "dry_run", "ensured", "lines", "model",
-        "output_max", "parts", "requested", "saved", "started_us", "strict", "tally", "unchecked", "usual", "usually",
+        "_done", "_event_id", "_leases", "_output", "downgraded_by", "dry_run", "ended_by", "ensured", "lines", "model",
+        "output_max", "parts", "proven", "requested", "saved", "started_us", "strict", "tally", "unchecked", "usual",
+        "usually",
         "warned",
     )  # fmt: skip
 
@@ -47,6 +60,10 @@ class Hold:
         """The bound that a strict limit sets to the answer, in tokens."""
         self.strict = False
         self.ensured = 0
+        self.proven = True
+        """Whether no answer can come to more than is held under strict limits, unless the provider breaks its word."""
+        self.ended_by: str | None = None
+        """The strict limit that ended the answer."""
         self.unchecked = False
         self.saved: int | None = None
         self.tally: Tally | None = None
@@ -83,7 +100,8 @@ class Hold:
         counted = tuple([part.local.limit_id for part in self.parts if not part.local.account.limit.endswith(RATE)])
         if not counted:
             return NO_LIMITS
-        return Limits(counted, tuple(self.warned), tuple(self.dry_run), None, self.downgraded_by, self.unchecked)
+        warned, dry_run = tuple(self.warned), tuple(self.dry_run)
+        return Limits(counted, warned, dry_run, None, self.downgraded_by, self.unchecked, self.ended_by)
 
     def named(self, event_id: str, started_us: int) -> None:
         """The call's event: under its id the authority tells who holds what."""
@@ -97,13 +115,15 @@ class Hold:
     def grow(self, written: int) -> None:
         """The answer has come to `written` tokens so far: hold more before it outgrows what is held."""
         usual = self.usual
-        if usual is None or written <= self._output or self.strict:
+        if usual is None or written <= self._output:
             return
         output = written + written // GROWTH
         more = output - self._output
         self._output = output
         for part in self.parts:
             local = part.local
+            if local.strict:
+                continue  # it holds all that it may come to, or is watched
             if local.unit == USD:
                 extra = more * usual.history.output_rate // MILLION if usual.history.by_tokens else 0
             elif local.unit == TOKENS:
@@ -116,6 +136,63 @@ class Hold:
             else:
                 local.want(extra, extra)
                 self._leases.ask(local)
+
+    def is_near(self, read: int, written: int) -> bool:
+        """By usual rates, whether an answer of so many tokens is near the end of what is held under a strict limit."""
+        usual = self.usual
+        if usual is None:
+            return False
+        history = usual.history
+        usd = 0
+        if history.by_tokens:
+            usd = (read * history.prompt_rate + written * history.output_rate) // MILLION + history.request_rate
+        for part in self.parts:
+            local = part.local
+            if local.strict and local.unit <= TOKENS:
+                room = part.room
+                if (usd if local.unit == USD else read + written) > (room if self.proven else room - room // AHEAD):
+                    return True
+        return False
+
+    def is_spent(self, charged: Charged, exact: bool) -> bool:
+        """Whether an answer that has come to this so far has used up what it may under a strict limit, and no more is
+        to be had. Holds more where there is more. `exact`: the provider's own counts."""
+        slack = ESTIMATE_SLACK if self.proven and not exact else 1
+        for part in self.parts:
+            local = part.local
+            if not local.strict or local.unit > TOKENS:
+                continue
+            come = (charged.cost or 0) if local.unit == USD else tokens(charged.usage)
+            over = come - 1 if self.proven else come  # of a proven hold all may be used
+            is_over = over >= part.held * slack
+            if is_over or not self.proven:
+                more = come + come // GROWTH - part.held
+                is_over = more > 0 and not self._extend(part, more) and is_over
+            if is_over or over >= (local.amount - local.settled_now) * slack:
+                self.ended_by, self.usually = local.limit_id, None
+                return True
+        return False
+
+    def _extend(self, part: Part, more: int) -> bool:
+        """Hold more, or ask for it. -> False where nothing more is to be had."""
+        local, leases = part.local, self._leases
+        extra = min(more, local.lease.free)
+        if extra > 0:
+            local.lease.extend(part.held, part.held + extra)
+            part.held += extra
+            part.asked_s = 0.0
+            leases.touch(local)
+            return True
+        now = leases.now_s()
+        if part.asked_s and (local.told_s > part.asked_s or now - part.asked_s > WAIT_S):
+            if not (leases.reachable and local.is_to_be_had(1)):
+                return False
+            part.asked_s = 0.0
+        if not part.asked_s:
+            part.asked_s = now
+            local.want(more, 1)
+            leases.ask(local)
+        return True
 
     def settle(self, charged: Charged, state: str, units: dict[str, int] | None, choices: int) -> Charged:
         """What the call has come to. Under a strict limit one whose end nobody saw is charged what it held."""

@@ -25,5 +25,6 @@ cdef class Leases:
     cdef double _told_calls_s
     cdef readonly long long runs_until_us
     cdef object _clock_us
+    cpdef double now_s(self) except -1.0
     cpdef touch(self, LocalAccount local)
     cpdef ask(self, LocalAccount local)

@@ -147,6 +147,10 @@ class Leases:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    def now_s(self) -> float:
+        """By the clock of `told_s`."""
+        return self._loop.time()
+
     def start(self) -> None:
         """Idempotent: begins once there is a limit."""
         if self._task is None:

@@ -296,6 +296,7 @@ class Gate:
                 raise UnboundedCall(
                     f"limit {limit.id} is strict, and the most that this call can cost cannot be proven: {most}"
                 )
+            hold.proven = False
             return want, want
         if asking.endpoint.operation in NO_OUTPUT:
             whole = most.usd(0) if limit.unit == "usd" else most.tokens(0)

@@ -52,7 +52,7 @@ cdef class ProxyExchange(Exchange):
     @cython.locals(request=Request, caller=Caller, worker=Shared, buffered=bytes)
     cpdef _launch(self, bytes body)
     @cython.locals(
-        request=Request, caller=Caller, worker=Shared, call=Call, sent=bytes, endpoint=Endpoint, intent=Intent,
+        request=Request, caller=Caller, worker=Shared, call=Call, sent=bytes, endpoint=Endpoint, intent=Intent, plain=cython.bint,
         who=Attribution, head=Head, fields=BodyFields, read=tuple, counts=cython.bint
     )
     cpdef _admit(self, bytes body, bytes buffered)
@@ -60,12 +60,14 @@ cdef class ProxyExchange(Exchange):
     @cython.locals(request=Request, caller=Caller, worker=Shared, endpoint=Endpoint, key=KeyView)
     cpdef Head _record_of(self, Attribution who, Intent intent, long long body_bytes)
     @cython.locals(request=Request, target=Target, route=Route, lines=list, forward=list, name=bytes, value=bytes)
-    cpdef bytes _head(self, Caller caller, long long length, bint strip, bytes body)
+    cpdef bytes _head(self, Caller caller, long long length, bint plain, bytes body)
     cpdef mark_sent(self, bint sent)
     @cython.locals(call=Call, lines=list)
     cpdef edit_answer(self, int status, AnswerHead head)
     cpdef bytes meter(self, bytes data)
     cpdef bytes metered_end(self)
+    @cython.locals(call=Call)
     cpdef read_done(self)
+    cdef _stop(self, Call call)
     @cython.locals(call=Call)
     cpdef settle(self, str state, str error)

@@ -23,7 +23,7 @@ from farebox.errors import (
 )
 from farebox.gateway.admission import Caller, attribute, body_fields, check_model, check_route, identify
 from farebox.gateway.asking import Asking
-from farebox.gateway.call import BYTES_PER_TOKEN, Call, now_us
+from farebox.gateway.call import BYTES_PER_TOKEN, LIMIT_ENDED, Call, now_us
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.holds import Hold
 from farebox.gateway.limiting import Gate
@@ -281,6 +281,8 @@ class ProxyExchange(Exchange):
         )
         call.strip = strip
         call.hold = hold
+        # What is to be cut between two events must be readable: a stream that a strict limit may end comes unpacked.
+        plain = strip or (hold is not None and hold.strict and head.streaming)
         if hold is not None:
             hold.named(head.id, head.started_at_us)
         if self._tally is not None:
@@ -289,10 +291,10 @@ class ProxyExchange(Exchange):
         worker.counters.add("calls")
         if body is not None:
             worker.counters.add("bytes_in", len(body))
-            self.forward(self._target.pool, self._head(caller, len(sent), strip, sent), sent)
+            self.forward(self._target.pool, self._head(caller, len(sent), plain, sent), sent)
         else:
             self._streams = True
-            self.forward(self._target.pool, self._head(caller, -1, strip, b""), None)
+            self.forward(self._target.pool, self._head(caller, -1, plain, b""), None)
             if buffered:
                 self._send_body(buffered)
 
@@ -409,8 +411,9 @@ class ProxyExchange(Exchange):
             body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0, self._ensured,
         )  # fmt: skip
 
-    def _head(self, caller: Caller, length: int, strip: bool, body: bytes) -> bytes:
-        """The head as the provider gets it; `length` of the body, -1 where it follows piece by piece."""
+    def _head(self, caller: Caller, length: int, plain: bool, body: bytes) -> bytes:
+        """The head as the provider gets it; `length` of the body, -1 where it follows piece by piece. `plain`: the
+        answer must not be compressed."""
         request, target, route = self.request, self._target, self._route
         forward = request.forward
         if target.signing is not None and not caller.byok:
@@ -419,13 +422,13 @@ class ProxyExchange(Exchange):
             request.method, b" ", route.wire_path, caller.query, b" HTTP/1.1\r\nHost: ", target.host, b"\r\n",
         ]  # fmt: skip
         for name, value in forward:
-            if strip and name.lower() == b"accept-encoding":
+            if plain and name.lower() == b"accept-encoding":
                 continue
             lines.append(name)
             lines.append(b": ")
             lines.append(value)
             lines.append(b"\r\n")
-        if strip:
+        if plain:
             lines.append(b"Accept-Encoding: identity\r\n")
         if caller.byok:
             for name, value in caller.lines:
@@ -475,8 +478,19 @@ class ProxyExchange(Exchange):
         return self._call.end()
 
     def read_done(self) -> None:
-        if self._call is not None:
-            self._call.progress()
+        call = self._call
+        if call is None:
+            return
+        call.progress()
+        if call.is_stopped and self.client is not None:
+            self._stop(call)
+
+    def _stop(self, call: Call) -> None:
+        """A strict limit ends the answer."""
+        closing = call.closing() if self.can_close_early() else None
+        call.ended = "interrupted" if closing is None else "done"
+        self.worker.counters.add("limit_ended")
+        self.finish_early(closing)
 
     def settle(self, state: str, error: str | None) -> None:
         call = self._call
@@ -484,6 +498,9 @@ class ProxyExchange(Exchange):
             return
         if error == "internal_error":
             call.settle_unmetered(state, error)
+        elif call.ended is not None:
+            state = call.ended
+            call.settle(state, LIMIT_ENDED)
         else:
             call.settle(state, error)
         self._call = None

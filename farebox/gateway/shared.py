@@ -18,7 +18,7 @@ from farebox.gateway.ids import IdMaker
 from farebox.gateway.limiting import Gate
 from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Pool
-from farebox.gateway.refusals import record_refusal
+from farebox.gateway.refusals import Refusals
 from farebox.gateway.request import Request
 from farebox.gateway.tallies import Tallies
 from farebox.gateway.targets import Targets
@@ -40,7 +40,7 @@ class Shared:
 
     __slots__ = (
         "clients", "exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
-        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "gate", "makers", "tallies",
+        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "gate", "makers", "refusals", "tallies",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +61,7 @@ class Shared:
         self.gate = gate
         self.tallies = tallies
         self.ids = IdMaker(os.urandom(32))
+        self.refusals = Refusals(meters, self.ids)
         self.door = door
         self.targets = targets
         self.web = web
@@ -102,8 +103,8 @@ class Shared:
     ) -> None:
         """Record a refusal of a caller that is known; strangers are only counted."""
         if caller is not None and caller.key.id:
-            event_id = self.ids.make(time.time_ns() // 1000)
-            record_refusal(self.meters, self.door.plans, event_id, caller, provider, endpoint, request, path, refused)
+            plans = self.door.plans
+            self.refusals.take(plans, caller, provider, endpoint, request, path, refused, time.time_ns() // 1000)
 
     def problem(self) -> str | None:
         """Why this worker should get no calls; None where all is well."""

@@ -127,6 +127,7 @@ class Worker(Shared):
         for client in list(self.clients):
             client.abort()
         self._sweeper.cancel()
+        self.refusals.flush()
         self.targets.close()
         self.web.close()
         await self.makers.close()
@@ -150,6 +151,7 @@ class Worker(Shared):
         self.targets.sweep(now)
         self.web.sweep(now)
         self.gate.sweep()
+        self.refusals.sweep(time.time_ns() // 1000)
         self._settle_late()
         self.counters.set("open_connections", len(self.clients))
         self.counters.set("open_calls", len(self.exchanges))

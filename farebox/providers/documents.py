@@ -365,3 +365,12 @@ def salvage(data: bytes, shape: type[S]) -> S:
         return read(skimmer.document(), shape)
     except ValueError:
         return shape()
+
+
+def members_of(document: bytes) -> dict[str, Any]:
+    """All members of a JSON object as they are; none where it cannot be read as one."""
+    try:
+        found = msgspec.json.decode(document)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

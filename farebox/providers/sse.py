@@ -111,6 +111,11 @@ def _payload(block: bytes) -> bytes | None:
     return b"\n".join(lines) if lines else None
 
 
+def payload_of(event: bytes) -> bytes | None:
+    """The data of one whole event as it came, with its blank line; None where it has none."""
+    return _payload(event.replace(b"\r\n", b"\n").replace(b"\r", b"\n").strip(b"\n"))
+
+
 class UsageChunkFilter:
     """Takes the usage chunk (`choices` empty and `usage` not null) out of a chat stream; every other byte passes.
 

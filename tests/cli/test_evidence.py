@@ -90,6 +90,12 @@ def test_the_log_is_a_line_a_call():
     assert "Widen" in shown(log_view([]))
 
 
+def test_refusals_that_were_collapsed_say_how_many_they_are():
+    refused = {**EVENT, "state": "refused", "refused_count": 1}
+    assert "refused x" not in shown(log_view([refused]))
+    assert "refused x 999" in shown(log_view([{**refused, "refused_count": 999}]))
+
+
 def test_markup_in_a_name_is_text():
     assert "[red]x[/red]" in shown(evidence_view({**EVENT, "tenant": "[red]x[/red]"}))
     assert "[red]x[/red]" in shown(log_view([{**EVENT, "tenant": "[red]x[/red]"}]))
