@@ -1,5 +1,5 @@
-"""The directory: keys, tokens, providers, price rows, limits, channels and alert rules, with one door for whoever
-changes them.
+"""The directory: keys, tokens, providers, price rows, limits, channels, alert rules, and the dashboard's users, with one
+door for whoever changes them.
 
 Every change is one transaction that also counts up the revision and writes the audit log, so that whoever watches
 the revision misses nothing and nothing happens unseen.
@@ -23,7 +23,9 @@ from farebox.directory.migrating import migrate
 from farebox.directory.prices import Prices
 from farebox.directory.providers import Providers
 from farebox.directory.rows import AuditRow
+from farebox.directory.sessions import Sessions
 from farebox.directory.tokens import Tokens
+from farebox.directory.users import Users
 from farebox.directory.vault import Vault
 from farebox.directory.watch import FILE_NAME, check_master_key, directory_path
 from farebox.directory.writing import Change, now_us
@@ -56,6 +58,8 @@ class Directory:
         self.limits: Final = Limits(self)
         self.channels: Final = Channels(self, vault)
         self.alert_rules: Final = AlertRules(self)
+        self.users: Final = Users(self, vault)
+        self.sessions: Final = Sessions(self, vault)
 
     @classmethod
     def open(cls, settings: Settings, vault: Vault | None = None) -> "Directory":
@@ -93,6 +97,12 @@ class Directory:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         with _one_line_errors(self._engine), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction under no revision and in no log: for traces of use, such as a session that was seen."""
+        with _one_line_errors(self._engine), self._writing.begin() as connection:
             yield connection
 
     @contextmanager
