@@ -40,7 +40,7 @@ def create_app(parts: Parts, pages: Sequence[Page] = PAGES) -> Shield:
 
 def roles(pages: Sequence[Page] = PAGES) -> dict[str, str]:
     """Who may call what: the role of every path that is not for everyone."""
-    found = {}
+    found: dict[str, str] = {}
     for page in pages:
         found.update(dict.fromkeys(_paths(page), page.role))
         found.update({action.path: action.role for action in page.actions})

@@ -1,5 +1,5 @@
-"""Values as people read them, as HTML: digits by size, the exact value on hover, '–' with its reason, loss in colour and
-with a minus."""
+"""Values as people read them, as HTML: digits by size, the exact value on hover, '–' with its reason, loss in colour
+and with a minus."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -22,6 +22,9 @@ WHY_NONE: Final[dict[str, str]] = {
     "ms": "not measured",
     "text": "none",
 }
+
+BAD_WORDS: Final = frozenset({"upstream error", "timeout", "interrupted", "loss", "over", "failed", "down"})
+OFF_WORDS: Final = frozenset({"revoked", "expired", "removed", "default", "off"})
 
 Row = Mapping[str, Any]  # Any: raw values of a report
 
@@ -80,7 +83,8 @@ def inline(value: Any, kind: CellKind) -> Markup:
     if kind == "moment":
         return Markup('<time datetime="{}" title="{}">{}</time>').format(value, _long(str(value)), text)
     if kind == "flag" and isinstance(value, str):
-        return Markup('<span class="flag">{}</span>').format(text)
+        tone = " bad" if value in BAD_WORDS else " off" if value in OFF_WORDS else ""
+        return Markup('<span class="flag{}">{}</span>').format(tone, text)
     return escape(text)
 
 

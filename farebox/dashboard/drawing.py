@@ -5,6 +5,7 @@ Positions are in percent and the text is never scaled, so that a picture fits a 
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -20,7 +21,7 @@ SERIES_MAX: Final = 6
 OTHER: Final = "other"
 LABELS: Final = 6
 BARS_MAX: Final = 12
-_STEPS: Final = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
+_STEPS: Final = tuple(map(Decimal, ("1", "1.2", "1.6", "2", "2.4", "3", "4", "5", "6", "8", "10")))
 
 Values = dict[Any, dict[str, Decimal]]
 """x -> series -> value."""
@@ -75,8 +76,8 @@ def _plot(chart: Chart) -> Markup:
     ]
     top = ceiling(max(sums, default=Decimal(0)))
     marks = list(_columns(chart, values, series, top) if is_stacked else _lines(chart, values, series, top))
-    axis = Markup("").join(_axis(chart, top))
-    labels = Markup("").join(_labels(chart, list(values)))
+    axis = Markup("").join(_axis(top, chart.unit))
+    labels = Markup("").join(_labels(list(values)))
     grid = Markup("").join(
         Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(_y(part, Decimal(1)))
         for part in (Decimal(0), Decimal("0.5"), Decimal(1))
@@ -124,7 +125,7 @@ def _lines(chart: Chart, values: Values, series: Sequence[str], top: Decimal) ->
     step = 100 / max(1, len(places))
     for number, name in enumerate(series):
         points = [((n + 0.5) * step, _y(values[x][name], top)) for n, x in enumerate(places) if name in values[x]]
-        for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False):
+        for (x1, y1), (x2, y2) in pairwise(points):
             yield Markup('<line class="stroke {}" x1="{:.3f}%" y1="{:.2f}" x2="{:.3f}%" y2="{:.2f}"/>').format(
                 _class(number, name), x1, y1, x2, y2
             )
@@ -140,33 +141,33 @@ def _bars(chart: Chart) -> Markup:
     """Lying bars with their label before and their value behind."""
     rows = [(row.get(chart.x), _value(row, chart)) for row in chart.rows[:BARS_MAX]]
     most = max((abs(value) for _, value in rows if value is not None), default=Decimal(1)) or Decimal(1)
-    lines = [
-        Markup(
-            '<li><span class="label" title="{0}">{0}</span><svg height="14" aria-hidden="true">'
-            '<rect class="{1}" height="14" width="{2:.2f}%" rx="2"/></svg><span class="value">{3}</span></li>'
-        ).format(_name(x), "lossbar" if value is not None and value < 0 else "s0", abs(value or 0) * 100 / most,
-                 inline(value, chart.unit))
-        for x, value in rows
-    ]  # fmt: skip
+    lines = [_bar(_name(x), value, most, chart.unit) for x, value in rows]
     return Markup('<ul class="bars">{}</ul>').format(Markup("").join(lines))
 
 
-def _axis(chart: Chart, top: Decimal) -> Iterator[Markup]:
+def _bar(name: str, value: Decimal | None, most: Decimal, unit: CellKind) -> Markup:
+    size = abs(value or Decimal(0)) * 100 / most
+    return Markup(
+        '<li><span class="label" title="{0}">{0}</span><svg height="14" aria-hidden="true">'
+        '<rect class="{1}" height="14" width="{2:.2f}%" rx="2"/></svg><span class="value">{3}</span></li>'
+    ).format(name, "lossbar" if (value or 0) < 0 else "s0", size, inline(value, unit))
+
+
+def _axis(top: Decimal, unit: CellKind) -> Iterator[Markup]:
     for part in (Decimal(0), Decimal("0.5"), Decimal(1)):
         y = _y(part, Decimal(1)) + (0 if part == 0 else 4 if part < 1 else 6)
-        yield Markup('<text x="46" y="{:.1f}" text-anchor="end">{}</text>').format(y, _short(top * part, chart.unit))
+        yield Markup('<text x="46" y="{:.1f}" text-anchor="end">{}</text>').format(y, _short(top * part, unit))
 
 
-def _labels(chart: Chart, xs: Sequence[Any]) -> Iterator[Markup]:
+def _labels(xs: Sequence[Any]) -> Iterator[Markup]:
     step, every = 100 / max(1, len(xs)), -(-len(xs) // LABELS)
-    kind: CellKind = (
-        "day" if len(str(xs[0])) >= 10 and str(xs[0])[4:5] == "-" else "month" if _is_month(xs[0]) else "text"
-    )
+    kind = _x_kind(xs[0])
     for place in range(0, len(xs), every):
         anchor = "start" if place == 0 and len(xs) > 3 else "middle"
         at = place * step if anchor == "start" else (place + 0.5) * step
-        yield Markup('<text x="{:.2f}%" y="{}" text-anchor="{}">{}</text>').format(
-            at, HEIGHT + BASE - 5, anchor, text_of(xs[place], kind)
+        is_odd = place // every % 2 == 1
+        yield Markup('<text{} x="{:.2f}%" y="{}" text-anchor="{}">{}</text>').format(
+            Markup(' class="odd"') if is_odd else "", at, HEIGHT + BASE - 5, anchor, text_of(xs[place], kind)
         )
 
 
@@ -174,9 +175,9 @@ def _legend(series: Sequence[str], chart: Chart) -> Markup:
     if series == [""]:
         return Markup("")
     items = [
-        Markup(
-            '<li><svg width="10" height="10" aria-hidden="true"><rect class="{}" width="10" height="10" rx="2"/></svg>{}</li>'
-        ).format(_class(number, name), name)
+        Markup('<li><svg width="10" height="10" aria-hidden="true">{}</svg>{}</li>').format(
+            Markup('<rect class="{}" width="10" height="10" rx="2"/>').format(_class(number, name)), name
+        )
         for number, name in enumerate(series)
     ]
     if chart.partial_from is not None:
@@ -198,8 +199,8 @@ def _figures(chart: Chart, values: Values, series: Sequence[str]) -> Markup:
     )
     return Markup(
         '<details class="figures"><summary>Figures</summary><div class="scroll" tabindex="0" role="region" '
-        'aria-label="Figures: {0}"><table><caption class="away">{0}</caption><thead><tr><th scope="col">{1}</th>{2}</tr>'
-        "</thead><tbody>{3}</tbody></table></div></details>"
+        'aria-label="Figures: {0}"><table><caption class="away">{0}</caption><thead><tr><th scope="col">{1}</th>'
+        "{2}</tr></thead><tbody>{3}</tbody></table></div></details>"
     ).format(chart.title, chart.x.capitalize(), heads, lines)
 
 
@@ -224,13 +225,11 @@ def _summary(chart: Chart, values: Values) -> str:
 
 
 def _x_kind(x: Any) -> CellKind:
+    """'2026-11', '2026-11-21' and '2026-11-21T10:00:00Z' are times, anything else a name."""
     text = str(x)
-    return "month" if _is_month(x) else "day" if len(text) == 10 and text[4:5] == "-" and text[7:8] == "-" else "text"
-
-
-def _is_month(x: Any) -> bool:
-    text = str(x)
-    return len(text) == 7 and text[:4].isdecimal() and text[4] == "-"
+    if not text[:4].isdecimal() or text[4:5] != "-":
+        return "text"
+    return "month" if len(text) == 7 else "day" if len(text) == 10 else "moment"
 
 
 def _y(value: Decimal, top: Decimal) -> float:

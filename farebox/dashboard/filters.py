@@ -66,14 +66,14 @@ class Filters:
         limit: int = LIMIT_MAX,
         since_us: int | None = None,
         until_us: int | None = None,
-        **where: str,
+        only: Mapping[str, str] | None = None,
     ) -> UsageQuery:
-        """A question under these filters; `where` and times said here go before."""
+        """A question under these filters; `only` and times said here go before."""
         return UsageQuery(
             group_by=tuple(group_by),
             since_us=self.since_us if since_us is None else since_us,
             until_us=self.until_us if until_us is None else until_us,
-            where={**self.where, **{name: (value,) for name, value in where.items()}},
+            where={**self.where, **{name: (value,) for name, value in (only or {}).items()}},
             measures=tuple(measures),
             order=order,
             limit=limit,

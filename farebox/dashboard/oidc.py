@@ -1,4 +1,7 @@
-"""Logging in with an identity provider: the code flow of OpenID Connect with PKCE, state and nonce."""
+"""Logging in with an identity provider: the code flow of OpenID Connect with PKCE, state and nonce.
+
+Authlib is loaded when somebody logs in: an installation without a provider does not pay for it.
+"""
 
 import secrets
 import time
@@ -7,11 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
-from authlib.integrations.httpx_client import AsyncOAuth2Client
-from authlib.oidc.core import CodeIDToken
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 
 from farebox.settings import Settings
 
@@ -83,6 +81,8 @@ class Oidc:
         return self._person(claims), pending.goes_to
 
     async def _claims(self, pending: _Pending, code: str) -> Mapping[str, Any]:
+        from joserfc.errors import JoseError
+
         known = await self._metadata()
         try:
             async with self._client(pending.callback) as client:
@@ -91,15 +91,19 @@ class Oidc:
                 )
                 keys = await client.get(known["jwks_uri"], withhold_token=True, auth=None)
                 keys.raise_for_status()
-            return self._checked(token, KeySet.import_key_set(keys.json()), pending.nonce)
+            return self._checked(token, keys.json(), pending.nonce)
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise OidcRefused(f"The identity provider's answer is not valid ({type(error).__name__}).") from error
         except Exception as error:
             raise OidcRefused("The identity provider did not answer as it should: try again.") from error
 
-    def _checked(self, token: Mapping[str, Any], keys: KeySet, nonce: str) -> Mapping[str, Any]:
+    def _checked(self, token: Mapping[str, Any], keys: Any, nonce: str) -> Mapping[str, Any]:
         """The claims of an id token whose signature, issuer, audience, times, nonce and access token fit."""
-        decoded = jwt.decode(token["id_token"], keys, algorithms=ALGORITHMS)
+        from authlib.oidc.core import CodeIDToken
+        from joserfc import jwt
+        from joserfc.jwk import KeySet
+
+        decoded = jwt.decode(token["id_token"], KeySet.import_key_set(keys), algorithms=ALGORITHMS)
         claims = CodeIDToken(
             decoded.claims,
             decoded.header,
@@ -142,6 +146,8 @@ class Oidc:
         return found
 
     def _client(self, callback: str) -> Any:
+        from authlib.integrations.httpx_client import AsyncOAuth2Client
+
         return AsyncOAuth2Client(
             client_id=self._oidc.client_id,
             client_secret=self._oidc.client_secret or None,

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
-from farebox.dashboard.filters import Filters
+from farebox.dashboard.filters import ROWS, Filters
 from farebox.dashboard.parts import Parts
 from farebox.directory.rows import SessionRow, UserRow
 from farebox.reports.report import Answer, CellKind
@@ -105,6 +105,10 @@ class View:
     """Of the table; the title unless said."""
     data: object = None
     """What `.json` answers in place of the answer's rows."""
+    rows: int = ROWS
+    """How many are shown until all are asked for."""
+    is_whole: bool = True
+    """False for a page of a longer list: then it can be neither ordered nor searched here."""
     empty: str = "Nothing matches: choose a longer period, or take a filter away."
 
 

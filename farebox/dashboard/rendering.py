@@ -17,7 +17,7 @@ from farebox.dashboard.cookies import FORM_FIELD, THEMES, form_token
 from farebox.dashboard.drawing import draw
 from farebox.dashboard.filters import DIMENSIONS, PERIODS, Filters, segment
 from farebox.dashboard.page import Page, View, Visit
-from farebox.dashboard.tables import as_csv, chosen, table_of
+from farebox.dashboard.tables import Table, as_csv, chosen, table_of
 
 HERE: Final = Path(__file__).parent
 STATIC: Final = HERE / "static"
@@ -82,7 +82,7 @@ class Renderer:
             "view": view,
             "answer": answer,
             "filters": filters,
-            "table": table_of(answer, filters, visit.path, view.caption or view.title) if answer.columns else None,
+            "table": _table(view, visit) if answer.columns else None,
             "sections": [
                 (section, table_of(section, filters, visit.path, section.title, number))
                 for number, section in enumerate(answer.sections, 1)
@@ -128,8 +128,8 @@ def as_json(view: View, filters: Filters) -> Response:
     body: Mapping[str, object] = {
         "title": view.title,
         "sentence": answer.sentence,
-        "columns": [column for column in answer.columns],
-        "data": chosen(answer, filters),
+        "columns": answer.columns,
+        "data": chosen(answer, filters) if view.is_whole else answer.rows,
         "totals": answer.totals,
         "notes": answer.notes,
         "sections": [
@@ -148,9 +148,20 @@ def as_json(view: View, filters: Filters) -> Response:
 
 
 def csv_response(view: View, filters: Filters, name: str) -> Response:
-    text = as_csv(view.answer.columns, chosen(view.answer, filters))
+    text = as_csv(view.answer.columns, chosen(view.answer, filters) if view.is_whole else view.answer.rows)
     headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
     return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _table(view: View, visit: Visit) -> Table:
+    return table_of(
+        view.answer,
+        visit.filters,
+        visit.path,
+        view.caption or view.title,
+        rows_max=view.rows,
+        is_whole=view.is_whole,
+    )
 
 
 def _file(page: Page, visit: Visit) -> str:

@@ -53,21 +53,26 @@ def totals(rows: Sequence[Row]) -> Row | None:
     }
 
 
-def notes(rows: Sequence[Row], filters: Filters) -> tuple[str, ...]:
+def notes(rows: Sequence[Row]) -> tuple[str, ...]:
     """What a reader must know of these sums."""
     found = []
     spend, estimated = total(rows, "spend"), total(rows, "spend_estimated")
     unpriced = int(total(rows, "calls_unpriced"))
     if estimated > 0:
         found.append(
-            f"{figures.money(estimated)} ({figures.share(estimated, spend)}) is estimated: calls that were interrupted, "
-            "or whose provider sent no usage."
+            f"{figures.money(estimated)} ({figures.share(estimated, spend)}) is estimated: calls that were "
+            "interrupted, or whose provider sent no usage."
         )
     if unpriced:
         found.append(f"{figures.count(unpriced)} calls have no price yet and are in no sum: `farebox prices unpriced`.")
     if len(rows) >= LIMIT_MAX:
         found.append(f"Only the first {LIMIT_MAX:,} rows: narrow the filters, or export with `farebox export usage`.")
     return tuple(found)
+
+
+def amount(shown: Any, unit: str) -> str:
+    """A limit's figure with its unit: '$50.00', '1,200 requests'."""
+    return figures.money(Decimal(str(shown))) if unit == "usd" else f"{figures.count(int(shown))} {unit}"
 
 
 def named(name: Any) -> str:
@@ -89,12 +94,12 @@ def few_behind(rows: Sequence[Row], name: str, what: str) -> str:
     return f"{few} of {figures.count(len(rows))} {what} make 80 % of {figures.money(whole)}."
 
 
-async def by_day(visit: Visit, series: str | None, title: str, filters: Filters | None = None, **where: str) -> Chart:
+async def by_day(visit: Visit, series: str | None, title: str, *, only: Mapping[str, str] | None = None) -> Chart:
     """Spend by day (by hour of a day or two, by month of a year), in the series of a dimension."""
-    asked = filters or visit.filters
+    asked = visit.filters
     period = "hour" if asked.days <= 2 else "day" if asked.days <= 120 else "month"
     group = (period, series) if series else (period,)
-    answer = await visit.ask("usage", asked.usage(group, ("spend",), order=period, **where))
+    answer = await visit.ask("usage", asked.usage(group, ("spend",), order=period, only=only))
     rows = [{**row, "spend": usd(row["spend"])} for row in answer["rows"]]
     if period == "day" and asked.since_us is not None and rows:
         rows = every_day(rows, asked)

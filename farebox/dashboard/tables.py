@@ -41,20 +41,31 @@ class Table:
     search: str | None
 
 
-def table_of(part: Answer | Section, filters: Filters, path: str, caption: str, index: int = 0) -> Table:
-    """`index` tells the tables of a page apart: only the first can be searched."""
+def table_of(
+    part: Answer | Section,
+    filters: Filters,
+    path: str,
+    caption: str,
+    index: int = 0,
+    *,
+    rows_max: int = ROWS,
+    is_whole: bool = True,
+) -> Table:
+    """`index` tells the tables of a page apart: only the first can be searched, and none that is not whole."""
     key = "sort" if index == 0 else f"sort{index}"
-    search = filters.query.get("q", "") if index == 0 else ""
-    rows = chosen(part, filters, index)
-    shown = rows if filters.query.get("rows") == "all" else rows[:ROWS]
+    search = filters.query.get("q", "") if index == 0 and is_whole else ""
+    rows = chosen(part, filters, index) if is_whole else list(part.rows)
+    shown = rows if filters.query.get("rows") == "all" else rows[:rows_max]
     return Table(
         caption=caption,
-        headings=tuple(_heading(column, filters, path, key) for column in part.columns),
+        headings=tuple(
+            _heading(column, filters, path, key) if is_whole else Heading(column, "", "none") for column in part.columns
+        ),
         rows=[[cell(row, column, filters) for column in part.columns] for row in shown],
         totals=_totals(part, len(rows)),
         found=len(rows),
         all_href=filters.same(path, rows="all") if len(shown) < len(rows) else "",
-        search=search if index == 0 and (search or len(part.rows) > 10) else None,
+        search=search if index == 0 and is_whole and (search or len(part.rows) > 10) else None,
     )
 
 

@@ -187,8 +187,8 @@ login_links: Final = Table(
     Column("kind", Text, nullable=False),
     Column("expires_at_us", BigInteger, nullable=False),
 )
-"""Links that work once. `kind`: first (makes the first admin; no user yet), password (sets a new one), enter (logs in as
-that user and asks nothing)."""
+"""Links that work once. `kind`: first (makes the first admin; no user yet), password (sets a new one), enter (logs in
+as that user and asks nothing)."""
 
 audit_log: Final = Table(
     "audit_log",

@@ -1,5 +1,5 @@
-"""The directory: keys, tokens, providers, price rows, limits, channels, alert rules, and the dashboard's users, with one
-door for whoever changes them.
+"""The directory: keys, tokens, providers, price rows, limits, channels, alert rules, and the dashboard's users, with
+one door for whoever changes them.
 
 Every change is one transaction that also counts up the revision and writes the audit log, so that whoever watches
 the revision misses nothing and nothing happens unseen.

@@ -83,8 +83,8 @@ class Users:
             return msgspec.structs.replace(to_user(row), role=role)
 
     def known_by_provider(self, name: str, role: str, by: str) -> UserRow:
-        """The user that an identity provider vouches for, made where there is none. The role follows the provider, unless
-        the user has a password here: then it is what an admin gave."""
+        """The user that an identity provider vouches for, made where there is none. The role follows the provider,
+        unless the user has a password here: then it is what an admin gave."""
         name = checked_user(name, role)
         with self._database.changing(by) as change:
             users = schema.users

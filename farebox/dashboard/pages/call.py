@@ -80,7 +80,8 @@ def sentence(event: Mapping[str, Any], evidence: Mapping[str, Any]) -> str:
     ended = f" {ENDED.get(event['state'], '')}{took}"
     refused = (event.get("limits") or {}).get("refused_by")
     if event["state"] == "refused":
-        return f"{what}{ended}: {(refused and f'limit {refused}') or event.get('error') or 'see below'}. Nothing was spent."
+        why = f"limit {refused}" if refused else event.get("error") or "see below"
+        return f"{what}{ended}: {why}. Nothing was spent."
     cost = cost_text({**event, "cost_now_usd": evidence.get("cost_now_usd", event.get("cost_usd"))})
     return f"{what}{ended}: {cost}."
 

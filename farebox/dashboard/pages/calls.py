@@ -13,13 +13,13 @@ PAGE_ROWS: Final = 50
 COLUMNS: Final = (
     Column("started_at", "Time (UTC)", "moment", door="/calls/{id}"),
     Column("tenant", "Customer", door="tenant"),
+    Column("cost", "Cost", "usd", "What this attempt was charged; the arithmetic is behind it.", door="/calls/{id}"),
     Column("user", "User", door="user"),
     Column("feature", "Feature", door="feature"),
     Column("model", "Model", door="model"),
     Column("state", "State", "flag"),
     Column("input", "Input", "count", "Tokens read, cached ones included."),
     Column("output", "Output", "count", "Tokens written, reasoning included."),
-    Column("cost", "Cost", "usd", "What this attempt was charged; the arithmetic is behind it.", door="/calls/{id}"),
     Column("latency_ms", "Took", "ms", "From the request to the answer's last byte."),
 )
 STATES: Final = ("done", "refused", "upstream_error", "client_closed", "timeout", "interrupted")
@@ -40,6 +40,7 @@ async def show(visit: Visit) -> View:
         template="calls.html",
         more=more,
         data={"next_cursor": following},
+        is_whole=False,
         empty="No call matches: choose a longer period, or take a filter away.",
     )
 
@@ -63,8 +64,11 @@ def _sum(usage: Mapping[str, int], meters: frozenset[str]) -> int | None:
 def _sentence(rows: list[dict[str, Any]], visit: Visit, following: str | None) -> str:
     if not rows:
         return "No call matches."
-    shown = f"{'The newest ' if not visit.filters.query.get('cursor') else ''}{len(rows)} calls"
-    return f"{shown}{' of more' if following else ''}, newest first. Click a time or a cost for the evidence."
+    if visit.filters.query.get("cursor"):
+        return f"{len(rows)} older calls, newest first."
+    if not following:
+        return f"{len(rows)} calls, newest first. A time or a cost leads to the evidence."
+    return f"The newest {len(rows)} calls. A time or a cost leads to the evidence."
 
 
 def cost_text(event: Mapping[str, Any]) -> str:

@@ -25,18 +25,20 @@ MODELS: Final = (
 async def show(visit: Visit) -> View:
     tenant = visit.names["tenant"]
     measures = (*sums.MEASURES, "users", "sessions", "errors", "refused")
-    whole = await visit.usage((), measures, tenant=tenant)
+    whole = await visit.usage((), measures, only={"tenant": tenant})
     found = whole[0] if whole else {}
     if not found.get("calls") and not found.get("refused"):
         await _check_known(visit, tenant)
-    users = sums.with_shares(await visit.usage(("tenant", "user"), sums.MEASURES, order="-spend", tenant=tenant))
+    users = sums.with_shares(
+        await visit.usage(("tenant", "user"), sums.MEASURES, order="-spend", only={"tenant": tenant})
+    )
     answer = Answer(
-        sentence=_sentence(tenant, found, visit.filters.label),
+        sentence=_sentence(found, visit.filters.label),
         columns=USERS,
         rows=users,
         totals=sums.totals(users),
         charts=await _charts(visit, tenant) if users else (),
-        notes=sums.notes(users, visit.filters),
+        notes=sums.notes(users),
         sections=(
             await _section(visit, tenant, "feature", "By feature", FEATURES),
             await _section(visit, tenant, "model", "By model", MODELS),
@@ -49,6 +51,7 @@ async def show(visit: Visit) -> View:
         template="customer.html",
         more={"tenant": tenant, "limits": await limits_of(visit, {"tenant": tenant})},
         caption="Users",
+        rows=10,
     )
 
 
@@ -56,7 +59,13 @@ async def limits_of(visit: Visit, who: Mapping[str, str]) -> list[dict[str, Any]
     """The limits on a subject as they stand, each with the share that is used."""
     explained = await visit.ask("limits_explain", {"dimensions": dict(who), "tags": {}})
     return [
-        {**entry, "share": _share(entry["used"], entry["amount"]), "why": entry["next_call"]["why"]}
+        {
+            **entry,
+            "share": _share(entry["used"], entry["amount"]),
+            "amount_text": sums.amount(entry["amount"], entry["unit"]),
+            "used_text": sums.amount(entry["used"], entry["unit"]),
+            "held_text": sums.amount(entry["held"], entry["unit"]) if Decimal(str(entry["held"])) else "",
+        }
         for entry in explained["limits"]
     ]
 
@@ -69,17 +78,17 @@ def _share(used: Any, amount: Any) -> Decimal:
 async def _check_known(visit: Visit, tenant: str) -> None:
     """Raises NotFound where this customer has never called, and is in no book."""
     books = await visit.run(visit.parts.books)
-    ever = await visit.ask("usage", visit.filters.usage((), ("attempts",), since_us=0, tenant=tenant))
+    ever = await visit.ask("usage", visit.filters.usage((), ("attempts",), since_us=0, only={"tenant": tenant}))
     if tenant not in books.customers and not (ever["rows"] and ever["rows"][0]["attempts"]):
         raise NotFound(f"No customer {tenant!r} has ever called.")
 
 
 async def _charts(visit: Visit, tenant: str) -> tuple[Chart, ...]:
-    return (await sums.by_day(visit, "feature", "Daily spend by feature", tenant=tenant),)
+    return (await sums.by_day(visit, "feature", "Daily spend by feature", only={"tenant": tenant}),)
 
 
 async def _section(visit: Visit, tenant: str, name: str, title: str, columns: tuple[Column, ...]) -> Section:
-    rows = sums.with_shares(await visit.usage(("tenant", name), sums.MEASURES, order="-spend", tenant=tenant))
+    rows = sums.with_shares(await visit.usage(("tenant", name), sums.MEASURES, order="-spend", only={"tenant": tenant}))
     return Section(title=title, columns=columns, rows=rows, totals=sums.totals(rows))
 
 
@@ -97,7 +106,7 @@ def _tiles(visit: Visit, tenant: str, found: Mapping[str, Any]) -> tuple[Tile, .
     )  # fmt: skip
 
 
-def _sentence(tenant: str, found: Mapping[str, Any], period: str) -> str:
+def _sentence(found: Mapping[str, Any], period: str) -> str:
     if not found.get("calls"):
         return f"No calls in this time ({period.lower()})."
     text = f"{figures.money(sums.usd(found['spend']))} for {figures.count(found['calls'])} calls, {period.lower()}"

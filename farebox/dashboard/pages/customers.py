@@ -27,7 +27,7 @@ async def show(visit: Visit) -> View:
         rows=rows,
         totals=sums.totals(rows),
         charts=(chart,) if rows else (),
-        notes=sums.notes(rows, visit.filters),
+        notes=sums.notes(rows),
     )
     return View("Customers", answer)
 

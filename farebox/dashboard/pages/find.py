@@ -17,7 +17,7 @@ async def show(visit: Visit) -> Done:
         return Done("/customers")
     if _CALL.fullmatch(text):
         return Done(f"/calls/{text}")
-    exact = await visit.usage((), ("attempts",), since_us=0, tenant=text)
+    exact = await visit.usage((), ("attempts",), since_us=0, only={"tenant": text})
     if exact and exact[0]["attempts"]:
         return Done(f"/customers/{segment(text)}")
     return Done("/customers?" + urlencode({"period": "90d", "q": text}))

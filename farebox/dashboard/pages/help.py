@@ -20,7 +20,7 @@ WORDS: Final = (
 )
 
 
-async def show(visit: Visit) -> View:
+async def show(_visit: Visit) -> View:
     rows = [{"word": word, "meaning": meaning} for word, meaning in WORDS]
     answer = Answer(sentence="What the keyboard does, and what the words mean.", columns=COLUMNS, rows=rows)
     return View("Help", answer, template="help.html", caption="Words")

@@ -53,7 +53,7 @@ async def revoke(visit: Visit) -> Done:
 async def _with_secret(visit: Visit, row: KeyRow, secret: str) -> View:
     view = await show(visit)
     more = {**view.more, "secret": secret, "secret_of": f"{row.name} ({row.id})"}
-    return View(view.title, view.answer, template=view.template, more=more, empty=view.empty)
+    return View(view.title, view.answer, template=view.template, more=more, caption=view.caption, empty=view.empty)
 
 
 def _spec(form: Mapping[str, str], now_us: int) -> KeySpec:

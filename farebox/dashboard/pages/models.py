@@ -29,7 +29,7 @@ async def show(visit: Visit) -> View:
         rows=rows,
         totals=sums.totals(rows),
         charts=(await sums.by_day(visit, "model", "Daily spend by model"),) if rows else (),
-        notes=sums.notes(rows, visit.filters),
+        notes=sums.notes(rows),
     )
     return View("Models", answer)
 

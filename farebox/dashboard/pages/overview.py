@@ -20,7 +20,7 @@ NEAR_SHARE: Final = 0.7
 NEAR_ROWS: Final = 8
 FEATURES: Final = (Column("feature", "Feature", door="feature"), sums.SPEND, sums.SHARE, sums.CALLS, sums.AVERAGE)
 NEAR: Final = (
-    Column("subject", "Whose"),
+    Column("subject", "Whose", door="/customers/{tenant}"),
     Column("limit", "Limit"),
     Column("used_share", "Used", "percent", "Of the limit's amount, in its current window."),
     Column("used", "So far"),
@@ -31,7 +31,6 @@ CHANGES: Final = (Column("at", "When", "moment"), Column("what", "What"))
 
 async def show(visit: Visit) -> View:
     month = read_filters(_kept(visit.filters), visit.now_us, "month")
-    thirty = visit.filters
     spent = await _month(visit, month)
     features = sums.with_shares(await visit.usage(("feature",), sums.MEASURES, order="-spend"))
     near = await _near(visit)
@@ -45,7 +44,7 @@ async def show(visit: Visit) -> View:
         rows=features,
         totals=sums.totals(features),
         charts=await _charts(visit, features) if features else (),
-        notes=sums.notes(features, thirty),
+        notes=sums.notes(features),
         sections=tuple(sections),
     )
     is_new = not features and not await visit.run(visit.parts.directory.keys.exist)
@@ -97,7 +96,11 @@ async def _money_tiles(visit: Visit, month: Filters, spent: Mapping[str, Any]) -
         Tile("Revenue this month", revenue, "usd", "Of the whole month, as booked or by plan."),
         Tile("Margin on AI", margin, "percent", "Revenue of the whole month less AI spend so far, of revenue."),
     ]
-    tiles.append(Tile("Customers at a loss", len(losing), "count", note=figures.money(-sum(losing)) if losing else ""))
+    tiles.append(
+        Tile(
+            "Customers at a loss", len(losing), "count", note=figures.money(-sum(losing, Decimal(0))) if losing else ""
+        )
+    )
     return len(losing), tuple(tiles)
 
 
@@ -131,13 +134,14 @@ async def _near(visit: Visit) -> list[sums.Row]:
 
 def _near_row(row: LimitRow, subject: str, end_us: int | None, amount: int, used: int) -> sums.Row:
     limit = row.limit
-    of = f"{shown_amount(amount, limit.unit)} {limit.unit} per {limit.per}, {limit.window}"
+    of = f"{sums.amount(shown_amount(amount, limit.unit), limit.unit)} per {limit.per}, {limit.window}"
     return {
         "subject": subject,
+        "tenant": subject.partition("/")[0] if limit.per in ("tenant", "user") and subject else None,
         "limit": of,
         "limit_id": limit.id,
         "used_share": Decimal(used) * 100 / amount,
-        "used": f"{shown_amount(used, limit.unit)} {limit.unit}",
+        "used": sums.amount(shown_amount(used, limit.unit), limit.unit),
         "resets_at": None if end_us is None else iso_us(end_us),
     }
 

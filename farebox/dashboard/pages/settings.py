@@ -18,7 +18,7 @@ COLUMNS: Final = (
         "from",
         "From",
         "flag",
-        "`set`: by the file, the environment or a flag; `farebox serve --print-settings` says which.",
+        "set: `farebox serve --print-settings` says by what",
     ),
     Column("help", "What it does"),
 )
@@ -29,8 +29,14 @@ BROWSERS: Final = (
     ("chrome/", "Chrome"),
     ("safari/", "Safari"),
 )
-SYSTEMS: Final = (("iphone", "iPhone"), ("ipad", "iPad"), ("android", "Android"), ("windows", "Windows"), ("mac os", "macOS"),
-                  ("linux", "Linux"))  # fmt: skip
+SYSTEMS: Final = (
+    ("iphone", "iPhone"),
+    ("ipad", "iPad"),
+    ("android", "Android"),
+    ("windows", "Windows"),
+    ("mac os", "macOS"),
+    ("linux", "Linux"),
+)
 
 
 async def show(visit: Visit) -> View:

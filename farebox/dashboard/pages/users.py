@@ -25,7 +25,7 @@ async def show(visit: Visit) -> View:
         columns=COLUMNS,
         rows=rows,
         totals=sums.totals(rows),
-        notes=sums.notes(rows, visit.filters),
+        notes=sums.notes(rows),
     )
     return View("Users", answer)
 
