@@ -1,6 +1,8 @@
 """The dashboard over an empty directory and a ledger that answers what it is told, and a browser's side of it."""
 
+import functools
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,15 @@ def usage(query: UsageQuery, names: tuple[str, ...] = ("acme", "globex", NASTY))
     return {"columns": [*query.group_by, *query.measures], "rows": [{**group, **measured} for group in groups]}
 
 
+@functools.cache
+def _empty_directory() -> bytes:
+    """Its tables are made once for all tests."""
+    with tempfile.TemporaryDirectory() as home:
+        path = Path(home) / "directory.sqlite3"
+        Directory(path, Vault(b"k" * 32)).close()
+        return path.read_bytes()
+
+
 class Keeper(FakeKeeper):
     """Answers may be functions of the parameters, too."""
 
@@ -82,6 +93,7 @@ class Site:
             "limits_near": [],
             "limits_explain": {"limits": []},
         }
+        (home / "directory.sqlite3").write_bytes(_empty_directory())
         self.directory = Directory(home / "directory.sqlite3", Vault(b"k" * 32), clock_us=lambda: self.now_us)
         self.outbox = Outbox(home / "alerts.sqlite3")
         self.now_us = NOW_US

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 
@@ -54,6 +55,9 @@ class Oidc:
 
     async def begin(self, binding: str, callback: str, goes_to: str) -> str:
         """Where to send the browser. Raises OidcRefused."""
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
         known = await self._metadata()
         now_s = time.monotonic()
         self._pending = {name: one for name, one in self._pending.items() if one.until_s > now_s}
@@ -62,11 +66,19 @@ class Oidc:
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         pending = _Pending(state, nonce, verifier, callback, goes_to, now_s + PENDING_S)
         self._pending[binding] = pending
-        async with self._client(callback) as client:
-            url, _ = client.create_authorization_url(
-                known["authorization_endpoint"], state=state, nonce=nonce, code_verifier=verifier
+        return str(
+            prepare_grant_uri(
+                known["authorization_endpoint"],
+                self._oidc.client_id,
+                "code",
+                redirect_uri=callback,
+                scope=SCOPE,
+                state=state,
+                nonce=nonce,
+                code_challenge=create_s256_code_challenge(verifier),
+                code_challenge_method="S256",
             )
-        return str(url)
+        )
 
     async def finish(self, binding: str, answer: Mapping[str, str]) -> tuple[Person, str]:
         """Whom the provider vouches for, and the page to go on to. Each login comes back once. Raises OidcRefused."""
@@ -84,18 +96,30 @@ class Oidc:
         from joserfc.errors import JoseError
 
         known = await self._metadata()
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": pending.callback,
+            "code_verifier": pending.verifier,
+            "client_id": self._oidc.client_id,
+        }
         try:
-            async with self._client(pending.callback) as client:
-                token = await client.fetch_token(
-                    known["token_endpoint"], grant_type="authorization_code", code=code, code_verifier=pending.verifier
-                )
-                keys = await client.get(known["jwks_uri"], withhold_token=True, auth=None)
-                keys.raise_for_status()
-            return self._checked(token, keys.json(), pending.nonce)
+            async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+                token = await client.post(known["token_endpoint"], data=form, auth=self._credential())
+                keys = await client.get(known["jwks_uri"])
+            token.raise_for_status()
+            keys.raise_for_status()
+            return self._checked(token.json(), keys.json(), pending.nonce)
+        except httpx.HTTPError as error:
+            raise OidcRefused("The identity provider did not answer as it should: try again.") from error
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise OidcRefused(f"The identity provider's answer is not valid ({type(error).__name__}).") from error
-        except Exception as error:
-            raise OidcRefused("The identity provider did not answer as it should: try again.") from error
+
+    def _credential(self) -> httpx.BasicAuth | None:
+        """Encoded as RFC 6749, section 2.3.1 has it; None for a public client, which PKCE alone protects."""
+        if not self._oidc.client_secret:
+            return None
+        return httpx.BasicAuth(quote(self._oidc.client_id, safe=""), quote(self._oidc.client_secret, safe=""))
 
     def _checked(self, token: Mapping[str, Any], keys: Any, nonce: str) -> Mapping[str, Any]:
         """The claims of an id token whose signature, issuer, audience, times, nonce and access token fit."""
@@ -144,19 +168,6 @@ class Oidc:
             raise OidcRefused("The identity provider does not answer: log in with a password, or try later.") from error
         self._known = now_s + KNOWN_S, found
         return found
-
-    def _client(self, callback: str) -> Any:
-        from authlib.integrations.httpx_client import AsyncOAuth2Client
-
-        return AsyncOAuth2Client(
-            client_id=self._oidc.client_id,
-            client_secret=self._oidc.client_secret or None,
-            token_endpoint_auth_method="client_secret_basic" if self._oidc.client_secret else "none",
-            scope=SCOPE,
-            redirect_uri=callback,
-            code_challenge_method="S256",
-            timeout=TIMEOUT_S,
-        )
 
 
 def role_of(email: str, admins: tuple[str, ...], analysts: tuple[str, ...]) -> str | None:
