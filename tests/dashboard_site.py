@@ -4,6 +4,7 @@ import functools
 import re
 import tempfile
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from farebox.dashboard.passwords import Passwords
 from farebox.directory.rows import UserRow
 from farebox.directory.store import Directory
 from farebox.directory.vault import Vault
+from farebox.reports.report import Answer, Asked, Chart, Column, Option, Section
 from farebox.settings import Settings
 
 PASSWORD = "a long password"
@@ -73,6 +75,42 @@ def _empty_directory() -> bytes:
         path = Path(home) / "directory.sqlite3"
         Directory(path, Vault(b"k" * 32)).close()
         return path.read_bytes()
+
+
+class Losses:
+    """A report with everything that an answer can hold."""
+
+    name, title, question, period = "losses", "Losses", "Who costs more than they pay?", "month"
+    options = (Option("floor", "smallest loss", "0"),)
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+
+    def answer(self, asked: Asked, facts: object) -> Answer:
+        self.asked.append(asked)
+        columns = (
+            Column("tenant", "Customer", door="tenant"),
+            Column("month", "Month", "month"),
+            Column("margin", "Margin", "usd", "Revenue less AI cost."),
+            Column("margin_share", "Share", "percent"),
+            Column("cost", "Cost", "usd"),
+            Column("flag", "Flag", "flag"),
+        )
+        rows = [
+            {"tenant": "acme", "month": "2026-11", "margin": Decimal("-412.1"), "margin_share": Decimal("-41.2"),
+             "cost": Decimal("0.00001"), "flag": "loss"},
+            {"tenant": NASTY, "month": "2026-11", "margin": None, "margin_share": None, "cost": Decimal(12480),
+             "flag": None},
+        ]  # fmt: skip
+        chart = Chart(title="Margin by month", kind="columns", rows=rows, x="month", y="cost", series="tenant")
+        bars = Chart(title="Costs", kind="bars", rows=rows, x="tenant", y="margin")
+        lines = Chart(title="Line", kind="lines", rows=rows, x="month", y="cost")
+        part = Section(title="And", sentence="More.", columns=columns[:3], rows=rows[:1], charts=(lines,))
+        return Answer(
+            sentence="One customer loses $412.10.", columns=columns, rows=rows, charts=(chart, bars),
+            totals={"margin": Decimal("-412.1"), "cost": Decimal("12480.00001")}, notes=("Nothing is estimated.",),
+            sections=(part,),
+        )  # fmt: skip
 
 
 class Keeper(FakeKeeper):

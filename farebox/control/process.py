@@ -53,9 +53,9 @@ class WebServer(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def run(settings: Settings, ready: Callable[[], None], pages: Callable[[Parts], ASGIApp]) -> None:
+def run(settings: Settings, ready: Callable[[], None], pages: Callable[[Parts], ASGIApp] | None = None) -> None:
     """Serve until SIGTERM. `ready` is called once connections are accepted; `pages` makes what answers all that is not
-    the API's."""
+    the API's; without it there is the API alone."""
     directory = run_dir(settings)
     store = Directory.open(settings)
     outbox = Outbox.usable(settings.data / FILE_NAME)
@@ -68,7 +68,8 @@ def run(settings: Settings, ready: Callable[[], None], pages: Callable[[Parts], 
         run_dir=directory,
         now_us=_now_us,
     )
-    app = Joined(create_app(parts, token_finder(store, _now_us), time.time), pages(parts))
+    api = create_app(parts, token_finder(store, _now_us), time.time)
+    app = api if pages is None else Joined(api, pages(parts))
     sockets = [unix_socket(directory / SOCKET_NAME)]
     if settings.server.control_listen:
         sockets.append(tcp_socket(*listen_address(settings.server.control_listen)))

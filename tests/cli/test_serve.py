@@ -66,8 +66,14 @@ def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
 
 def test_serve_says_one_line_answers_and_ends_with_0(start: Start, tmp_path: Path) -> None:
     process = start("--workers", "2")
-    assert health(url_of(process)) == {"status": "ok"}
+    url = url_of(process)
+    assert health(url) == {"status": "ok"}
+    until(lambda: "farebox keys create" in (tmp_path / "err0").read_text())
     errors = (tmp_path / "err0").read_text()
+    link = next(line.rpartition(" ")[2] for line in errors.splitlines() if line.startswith("to open the dashboard"))
+    assert link.startswith(f"{url}/login/link/fbl_")
+    with urllib.request.urlopen(link, timeout=10) as answer:
+        assert b"Make the first admin" in answer.read()
     assert "farebox keys create" in errors
     assert "farebox providers set" in errors
     for path in (tmp_path / "farebox-data").rglob("*"):
