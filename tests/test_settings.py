@@ -70,6 +70,8 @@ def test_every_setting_can_be_given_by_its_variable(row: Setting, tmp_path: Path
     formed = {"server.control_listen": "h:1", "providers.*.base_url": "http://x", "providers.*.region": "eu-west-1"}
     value = formed.get(name, value)
     env = {variable: value, **({others[name]: "y"} if name in others else {})}
+    if name == "oidc.issuer":
+        env |= {variable: "https://id", "FAREBOX_OIDC_CLIENT_ID": "y", "FAREBOX_OIDC_ADMINS": "@acme.com"}
     _, effective = explain(None, env)
     assert [item.source for item in effective if item.source == variable] == [variable]
 

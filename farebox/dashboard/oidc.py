@@ -115,10 +115,10 @@ class Oidc:
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise OidcRefused(f"The identity provider's answer is not valid ({type(error).__name__}).") from error
 
-    def _credential(self) -> httpx.BasicAuth | None:
-        """Encoded as RFC 6749, section 2.3.1 has it; None for a public client, which PKCE alone protects."""
+    def _credential(self) -> httpx.Auth:
+        """Encoded as RFC 6749, section 2.3.1 has it; nothing for a public client, which PKCE alone protects."""
         if not self._oidc.client_secret:
-            return None
+            return httpx.Auth()
         return httpx.BasicAuth(quote(self._oidc.client_id, safe=""), quote(self._oidc.client_secret, safe=""))
 
     def _checked(self, token: Mapping[str, Any], keys: Any, nonce: str) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from farebox.dashboard.page import Visit
 from farebox.reports.report import Chart, Column
 
 Row = dict[str, Any]
+TITLES: Final = {"hour": "Hourly spend", "day": "Daily spend", "month": "Monthly spend"}
 
 MEASURES: Final = ("calls", "spend", "avg_cost", "spend_estimated", "calls_unpriced", "last_at")
 SPEND: Final = Column("spend", "Spend", "usd", "What the calls cost, by the prices of their day.")
@@ -94,8 +95,8 @@ def few_behind(rows: Sequence[Row], name: str, what: str) -> str:
     return f"{few} of {figures.count(len(rows))} {what} make 80 % of {figures.money(whole)}."
 
 
-async def by_day(visit: Visit, series: str | None, title: str, *, only: Mapping[str, str] | None = None) -> Chart:
-    """Spend by day (by hour of a day or two, by month of a year), in the series of a dimension."""
+async def by_day(visit: Visit, series: str | None, by: str, *, only: Mapping[str, str] | None = None) -> Chart:
+    """Spend by day (by hour of a day or two, by month of a year), in the series of a dimension; `by` ends the title."""
     asked = visit.filters
     period = "hour" if asked.days <= 2 else "day" if asked.days <= 120 else "month"
     group = (period, series) if series else (period,)
@@ -104,7 +105,7 @@ async def by_day(visit: Visit, series: str | None, title: str, *, only: Mapping[
     if period == "day" and asked.since_us is not None and rows:
         rows = every_day(rows, asked)
     return Chart(
-        title=title,
+        title=f"{TITLES[period]} {by}",
         kind="columns",
         rows=rows,
         x=period,

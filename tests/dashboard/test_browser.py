@@ -235,3 +235,14 @@ def test_a_name_that_is_a_whole_attack_is_shown_as_a_name(page):
     page.wait_for_url("**/customers/%3Cscript%3E**")
     assert NASTY in page.locator("h1").inner_text()
     assert page.url.partition("/customers/")[2].startswith(urllib.parse.quote(NASTY[:10], safe="'()"))
+
+
+def test_the_filter_bar_offers_what_there_is_and_fits_a_phone(page):
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.goto("/customers")
+    page.click(".filters summary")
+    page.wait_for_selector("#filter-tenant[list]")
+    assert page.locator("#offered-tenant option").count() == 3
+    box = page.locator(".filters .sheet").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360

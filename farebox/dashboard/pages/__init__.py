@@ -5,6 +5,7 @@ from typing import Final
 from farebox.dashboard.page import Page
 from farebox.dashboard.pages.call import CALL
 from farebox.dashboard.pages.calls import CALLS
+from farebox.dashboard.pages.choices import CHOICES
 from farebox.dashboard.pages.customer import CUSTOMER
 from farebox.dashboard.pages.customers import CUSTOMERS
 from farebox.dashboard.pages.features import FEATURES
@@ -33,4 +34,5 @@ PAGES: Final[tuple[Page, ...]] = (
     SETTINGS,
     HELP,
     FIND,
+    CHOICES,
 )

@@ -84,7 +84,7 @@ async def _check_known(visit: Visit, tenant: str) -> None:
 
 
 async def _charts(visit: Visit, tenant: str) -> tuple[Chart, ...]:
-    return (await sums.by_day(visit, "feature", "Daily spend by feature", only={"tenant": tenant}),)
+    return (await sums.by_day(visit, "feature", "by feature", only={"tenant": tenant}),)
 
 
 async def _section(visit: Visit, tenant: str, name: str, title: str, columns: tuple[Column, ...]) -> Section:

@@ -20,7 +20,7 @@ COLUMNS: Final = (
 
 async def show(visit: Visit) -> View:
     rows = sums.with_shares(await visit.usage(("tenant",), (*sums.MEASURES, "users"), order="-spend"))
-    chart = await sums.by_day(visit, "tier", "Daily spend by tier")
+    chart = await sums.by_day(visit, "tier", "by tier")
     answer = Answer(
         sentence=sums.few_behind(rows, "tenant", "customers") if rows else "No customer has called in this time.",
         columns=COLUMNS,

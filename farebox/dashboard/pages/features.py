@@ -26,7 +26,7 @@ async def show(visit: Visit) -> View:
         columns=COLUMNS,
         rows=rows,
         totals=sums.totals(rows),
-        charts=(await sums.by_day(visit, "feature", "Daily spend by feature"),) if rows else (),
+        charts=(await sums.by_day(visit, "feature", "by feature"),) if rows else (),
         notes=sums.notes(rows),
     )
     return View("Features", answer)

@@ -30,7 +30,12 @@ async def show(visit: Visit) -> View:
     answer = Answer(sentence=sentence, columns=COLUMNS, rows=rows[::-1])
     more = {"active": active[::-1], "overlaps": OVERLAPS, "secret": "", "secret_of": ""}
     return View(
-        "Keys", answer, template="keys.html", more=more, empty="Make the first key above, and give it to your app."
+        "Keys",
+        answer,
+        template="keys.html",
+        more=more,
+        caption="All keys",
+        empty="Make the first key above, and give it to your app.",
     )
 
 

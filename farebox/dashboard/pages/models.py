@@ -28,7 +28,7 @@ async def show(visit: Visit) -> View:
         columns=COLUMNS,
         rows=rows,
         totals=sums.totals(rows),
-        charts=(await sums.by_day(visit, "model", "Daily spend by model"),) if rows else (),
+        charts=(await sums.by_day(visit, "model", "by model"),) if rows else (),
         notes=sums.notes(rows),
     )
     return View("Models", answer)

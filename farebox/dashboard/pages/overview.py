@@ -116,7 +116,7 @@ def _revenue(books: Books, spend: Mapping[Any, Decimal], now_us: int) -> tuple[D
 async def _charts(visit: Visit, features: list[sums.Row]) -> tuple[Chart, ...]:
     bars = [{"feature": sums.named(row["feature"]), "spend": sums.usd(row["spend"])} for row in features[:10]]
     return (
-        await sums.by_day(visit, "tier", "Daily spend by tier"),
+        await sums.by_day(visit, "tier", "by tier"),
         Chart(title="Spend by feature", kind="bars", rows=bars, x="feature", y="spend"),
     )
 

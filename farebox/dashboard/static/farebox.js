@@ -74,6 +74,26 @@
   });
   window.addEventListener("popstate", () => go(location.href, false));
 
+  // The filter bar offers what there is, asked for when it is first opened.
+  let offered = null;
+  document.addEventListener("toggle", async (event) => {
+    if (!(event.target instanceof HTMLElement) || !event.target.matches(".filters details") || !event.target.open) return;
+    try {
+      offered ??= (await (await fetch("/choices.json", { credentials: "same-origin" })).json()).data;
+    } catch {
+      return;
+    }
+    for (const field of event.target.querySelectorAll("input[name]:not([list])")) {
+      const values = offered.filter((row) => row.filter === field.name);
+      if (!values.length) continue;
+      const list = document.createElement("datalist");
+      list.id = "offered-" + field.name;
+      list.append(...values.map((row) => new Option(row.value, row.value)));
+      field.after(list);
+      field.setAttribute("list", list.id);
+    }
+  }, true);
+
   async function copy(button) {
     await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
     button.textContent = "Copied";
