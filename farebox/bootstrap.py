@@ -11,6 +11,9 @@ from farebox.settings import Settings, private_dir, run_dir, to_json
 from farebox.supervisor.child import Start, configure_logging, enter, parsed, ready_signal
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from farebox.control.parts import Parts as ControlParts
     from farebox.core.pricing import PriceBook
     from farebox.directory.snapshot import ProviderView
     from farebox.directory.store import Directory
@@ -40,7 +43,30 @@ def _keeper(settings: Settings, _start: Start, ready: Callable[[], None]) -> Non
 def _web(settings: Settings, _start: Start, ready: Callable[[], None]) -> None:
     from farebox.control.process import run
 
-    run(settings, ready)
+    run(settings, ready, pages)
+
+
+def pages(parts: "ControlParts") -> "ASGIApp":
+    """The dashboard, on the parts of the web process. The one place where API and pages meet."""
+    from farebox.control.reporting import facts_here
+    from farebox.dashboard.app import create_app
+    from farebox.dashboard.parts import Parts
+    from farebox.dashboard.passwords import Passwords
+    from farebox.reports.registry import REPORTS
+
+    return create_app(
+        Parts(
+            keeper=parts.keeper,
+            directory=parts.directory,
+            outbox=parts.outbox,
+            settings=parts.settings,
+            now_us=parts.now_us,
+            passwords=Passwords(),
+            reports=REPORTS,
+            facts=facts_here(parts),
+            books=parts.directory.books,
+        )
+    )
 
 
 _ROLES: dict[str, Callable[[Settings, Start, Callable[[], None]], None]] = {
@@ -64,7 +90,7 @@ def serve(settings: Settings) -> int:
     configure_logging(settings, "supervisor")
     with ExitStack() as stack:
         lock = stack.enter_context(ServeLock(settings.data))
-        advice = _prepared(settings)
+        advice, first_link = _prepared(settings)
         server = settings.server
         # After a crash the last workers may still be closing their sockets.
         listeners = listen(server.host, server.port, server.workers, patience_s=GRACE_S if lock.after_crash else 0)
@@ -81,20 +107,23 @@ def serve(settings: Settings) -> int:
             lock.note(Note(os.getpid(), url))
             sys.stdout.write(f"farebox ready on {url}\n")
             sys.stdout.flush()
+            if first_link:
+                sys.stderr.write(f"to open the dashboard (works once, for an hour): {url}/login/link/{first_link}\n")
             if advice:
                 sys.stderr.write(advice + "\n")
 
         return Supervisor(children, to_json(settings), server.drain_s, announce).run()
 
 
-def _prepared(settings: Settings) -> str:
-    """Make the directory and check the master key before any process needs them; advice for an empty one."""
+def _prepared(settings: Settings) -> tuple[str, str | None]:
+    """Make the directory and check the master key before any process needs them; advice for an empty one, and the
+    secret of a link that makes the first admin, where there is no admin yet."""
     from farebox.directory.store import Directory
 
     check_providers(settings)
     directory = Directory.open(settings)
     try:
-        return first_steps(settings, directory)
+        return first_steps(settings, directory), directory.users.first_link(by="serve")
     finally:
         directory.close()
 

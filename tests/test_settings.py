@@ -76,6 +76,8 @@ def test_every_setting_can_be_given_by_its_variable(row: Setting, tmp_path: Path
     env = {variable: value, **({others[name]: "y"} if name in others else {})}
     if row.section == "units.*":
         env.setdefault("FAREBOX_UNITS_OPENAI_WHERE", "tier=pro")
+    if name == "oidc.issuer":
+        env |= {variable: "https://id", "FAREBOX_OIDC_CLIENT_ID": "y", "FAREBOX_OIDC_ADMINS": "@acme.com"}
     _, effective = explain(None, env)
     assert [item.source for item in effective if item.source == variable] == [variable]
 

@@ -111,7 +111,14 @@ def _introduce(stage: Stage, written: int, *, with_traffic: bool) -> None:
     out.print(f"[bold]Farebox demo[/bold]: {what}." + ("" if written else " The history was there already."))
     if with_traffic:
         out.print("Simulated users call through the gateway now; nothing leaves this machine.")
-    lines = (("URL", stage.url), ("API", f"{stage.url}/api/v1/docs"), ("Admin token", stage.token), ("Key", stage.key))
+    dashboard = f"{stage.url}{stage.login_link}"
+    lines = (
+        ("Dashboard", dashboard),
+        ("URL", stage.url),
+        ("API", f"{stage.url}/api/v1/docs"),
+        ("Admin token", stage.token),
+        ("Key", stage.key),
+    )
     for name, value in lines:
         out.print(f"  [dim]{name:<12}[/dim]{value}", soft_wrap=True)
     out.print("\nTry, in another terminal:")

@@ -38,6 +38,7 @@ COMMANDS: Final[tuple[Mount, ...]] = (
     Mount("alerts", "farebox.cli.alerts", "What is watched for, what was found, and whether it arrived."),
     Mount("channels", "farebox.cli.channels", "Where alerts are sent: Slack, Teams, e-mail, webhooks …"),
     Mount("tokens", "farebox.cli.tokens", "Admin tokens for the API."),
+    Mount("users", "farebox.cli.users", "Who may open the dashboard, and links to get in."),
     Mount("providers", "farebox.cli.providers", "Providers: credentials, addresses, a live test."),
     Mount("prices", "farebox.cli.prices", "Prices: list, show, set, update, compare, unpriced, reprice."),
     Mount("usage", "farebox.cli.usage", "Who spent what."),

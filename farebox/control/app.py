@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from farebox import __version__
 from farebox.control import (
@@ -49,6 +50,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
     entrance.router,
 )
+OWN_PATHS: Final = ("/api/v1", "/metrics", "/healthz", "/readyz")
+"""What the API answers; every other path is a page."""
 _ABOUT: Final = """What LLM calls cost, per customer, user, plan and feature.
 
 Send an admin token as `Authorization: Bearer fba_…`; `farebox tokens create NAME --role analyst` makes one. The role \
@@ -78,6 +81,19 @@ def create_app(parts: Parts, find_token: FindToken, clock_s: Callable[[], float]
         raise RuntimeError(f"routes that declare no role: {', '.join(open_routes)}")
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     return app
+
+
+class Joined:
+    """API and pages on one port. Each has its own way in, its own errors and its own headers."""
+
+    def __init__(self, api: ASGIApp, pages: ASGIApp) -> None:
+        self._api = api
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        is_own = any(path == own or path.startswith(own + "/") for own in OWN_PATHS)
+        await (self._api if is_own else self._pages)(scope, receive, send)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from typing import Final
 
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from farebox.alerts.outbox import FILE_NAME, Outbox
 from farebox.control.access import token_finder
 from farebox.control.alerting import alerts_of
-from farebox.control.app import create_app
+from farebox.control.app import Joined, create_app
 from farebox.control.listening import BACKLOG, tcp_socket, unix_socket
 from farebox.control.parts import Parts
 from farebox.directory.store import Directory
@@ -52,8 +53,9 @@ class WebServer(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def run(settings: Settings, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM. `ready` is called once connections are accepted."""
+def run(settings: Settings, ready: Callable[[], None], pages: Callable[[Parts], ASGIApp] | None = None) -> None:
+    """Serve until SIGTERM. `ready` is called once connections are accepted; `pages` makes what answers all that is not
+    the API's; without it there is the API alone."""
     directory = run_dir(settings)
     store = Directory.open(settings)
     outbox = Outbox.usable(settings.data / FILE_NAME)
@@ -66,7 +68,8 @@ def run(settings: Settings, ready: Callable[[], None]) -> None:
         run_dir=directory,
         now_us=_now_us,
     )
-    app = create_app(parts, token_finder(store, _now_us), time.time)
+    api = create_app(parts, token_finder(store, _now_us), time.time)
+    app = api if pages is None else Joined(api, pages(parts))
     sockets = [unix_socket(directory / SOCKET_NAME)]
     if settings.server.control_listen:
         sockets.append(tcp_socket(*listen_address(settings.server.control_listen)))

@@ -1,14 +1,18 @@
 """Reports on the control plane: facts from the keeper and the directory, in threads of their own."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
+
+import msgspec
 
 from farebox.control.parts import Parts
 from farebox.core.customers import Books
 from farebox.core.limits import Limit
 from farebox.directory.store import Directory
+from farebox.ledger.client import SOCKET_NAME, KeeperClient
 from farebox.reports.asking import asked
 from farebox.reports.facts import AskedFacts
 from farebox.reports.report import Answer, Asked, Facts, Report
@@ -28,6 +32,25 @@ def facts_of(parts: Parts, loop: asyncio.AbstractEventLoop) -> Facts:
         return asyncio.run_coroutine_threadsafe(parts.keeper.call(method, params, timeout_s=timeout_s), loop).result()
 
     return AskedFacts(ask, limits_of(parts.directory), books_of(parts.directory))
+
+
+def facts_here(parts: Parts) -> Callable[[], Facts]:
+    """For threads that have no loop to ask by: each has a connection of its own to the keeper."""
+    own = threading.local()
+
+    def make() -> Facts:
+        client: KeeperClient | None = getattr(own, "client", None)
+        if client is None:
+            client = own.client = KeeperClient(parts.run_dir / SOCKET_NAME)
+        timeout_s = parts.settings.ledger.query_timeout_s + ANSWER_MARGIN_S
+        asking = client
+
+        def ask(method: str, params: object) -> Any:
+            return asking.call(method, msgspec.to_builtins(params), timeout_s)
+
+        return AskedFacts(ask, limits_of(parts.directory), books_of(parts.directory))
+
+    return make
 
 
 async def answered(parts: Parts, report: Report, pairs: Sequence[tuple[str, str]]) -> tuple[Asked, Answer]:

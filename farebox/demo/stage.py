@@ -27,12 +27,14 @@ from farebox.demo.simulated import SimulatedProviders
 from farebox.demo.traffic import Traffic
 from farebox.directory.rows import KeySpec
 from farebox.directory.store import Directory
-from farebox.errors import FareboxError, NotFound
+from farebox.errors import AlreadyExists, FareboxError, NotFound
 from farebox.providers import PROVIDERS
 from farebox.providers.sheets import load_book
 from farebox.settings import Settings, load, private_dir
 
 NOTE: Final = "demo.json"
+USER: Final = "demo"
+LOGIN_LINK_S: Final = 86_400
 LOG: Final = "demo.log"
 CREDENTIAL: Final = "simulated"
 READY_LINE: Final = "farebox ready on "
@@ -67,6 +69,8 @@ class Stage:
         self.url = ""
         self.key = ""
         self.token = ""
+        self.login_link = ""
+        """Path of a link that logs in to the dashboard, once."""
         self.note = Note("", "")
         self._host = host
         self._port = port
@@ -152,6 +156,7 @@ class Stage:
             token, self.token = directory.tokens.create("demo", "admin", by="demo")
             key_id, self.key = self._make_key(directory)
             self._name_customers(directory)
+            self.login_link = self._make_login_link(directory)
             self._remember(key_id=key_id, token_id=token.id)
         finally:
             directory.close()
@@ -172,6 +177,12 @@ class Stage:
                 return row.id, secret
         row, secret = directory.keys.create(KeySpec(name="demo app"), by="demo")
         return row.id, secret
+
+    def _make_login_link(self, directory: Directory) -> str:
+        """An admin of the demo's own, and a link that logs in as that one and asks for no password."""
+        with suppress(AlreadyExists):
+            directory.users.create(USER, "admin", by="demo")
+        return f"/login/link/{directory.users.make_link(USER, 'enter', by='demo', valid_s=LOGIN_LINK_S)}"
 
     def _remember(self, **changes: Any) -> None:
         self.note = msgspec.structs.replace(self.note, **changes)

@@ -17,6 +17,7 @@ from farebox.errors import DirectoryError, InvalidLimit
 
 Role = Literal["admin", "analyst", "ingest"]
 ROLES: Final[tuple[Role, ...]] = ("admin", "analyst", "ingest")
+USER_ROLES: Final = ("admin", "analyst")
 AUDIENCES: Final = ("team", "customer")
 NAME_CHARS_MAX: Final = 200
 LIST_MAX: Final = 64
@@ -179,6 +180,29 @@ class CustomerRow(msgspec.Struct, frozen=True):
         return Customer(tenant=self.tenant, subscriptions=self.subscriptions).plan_on(day)
 
 
+class UserRow(msgspec.Struct, frozen=True):
+    """Who may open the dashboard."""
+
+    id: str
+    name: str
+    role: str
+    created_at_us: int
+    seen_at_us: int | None = None
+    has_password: bool = False
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """A browser that is logged in."""
+
+    id: str
+    user_id: str
+    user_agent: str
+    address: str
+    created_at_us: int
+    seen_at_us: int
+    expires_at_us: int
+
+
 class AuditRow(msgspec.Struct, frozen=True):
     """Who did what to which entry. `detail` never holds a secret."""
 
@@ -211,6 +235,15 @@ def check_token(name: str, role: str) -> None:
     _check_name(name, "token")
     if role not in ROLES:
         raise DirectoryError(f"role {role!r} is unknown: give {', '.join(ROLES)}")
+
+
+def checked_user(name: str, role: str) -> str:
+    """The name as it is stored: without case, so that ann@acme.com is one person. Raises DirectoryError."""
+    name = name.strip().casefold()
+    _check_name(name, "user")
+    if role not in USER_ROLES:
+        raise DirectoryError(f"role {role!r} is unknown: give {' or '.join(USER_ROLES)}")
+    return name
 
 
 def check_channel_name(name: str) -> None:

@@ -236,6 +236,44 @@ notices: Final = Table(
 )
 """Ids of what billing systems told, each taken once."""
 
+users: Final = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("seen_at_us", BigInteger),
+)
+"""Who may open the dashboard. `name` is in lower case; `password_hash` is Argon2id's, none until one is set."""
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("seen_at_us", BigInteger, nullable=False),
+    Column("expires_at_us", BigInteger, nullable=False),
+    Index("ix_sessions_user_id", "user_id"),
+)
+"""Browsers that are logged in. One that has ended is deleted."""
+
+login_links: Final = Table(
+    "login_links",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id")),
+    Column("kind", Text, nullable=False),
+    Column("expires_at_us", BigInteger, nullable=False),
+)
+"""Links that work once. `kind`: first (makes the first admin; no user yet), password (sets a new one), enter (logs in
+as that user and asks nothing)."""
+
 audit_log: Final = Table(
     "audit_log",
     metadata,

@@ -1,5 +1,5 @@
-"""The directory: keys, tokens, providers, price rows, limits, channels, alert rules, plans and customers, with one door
-for whoever changes them.
+"""The directory: keys, tokens, providers, price rows, limits, channels, alert rules, plans and customers, and the
+dashboard's users, with one door for whoever changes them.
 
 Every change is one transaction that also counts up the revision and writes the audit log, so that whoever watches
 the revision misses nothing and nothing happens unseen.
@@ -30,7 +30,9 @@ from farebox.directory.plans import Plans
 from farebox.directory.prices import Prices
 from farebox.directory.providers import Providers
 from farebox.directory.rows import AuditRow
+from farebox.directory.sessions import Sessions
 from farebox.directory.tokens import Tokens
+from farebox.directory.users import Users
 from farebox.directory.vault import Vault
 from farebox.directory.watch import FILE_NAME, check_master_key, directory_path
 from farebox.directory.writing import Change, now_us
@@ -69,6 +71,8 @@ class Directory:
         self._keeping = Keeping(self, _revision, books_zone)
         self.plans: Final = Plans(self, self.today)
         self.customers: Final = Customers(self, self.today)
+        self.users: Final = Users(self, vault)
+        self.sessions: Final = Sessions(self, vault)
 
     @classmethod
     def open(cls, settings: Settings, vault: Vault | None = None) -> "Directory":
@@ -116,6 +120,12 @@ class Directory:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         with _one_line_errors(self._engine), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction under no revision and in no log: for traces of use, such as a session that was seen."""
+        with _one_line_errors(self._engine), self._writing.begin() as connection:
             yield connection
 
     @contextmanager

@@ -16,10 +16,12 @@ from farebox.settings.loading import (
 from farebox.settings.places import SOCKET_PATH_BYTES_MAX, private_dir, run_dir
 from farebox.settings.table import (
     SETTINGS,
+    Dashboard,
     Journal,
     Ledger,
     Limits,
     Log,
+    Oidc,
     ProviderSettings,
     Secrets,
     Server,
@@ -34,11 +36,13 @@ from farebox.settings.table import (
 __all__ = [
     "SETTINGS",
     "SOCKET_PATH_BYTES_MAX",
+    "Dashboard",
     "Effective",
     "Journal",
     "Ledger",
     "Limits",
     "Log",
+    "Oidc",
     "ProviderSettings",
     "Secrets",
     "Server",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -323,12 +324,25 @@ def check(settings: Settings) -> None:
         zone(settings.books.time_zone)
     except InvalidLimit as error:
         raise SettingsError(f"books.time_zone: {error}") from None
+    _check_oidc(settings)
     for name, provider in settings.providers.items():
         try:
             checked_base_url(provider.base_url) if provider.base_url else ""
             check_region(provider.region)
         except SettingsError as error:
             raise SettingsError(f"providers.{name}: {error}") from None
+
+
+def _check_oidc(settings: Settings) -> None:
+    oidc = settings.oidc
+    if not oidc.issuer:
+        return
+    if not oidc.issuer.startswith("https://") and not is_private_host(urlsplit(oidc.issuer).hostname or ""):
+        raise SettingsError(f"oidc.issuer is {oidc.issuer[:80]!r}: give an https:// address")
+    if not oidc.client_id:
+        raise SettingsError("oidc.issuer needs oidc.client_id, as the identity provider shows it")
+    if not (oidc.admins or oidc.analysts):
+        raise SettingsError('oidc lets nobody in: name people in oidc.admins or oidc.analysts, such as "@acme.com"')
 
 
 def listen_address(text: str) -> tuple[str, int]:

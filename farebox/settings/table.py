@@ -170,6 +170,26 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     dashboard_url: Annotated[str, _note("address of this server for links in messages; unsaid: paths alone")] = ""
 
 
+class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
+    """The pages, and who stays logged in to them."""
+
+    session_days: Annotated[float, _note("how long a browser stays logged in", 0.01, 366)] = 14
+    failures_max: Annotated[
+        int, _note("wrong passwords in five minutes, of one address or for one user, before both have to wait", 1, 1000)
+    ] = 10
+
+
+class Oidc(msgspec.Struct, frozen=True, kw_only=True):
+    """Logging in to the dashboard with an identity provider (OpenID Connect), beside passwords."""
+
+    issuer: Annotated[str, _note("address of the identity provider; unsaid: passwords only")] = ""
+    client_id: Annotated[str, _note("Farebox's id there; its callback is ADDRESS/login/oidc/callback")] = ""
+    client_secret: Annotated[str, _note("the secret of that id; better in the environment", secret=True)] = ""
+    name: Annotated[str, _note("what the button says: Log in with NAME")] = "single sign-on"
+    admins: Annotated[tuple[str, ...], _note("e-mail addresses, or @domains, that are admins")] = ()
+    analysts: Annotated[tuple[str, ...], _note("e-mail addresses, or @domains, that may read")] = ()
+
+
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     """The key that all stored secrets are sealed with."""
 
@@ -237,6 +257,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     alerts: Alerts = Alerts()
     books: Books = Books()
+    dashboard: Dashboard = Dashboard()
+    oidc: Oidc = Oidc()
     secrets: Secrets = Secrets()
     log: Log = Log()
     providers: dict[str, ProviderSettings] = {}
@@ -281,6 +303,8 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "limits": Limits,
     "alerts": Alerts,
     "books": Books,
+    "dashboard": Dashboard,
+    "oidc": Oidc,
     "secrets": Secrets,
     "log": Log,
     "providers.*": ProviderSettings,

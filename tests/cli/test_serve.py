@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,6 +53,16 @@ def health(url: str) -> Any:
         return json.load(answer)
 
 
+def page(url: str) -> bytes:
+    """A page of the web process, nothing while it is not up yet."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return bytes(answer.read())
+    except urllib.error.HTTPError as error:
+        assert error.code == 502
+        return b""
+
+
 def workers_of(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in text.split() if b"worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
@@ -66,8 +77,13 @@ def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
 
 def test_serve_says_one_line_answers_and_ends_with_0(start: Start, tmp_path: Path) -> None:
     process = start("--workers", "2")
-    assert health(url_of(process)) == {"status": "ok"}
+    url = url_of(process)
+    assert health(url) == {"status": "ok"}
+    until(lambda: "farebox keys create" in (tmp_path / "err0").read_text())
     errors = (tmp_path / "err0").read_text()
+    link = next(line.rpartition(" ")[2] for line in errors.splitlines() if line.startswith("to open the dashboard"))
+    assert link.startswith(f"{url}/login/link/fbl_")
+    until(lambda: b"Make the first admin" in page(link))
     assert "farebox keys create" in errors
     assert "farebox providers set" in errors
     for path in (tmp_path / "farebox-data").rglob("*"):

@@ -1,6 +1,7 @@
 """`farebox demo`, run as a person runs it."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from harness import children, clean_env, wait_until_gone
 
@@ -106,6 +108,16 @@ def test_the_printed_key_works_and_no_real_credential_is_used(demo: Demo) -> Non
     for pid in children(demo.process.pid):
         environ = Path(f"/proc/{pid}/environ")
         assert not environ.exists() or b"sk-real-and-never-used" not in environ.read_bytes()
+
+
+def test_the_printed_link_logs_in_to_the_dashboard_once(demo: Demo) -> None:
+    link = demo.field("Dashboard")
+    with httpx.Client(trust_env=False, follow_redirects=False) as browser:
+        token = re.search('name="form_token" value="([0-9a-f]+)"', browser.get(link).text)
+        assert token
+        assert browser.post(link, data={"form_token": token[1]}).status_code == 303
+        assert "Daily spend by tier" in browser.get(demo.field("URL")).text
+        assert browser.get(link).status_code == 404
 
 
 def test_a_running_demo_is_not_disturbed_by_another_on_its_data(demo: Demo) -> None:

@@ -1,0 +1,148 @@
+"""The dashboard's application: public entrances, and every page behind a login and a role."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from farebox import errors
+from farebox.dashboard.entrance import Entrance
+from farebox.dashboard.filters import Filters, read_filters
+from farebox.dashboard.page import Action, Done, Page, View, Viewer, Visit
+from farebox.dashboard.pages import PAGES
+from farebox.dashboard.parts import Parts
+from farebox.dashboard.rendering import Assets, Renderer, as_json, csv_response, with_etag
+from farebox.dashboard.shield import Shield
+from farebox.dashboard.trouble import Trouble
+
+Handler = Callable[[Request], Awaitable[Response]]
+FIELDS_MAX: Final = 200
+_FOR_EVER: Final = {"cache-control": "public, max-age=31536000, immutable"}
+
+
+def create_app(parts: Parts, pages: Sequence[Page] = PAGES) -> Shield:
+    assets = Assets()
+    renderer = Renderer(pages, assets)
+    entrance = Entrance(parts, renderer)
+    trouble = Trouble(renderer, entrance)
+    routes = [*_static(assets), *entrance.routes()]
+    for page in pages:
+        door = Door(page, parts, renderer, entrance)
+        routes += door.routes()
+    app = Starlette(routes=routes, exception_handlers=trouble.handlers())
+    return Shield(app, is_secure=parts.is_secure)  # outside of all: an unexpected error leaves through it, too
+
+
+def roles(pages: Sequence[Page] = PAGES) -> dict[str, str]:
+    """Who may call what: the role of every path that is not for everyone."""
+    found: dict[str, str] = {}
+    for page in pages:
+        found.update(dict.fromkeys(_paths(page), page.role))
+        found.update({action.path: action.role for action in page.actions})
+    return found
+
+
+class Door:
+    """Lets those in who may see a page, and asks the page."""
+
+    def __init__(self, page: Page, parts: Parts, renderer: Renderer, entrance: Entrance) -> None:
+        self._page = page
+        self._parts = parts
+        self._renderer = renderer
+        self._entrance = entrance
+
+    def routes(self) -> list[Route]:
+        html, json, csv = _paths(self._page)
+        return [
+            Route(json, self._answer(self._json), methods=["GET"]),
+            Route(csv, self._answer(self._csv), methods=["GET"]),
+            Route(html, self._answer(self._html), methods=["GET"]),
+            *(Route(action.path, self._acting(action), methods=["POST"]) for action in self._page.actions),
+        ]
+
+    def _answer(self, render: Callable[[Request, Visit, View], Response]) -> Handler:
+        async def answer(request: Request) -> Response:
+            viewer = await self._entrance.let_in(request, self._page.role)
+            visit = self._visit(request, viewer)
+            view = await self._page.show(visit)
+            return RedirectResponse(view.to, 303) if isinstance(view, Done) else render(request, visit, view)
+
+        return answer
+
+    def _acting(self, action: Action) -> Handler:
+        async def act(request: Request) -> Response:
+            viewer = await self._entrance.let_in(request, action.role)
+            form = await request.form(max_files=1, max_fields=FIELDS_MAX)
+            self._entrance.check_form(request, form, viewer.secret)
+            visit = self._visit(request, viewer, fields(form))
+            try:
+                done = await action.act(visit)
+            except errors.FareboxError as error:
+                if isinstance(error, errors.KeeperUnavailable):
+                    raise
+                return await self._refused(request, visit, action, str(error))
+            if isinstance(done, View):
+                return self._html(request, visit, done)
+            self._entrance.tell(viewer.session.id, done.told)
+            return RedirectResponse(done.to, 303)
+
+        return act
+
+    async def _refused(self, request: Request, visit: Visit, action: Action, why: str) -> Response:
+        again = Visit(
+            self._parts, visit.viewer, self._page.path, visit.names, visit.filters, visit.form, why, action.path
+        )
+        view = await self._page.show(again)
+        return RedirectResponse(view.to, 303) if isinstance(view, Done) else self._html(request, again, view)
+
+    def _visit(self, request: Request, viewer: Viewer, form: Mapping[str, str] | None = None) -> Visit:
+        names = {name: str(value).removesuffix(".html") for name, value in request.path_params.items()}
+        filters = self._filters(request)
+        path = request.url.path
+        for suffix in (".json", ".csv"):
+            path = path.removesuffix(suffix)
+        return Visit(self._parts, viewer, path, names, filters, form or {})
+
+    def _filters(self, request: Request) -> Filters:
+        return read_filters(request.query_params.multi_items(), self._parts.now_us(), self._page.period or "30d")
+
+    def _html(self, request: Request, visit: Visit, view: View) -> Response:
+        told = [] if request.headers.get("x-live") else self._entrance.told(visit.viewer.session.id)
+        theme = self._entrance.cookies.theme_of(request)
+        response = self._renderer.page(self._page, visit, view, theme, told)
+        return with_etag(request, response) if self._page.live_s and request.method == "GET" else response
+
+    def _json(self, _request: Request, visit: Visit, view: View) -> Response:
+        return as_json(view, visit.filters)
+
+    def _csv(self, _request: Request, visit: Visit, view: View) -> Response:
+        return csv_response(view, visit.filters, self._page.title.lower().replace(" ", "-") or "farebox")
+
+
+def fields(form: FormData) -> dict[str, str]:
+    """The texts of a form; of a field that was sent several times, all of them with commas."""
+    found: dict[str, str] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            found[name] = f"{found[name]},{value}" if name in found else value
+    return found
+
+
+def _paths(page: Page) -> tuple[str, str, str]:
+    return page.path, f"{page.file}.json", f"{page.file}.csv"
+
+
+def _static(assets: Assets) -> list[Route]:
+    async def static(request: Request) -> Response:
+        found = assets.files.get(request.path_params["name"])
+        if found is None:
+            raise HTTPException(404)
+        content, kind = found
+        return Response(content, media_type=kind, headers=_FOR_EVER)
+
+    return [Route("/static/{name}", static, methods=["GET"])]

@@ -1,0 +1,193 @@
+"""Values as people read them, as HTML: digits by size, the exact value on hover, '–' with its reason, loss in colour
+and with a minus."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup, escape
+
+from farebox.core import figures
+from farebox.dashboard.filters import Filters, segment
+from farebox.reports.report import CellKind, Column
+
+NUMBERS: Final = frozenset({"count", "usd", "percent", "ratio", "ms"})
+"""Kinds that stand to the right, and whose largest comes first."""
+WHY_NONE: Final[dict[str, str]] = {
+    "usd": "not known: no price, or nothing to compute it from",
+    "percent": "not known: there is nothing to compare with",
+    "ratio": "not known: there is nothing to compare with",
+    "ms": "not measured",
+    "text": "none",
+}
+
+BAD_WORDS: Final = frozenset({"upstream error", "timeout", "interrupted", "loss", "over", "failed", "down"})
+OFF_WORDS: Final = frozenset({"revoked", "expired", "removed", "default", "off"})
+
+Row = Mapping[str, Any]  # Any: raw values of a report
+
+
+def text_of(value: Any, kind: CellKind) -> str:
+    """A value as plain text."""
+    if value is None or value == "":
+        return figures.NONE
+    match kind:
+        case "usd":
+            return figures.money(decimal(value))
+        case "count":
+            return figures.count(int(value))
+        case "percent":
+            return _percent(decimal(value))
+        case "ratio":
+            return f"{decimal(value):.2f}".replace("-", "−")
+        case "ms":
+            return figures.duration(float(value))
+        case "month" | "day" | "moment":
+            return _when(str(value), kind)
+        case "flag":
+            return "yes" if value is True else "no" if value is False else str(value)
+    return joined(value)
+
+
+def joined(value: Any) -> str:
+    """Lists and mappings as one line, '–' for empty ones."""
+    if isinstance(value, list | tuple):
+        return ", ".join(str(entry) for entry in value) or figures.NONE
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={entry}" for name, entry in value.items()) or figures.NONE
+    return str(value)
+
+
+def cell(row: Row, column: Column, filters: Filters) -> Markup:
+    """The inside of a table's cell, with its door."""
+    value = row.get(column.name)
+    inside = _marked(row, column, inline(value, column.kind))
+    href = door(row, column, filters)
+    return Markup('<a href="{}">{}</a>').format(href, inside) if href else inside
+
+
+def inline(value: Any, kind: CellKind) -> Markup:
+    """A value with its exact form on hover."""
+    if value is None or value == "":
+        why = WHY_NONE.get(kind, "not known")
+        return Markup('<span class="none" title="{}">–</span>').format(why)
+    text = text_of(value, kind)
+    if kind == "usd":
+        return _money(text, decimal(value))
+    if kind in ("percent", "ratio") and decimal(value) < 0:
+        return Markup('<span class="loss">{}</span>').format(text)
+    if kind == "count" and abs(int(value)) >= 10**7:
+        return Markup('<span title="{}">{}</span>').format(f"{int(value):,}", text)
+    if kind == "moment":
+        return Markup('<time datetime="{}" title="{}">{}</time>').format(value, _long(str(value)), text)
+    if kind == "flag" and isinstance(value, str):
+        tone = " bad" if value in BAD_WORDS else " off" if value in OFF_WORDS else ""
+        return Markup('<span class="flag{}">{}</span>').format(tone, text)
+    return escape(text)
+
+
+def door(row: Row, column: Column, filters: Filters) -> str:
+    """Where a click on a value leads, '' for nowhere."""
+    target, value = column.door, row.get(column.name)
+    if not target:
+        return ""
+    if target.startswith("/"):
+        return filters.href(_filled(target, row)) if all(row.get(name) is not None for name in _names(target)) else ""
+    if "=" in target:
+        pairs = [part.partition("=") for part in target.split("&")]
+        return filters.href("/calls?" + urlencode([(name, _plain(row, text)) for name, _, text in pairs]))
+    if target in ("day", "month"):
+        return "" if value is None else _period(str(value), target, filters)
+    if target == "tenant" and value:
+        return filters.href(f"/customers/{segment(value)}", tenant=None)
+    pairs_of = {target: "(none)" if value is None else str(value)}
+    if target in ("user", "workspace", "task", "session") and row.get("tenant"):
+        pairs_of = {"tenant": str(row["tenant"]), **pairs_of}
+    return filters.href("/calls?" + urlencode(pairs_of))
+
+
+def decimal(value: Any) -> Decimal:
+    """A raw number as Decimal, exactly. Raises ValueError."""
+    try:
+        return value if isinstance(value, Decimal) else Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is no number") from None
+
+
+def _money(text: str, usd: Decimal) -> Markup:
+    """The sign in a quieter colour, so that a column reads as numbers."""
+    sign, _, digits = text.partition("$")
+    inside = Markup('{}<span class="currency">$</span>{}').format(sign, digits)
+    kind = "usd loss" if usd < 0 else "usd"
+    return Markup('<span class="{}" title="{}">{}</span>').format(kind, figures.exact(usd), inside)
+
+
+def _marked(row: Row, column: Column, inside: Markup) -> Markup:
+    """A thin mark where part of a sum is an estimate, or lacks calls without a price."""
+    if column.name != "spend":
+        return inside
+    why = []
+    if (estimated := row.get("spend_estimated")) and decimal(estimated) > 0:
+        why.append(f"{figures.money(decimal(estimated))} of it is estimated")
+    if unpriced := row.get("calls_unpriced"):
+        why.append(f"{figures.count(int(unpriced))} calls have no price and are not in it")
+    if not why:
+        return inside
+    return Markup('{}<span class="unsure" title="{}" role="img" aria-label="{}">~</span>').format(
+        inside, "; ".join(why), "; ".join(why)
+    )
+
+
+def _percent(value: Decimal) -> str:
+    if 0 < value < Decimal("0.1"):
+        return "<0.1 %"
+    return f"{value:.1f} %".replace("-", "−")
+
+
+def _when(text: str, kind: str) -> str:
+    try:
+        if kind == "month":
+            return f"{date.fromisoformat(text + '-01'):%b %Y}"
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{moment.day} {moment:%b}" if kind == "day" else f"{moment.day} {moment:%b %H:%M}"
+
+
+def _long(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return text
+    return f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC"
+
+
+def _period(value: str, kind: str, filters: Filters) -> str:
+    if kind == "day":
+        return filters.href("/calls?" + urlencode({"since": value[:10], "until": value[:10]}), period=None)
+    first = date.fromisoformat(value + "-01")
+    last = date(first.year + first.month // 12, first.month % 12 + 1, 1).toordinal() - 1
+    span = {"since": first.isoformat(), "until": date.fromordinal(last).isoformat()}
+    return filters.href("/calls?" + urlencode(span), period=None)
+
+
+def _names(template: str) -> list[str]:
+    return [part.partition("}")[0] for part in template.split("{")[1:]]
+
+
+def _filled(template: str, row: Row) -> str:
+    path, mark, query = template.partition("?")
+    for name in _names(path):
+        path = path.replace(f"{{{name}}}", segment(row[name]))
+    for name in _names(query):
+        query = query.replace(f"{{{name}}}", quote(str(row[name]), safe=""))
+    return path + mark + query
+
+
+def _plain(row: Row, template: str) -> str:
+    for name in _names(template):
+        value = row.get(name)
+        template = template.replace(f"{{{name}}}", "(none)" if value is None else str(value))
+    return template

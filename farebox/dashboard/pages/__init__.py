@@ -1,0 +1,38 @@
+"""The pages, in the order in which the navigation shows them. A page is one file and one line here."""
+
+from typing import Final
+
+from farebox.dashboard.page import Page
+from farebox.dashboard.pages.call import CALL
+from farebox.dashboard.pages.calls import CALLS
+from farebox.dashboard.pages.choices import CHOICES
+from farebox.dashboard.pages.customer import CUSTOMER
+from farebox.dashboard.pages.customers import CUSTOMERS
+from farebox.dashboard.pages.features import FEATURES
+from farebox.dashboard.pages.find import FIND
+from farebox.dashboard.pages.help import HELP
+from farebox.dashboard.pages.keys import KEYS
+from farebox.dashboard.pages.models import MODELS
+from farebox.dashboard.pages.overview import OVERVIEW
+from farebox.dashboard.pages.report import REPORT
+from farebox.dashboard.pages.reports import REPORTS
+from farebox.dashboard.pages.settings import SETTINGS
+from farebox.dashboard.pages.users import USERS
+
+PAGES: Final[tuple[Page, ...]] = (
+    OVERVIEW,
+    CUSTOMERS,
+    CUSTOMER,
+    USERS,
+    FEATURES,
+    MODELS,
+    CALLS,
+    CALL,
+    REPORTS,
+    REPORT,
+    KEYS,
+    SETTINGS,
+    HELP,
+    FIND,
+    CHOICES,
+)

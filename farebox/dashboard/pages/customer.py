@@ -1,0 +1,118 @@
+"""One customer: what it spends, on what, by whom, and what its limits leave."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from farebox.core import figures
+from farebox.dashboard import sums
+from farebox.dashboard.page import Page, Tile, View, Visit
+from farebox.errors import NotFound
+from farebox.reports.report import Answer, Chart, Column, Section
+
+USERS: Final = (
+    Column("user", "User", door="user"), sums.SPEND, sums.SHARE, sums.CALLS, sums.AVERAGE, sums.LAST,
+)  # fmt: skip
+FEATURES: Final = (
+    Column("feature", "Feature", door="tenant={tenant}&feature={feature}"), sums.SPEND, sums.SHARE, sums.CALLS,
+    sums.AVERAGE,
+)  # fmt: skip
+MODELS: Final = (
+    Column("model", "Model", door="tenant={tenant}&model={model}"), sums.SPEND, sums.SHARE, sums.CALLS, sums.AVERAGE,
+)  # fmt: skip
+
+
+async def show(visit: Visit) -> View:
+    tenant = visit.names["tenant"]
+    measures = (*sums.MEASURES, "users", "sessions", "errors", "refused")
+    whole = await visit.usage((), measures, only={"tenant": tenant})
+    found = whole[0] if whole else {}
+    if not found.get("calls") and not found.get("refused"):
+        await _check_known(visit, tenant)
+    users = sums.with_shares(
+        await visit.usage(("tenant", "user"), sums.MEASURES, order="-spend", only={"tenant": tenant})
+    )
+    answer = Answer(
+        sentence=_sentence(found, visit.filters.label),
+        columns=USERS,
+        rows=users,
+        totals=sums.totals(users),
+        charts=await _charts(visit, tenant) if users else (),
+        notes=sums.notes(users),
+        sections=(
+            await _section(visit, tenant, "feature", "By feature", FEATURES),
+            await _section(visit, tenant, "model", "By model", MODELS),
+        ),
+    )
+    return View(
+        tenant,
+        answer,
+        _tiles(visit, tenant, found),
+        template="customer.html",
+        more={"tenant": tenant, "limits": await limits_of(visit, {"tenant": tenant})},
+        caption="Users",
+        rows=10,
+    )
+
+
+async def limits_of(visit: Visit, who: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The limits on a subject as they stand, each with the share that is used."""
+    explained = await visit.ask("limits_explain", {"dimensions": dict(who), "tags": {}})
+    return [
+        {
+            **entry,
+            "share": _share(entry["used"], entry["amount"]),
+            "amount_text": sums.amount(entry["amount"], entry["unit"]),
+            "used_text": sums.amount(entry["used"], entry["unit"]),
+            "held_text": sums.amount(entry["held"], entry["unit"]) if Decimal(str(entry["held"])) else "",
+        }
+        for entry in explained["limits"]
+    ]
+
+
+def _share(used: Any, amount: Any) -> Decimal:
+    whole = Decimal(str(amount))
+    return Decimal(str(used)) * 100 / whole if whole else Decimal(100)
+
+
+async def _check_known(visit: Visit, tenant: str) -> None:
+    """Raises NotFound where this customer has never called, and is in no book."""
+    books = await visit.run(visit.parts.books)
+    ever = await visit.ask("usage", visit.filters.usage((), ("attempts",), since_us=0, only={"tenant": tenant}))
+    if tenant not in books.customers and not (ever["rows"] and ever["rows"][0]["attempts"]):
+        raise NotFound(f"No customer {tenant!r} has ever called.")
+
+
+async def _charts(visit: Visit, tenant: str) -> tuple[Chart, ...]:
+    return (await sums.by_day(visit, "feature", "by feature", only={"tenant": tenant}),)
+
+
+async def _section(visit: Visit, tenant: str, name: str, title: str, columns: tuple[Column, ...]) -> Section:
+    rows = sums.with_shares(await visit.usage(("tenant", name), sums.MEASURES, order="-spend", only={"tenant": tenant}))
+    return Section(title=title, columns=columns, rows=rows, totals=sums.totals(rows))
+
+
+def _tiles(visit: Visit, tenant: str, found: Mapping[str, Any]) -> tuple[Tile, ...]:
+    calls = visit.filters.href("/calls", tenant=tenant)
+    return (
+        Tile("Spend", sums.usd(found.get("spend")), "usd", visit.filters.label, calls),
+        Tile("Calls", found.get("calls") or 0, "count", href=calls),
+        Tile("Per call", sums.usd(found.get("avg_cost")), "usd"),
+        Tile("Users", found.get("users") or 0, "count"),
+        Tile(
+            "Refused", found.get("refused") or 0, "count", "Calls that a limit or a rule stopped.",
+            visit.filters.href("/calls?state=refused", tenant=tenant),
+        ),
+    )  # fmt: skip
+
+
+def _sentence(found: Mapping[str, Any], period: str) -> str:
+    if not found.get("calls"):
+        return f"No calls in this time ({period.lower()})."
+    text = f"{figures.money(sums.usd(found['spend']))} for {figures.count(found['calls'])} calls, {period.lower()}"
+    if found.get("users"):
+        text += f", by {figures.count(found['users'])} users"
+    return text + "."
+
+
+CUSTOMER: Final = Page("/customers/{tenant:path}", "analyst", "Customer", show, period="30d", live_s=30)

@@ -1,0 +1,35 @@
+"""Customers: who spends, and how few make most of it."""
+
+from typing import Final
+
+from farebox.dashboard import sums
+from farebox.dashboard.page import Page, View, Visit
+from farebox.reports.report import Answer, Column
+
+COLUMNS: Final = (
+    Column("tenant", "Customer", door="tenant"),
+    sums.SPEND,
+    sums.SHARE,
+    Column("cumulative", "Together", "percent", "Share of this customer and of those above it."),
+    sums.CALLS,
+    sums.AVERAGE,
+    Column("users", "Users", "count", "Distinct users that called."),
+    sums.LAST,
+)
+
+
+async def show(visit: Visit) -> View:
+    rows = sums.with_shares(await visit.usage(("tenant",), (*sums.MEASURES, "users"), order="-spend"))
+    chart = await sums.by_day(visit, "tier", "by tier")
+    answer = Answer(
+        sentence=sums.few_behind(rows, "tenant", "customers") if rows else "No customer has called in this time.",
+        columns=COLUMNS,
+        rows=rows,
+        totals=sums.totals(rows),
+        charts=(chart,) if rows else (),
+        notes=sums.notes(rows),
+    )
+    return View("Customers", answer)
+
+
+CUSTOMERS: Final = Page("/customers", "analyst", "Customers", show, group="Who", period="30d", live_s=30, key="c")

@@ -1,0 +1,44 @@
+"""What pages work with. A test passes stand-ins; bootstrap passes the real ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from farebox.alerts.outbox import Outbox
+from farebox.core.customers import Books
+from farebox.dashboard.passwords import Passwords
+from farebox.directory.store import Directory
+from farebox.reports.report import Facts, Report
+from farebox.settings import Settings
+
+
+class Keeper(Protocol):
+    """The ledger's owner, asked over its socket. Answers are decoded msgpack, hence Any."""
+
+    async def call(self, method: str, params: object = None, *, timeout_s: float = 30) -> Any:
+        """Raises KeeperUnavailable where it does not answer, and the keeper's own errors as FareboxError."""
+        ...
+
+
+def no_books() -> Books:
+    return Books({}, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    keeper: Keeper
+    directory: Directory
+    outbox: Outbox
+    settings: Settings
+    now_us: Callable[[], int]
+    passwords: Passwords
+    reports: Sequence[Report] = ()
+    facts: Callable[[], Facts] | None = None
+    """What a report may ask; called in the thread that then uses it."""
+    books: Callable[[], Books] = no_books
+    """Customers and plans. May block."""
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach it by https: then cookies say so, and browsers are told to come back by https."""
+        return bool(self.settings.server.tls_cert) or self.settings.alerts.dashboard_url.startswith("https://")
