@@ -140,7 +140,10 @@ class Hold:
         return charged
 
     def _as_held(self, charged: Charged) -> Charged:
-        held = max([part.held for part in self.parts if part.local.unit == USD], default=0)
+        parts = [part for part in self.parts if part.local.unit == USD]
+        # Each strict limit holds the most that the call can cost; another may have bounded the answer further since.
+        proven = [part.held for part in parts if part.local.strict]
+        held = min(proven) if proven else max([part.held for part in parts], default=0)
         if held <= (charged.cost or 0):
             return charged
         return replace(

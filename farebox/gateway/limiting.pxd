@@ -8,7 +8,7 @@ from farebox.gateway.leases cimport Leases, LocalAccount
 cdef class Counted:
     cdef readonly object who
     cdef readonly str key_id
-    cdef readonly long long until_us
+    cdef readonly long long since_us, until_us
     cdef readonly tuple accounts
     cdef readonly object usually
 
@@ -18,7 +18,7 @@ cdef class Gate:
     cdef readonly Histories histories
     cdef readonly bint active
     cdef readonly object _limits
-    cdef object _clock_s, _book
+    cdef object _clock_s, _now_us, _book
     cdef long long _grace, _grace_max, _new_max, _minute
     cdef dict _known, _new
     cpdef Hold admit(self, Asking asking, double since_s)

@@ -21,7 +21,7 @@ from farebox.directory.vault import Vault
 from farebox.directory.watch import SnapshotWatcher
 from farebox.errors import FareboxError, JournalFull
 from farebox.gateway.admission import Door
-from farebox.gateway.call import Meters
+from farebox.gateway.call import Meters, now_us
 from farebox.gateway.counters import Counters
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.leases import Leases
@@ -33,6 +33,7 @@ from farebox.gateway.routing import exchange_for
 from farebox.gateway.server import ClientConnection
 from farebox.gateway.shared import Shared
 from farebox.gateway.targets import Targets
+from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 from farebox.ledger.journal import JournalWriter
 from farebox.providers.sheets import load_book
 from farebox.settings import Settings, run_dir
@@ -53,7 +54,7 @@ class Worker(Shared):
         counters = Counters(run / f"worker-{index}.stats")
         limits = _pool_limits(settings)
         loop = asyncio.get_running_loop()
-        leases = Leases(journal.directory.name, run, loop)
+        leases = Leases(journal.directory.name, AsyncKeeperClient(run / SOCKET_NAME, connections_max=1), loop)
         hosts = frozenset({b"localhost", settings.server.host.lower().encode("latin-1")})
         super().__init__(
             settings,
@@ -63,7 +64,7 @@ class Worker(Shared):
             Door(vault.key_hash, settings.server.auth == "open", hosts),
             Targets(limits, getproxies_environment()),
             Pool(Origin("http", str(run / "web.sock"), 0), limits, {}),
-            Gate(leases, loop.time, settings.limits.grace, settings.limits.subjects_per_minute),
+            Gate(leases, loop.time, now_us, settings.limits.grace, settings.limits.subjects_per_minute),
         )
         self.gate.use(snapshot.limits)
         self.targets.use(snapshot)
