@@ -29,13 +29,16 @@ from farebox.core.windows import window_at, zone
 from farebox.gateway.asking import Asking
 from farebox.gateway.leases import MESSAGE_MAX, Leases
 from farebox.gateway.limiting import Gate
+from farebox.gateway.waiters import Waiters
 from farebox.keeper.authority import Authority
+from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 from farebox.ledger.ledger import Ledger
 from farebox.providers.charging import Charged
 from farebox.providers.openai import OPENAI
 from farebox.providers.protocol import Intent
 from farebox.providers.sheets import load_book
 from farebox.settings import Settings
+from farebox.settings.table import Limits as LimitSettings
 
 COST_P50_US_MAX = 10.0
 ACCOUNTS = 1_000_000
@@ -83,8 +86,10 @@ def cost(calls: int) -> dict[str, Any]:
 
 async def _cost(limits: tuple[Limit, ...], calls: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="farebox-bench-") as directory:
-        leases = Leases("worker-0-bench", Path(directory), asyncio.get_running_loop())
-        gate = Gate(leases, time.monotonic, grace=0, subjects_per_minute=CALLERS)
+        loop = asyncio.get_running_loop()
+        leases = Leases("worker-0-bench", AsyncKeeperClient(Path(directory) / SOCKET_NAME, connections_max=1), loop)
+        settings = LimitSettings(grace=0, subjects_per_minute=CALLERS)
+        gate = Gate(leases, time.monotonic, clock_us, settings, Waiters(loop, 0))
         gate.use(limits)
         now_us, book = time.time_ns() // 1000, load_book(())
         endpoint = OPENAI.endpoint("POST", "/v1/chat/completions")

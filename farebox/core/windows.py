@@ -63,6 +63,15 @@ def window_at(kind: WindowKind, moment_us: int, time_zone: ZoneInfo, anchor_day:
     return Window(_utc_us(first, time_zone), _utc_us(following, time_zone))
 
 
+def around(kind: WindowKind, moment_us: int, time_zone: ZoneInfo, anchor_day: int = 1) -> list[Window]:
+    """The window before, the one that holds this moment, and the one after; a lifetime has neither."""
+    current = window_at(kind, moment_us, time_zone, anchor_day)
+    if current.end_us is None:
+        return [current]
+    before = window_at(kind, current.start_us - 1, time_zone, anchor_day)
+    return [before, current, window_at(kind, current.end_us, time_zone, anchor_day)]
+
+
 def _month(day: datetime, anchor_day: int) -> tuple[datetime, datetime]:
     first = _anchored(day.year, day.month, anchor_day)
     if day < first:

@@ -83,9 +83,10 @@ class Hold:
         self._leases.touch(local)
 
     def ensure(self) -> int:
-        """What it is charged at least, in pico-dollars, if nobody sees its end: strict limits' holds never grow."""
+        """What it is charged at least, in pico-dollars, if nobody sees its end. Each strict limit holds the most that
+        the call can cost; another may have bounded the answer further since, so the least of them is the most."""
         held = [part.held for part in self.parts if part.local.unit == USD and part.local.strict]
-        self.ensured = max(held, default=0)
+        self.ensured = min(held, default=0)
         return self.ensured
 
     def begin(self, usual: Usual) -> None:

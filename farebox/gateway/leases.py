@@ -8,14 +8,12 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from farebox.core.accounts import Lease
 from farebox.core.limits import AMOUNT_MAX, RATE, STOPPING, Account, Limit
 from farebox.core.meters import MILLION
 from farebox.errors import FareboxError
-from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 
 SYNC_S: Final = 0.25
 """How often the authority hears of what was spent."""
@@ -121,11 +119,18 @@ class OpenCall(Protocol):
     def held_parts(self) -> list[tuple[Account, int]]: ...
 
 
+class Keeper(Protocol):
+    """How the authority is asked: see `ledger.client.AsyncKeeperClient`."""
+
+    async def call(self, method: str, params: object = None, timeout_s: float | None = None) -> Any: ...
+    async def close(self) -> None: ...
+
+
 class Leases:
     """All accounts of a worker, and the task that keeps them and the authority in step."""
 
     def __init__(
-        self, owner: str, run: Path, loop: asyncio.AbstractEventLoop, clock_us: Callable[[], int] = clock_us
+        self, owner: str, keeper: Keeper, loop: asyncio.AbstractEventLoop, clock_us: Callable[[], int] = clock_us
     ) -> None:
         self.accounts: dict[Account, LocalAccount] = {}
         self.runs_until_us = 0
@@ -134,7 +139,7 @@ class Leases:
         self.reachable = True
         self._owner = owner
         self._loop = loop
-        self._keeper = AsyncKeeperClient(run / SOCKET_NAME, connections_max=1)
+        self._keeper = keeper
         self._epoch = 0
         self._whole = True
         self.open: dict[str, OpenCall] = {}
@@ -168,6 +173,9 @@ class Leases:
         self._beat()
         for local in self.accounts.values():
             local.lease.expire()
+            if not local.is_dirty:  # what is answered to what was said before is not taken: say it again
+                local.is_dirty = True
+                self._dirty.append(local)
         self._whole = True
         self._wake.set()
 
@@ -250,33 +258,42 @@ class Leases:
     async def _exchange(self) -> bool:
         """Tell what has changed, or all of it to an authority that has not heard us yet. -> whether all that was asked
         is known."""
-        whole = self._whole
-        dirty, self._dirty = self._dirty, []
-        for local in dirty:
+        whole, told = self._whole, self._dirty
+        if whole:  # with those that have just given everything back: the authority may not have heard of that
+            told = [
+                local
+                for local in self.accounts.values()
+                if local.is_dirty or local.lease.given or local.lease.spent or local.need
+            ]
+        self._dirty = []
+        for local in told:
             local.is_dirty = False
-        told = dirty
-        if whole:
-            told = [local for local in self.accounts.values() if local.lease.given or local.lease.spent or local.need]
-        known = True
-        for at in range(0, max(1, len(told)), MESSAGE_MAX):
-            known = await self._send(told[at : at + MESSAGE_MAX], whole and at + MESSAGE_MAX >= len(told)) and known
-        self._whole = self._whole and not whole
+        epoch, at_once = self._epoch, len(told) <= MESSAGE_MAX
+        known, sent = True, 0
+        try:
+            while sent == 0 or sent < len(told):
+                part = told[sent : sent + MESSAGE_MAX]
+                sent += MESSAGE_MAX
+                known = await self._send(part, whole and sent >= len(told) and (at_once or epoch)) and known
+        except BaseException:
+            for local in told[sent:]:
+                self._keep(local, (0, 0))
+            raise
+        # Another keeper than before must hear of everything before it lends.
+        self._whole = self._epoch != epoch and not (whole and at_once)
         return known
 
-    async def _send(self, asked: list[LocalAccount], whole: bool) -> bool:
+    async def _send(self, asked: list[LocalAccount], whole: bool | int) -> bool:
         wants = [(local.need, local.least) for local in asked]
         calls = self._calls()
         said = [self._said(local, calls) for local in asked]
         spent = [local.lease.spent for local in asked]
         try:
-            epoch, ready, answers = await self._keeper.call("lease", [self._owner, whole, said], ANSWER_S)
+            self._epoch, ready, answers = await self._keeper.call("lease", [self._owner, whole, said], ANSWER_S)
         except BaseException:
             for local, want in zip(asked, wants, strict=True):
                 self._keep(local, want)
             raise
-        if epoch != self._epoch:  # another keeper: it must hear of everything before it lends
-            self._epoch = epoch
-            self._whole = not whole
         known, now = bool(ready), self._loop.time()
         for local, want, was_spent, answer in zip(asked, wants, spent, answers, strict=True):
             if answer is None or not ready:

@@ -8,7 +8,7 @@ from farebox.gateway.leases cimport Leases, LocalAccount
 cdef class Counted:
     cdef readonly object who
     cdef readonly str key_id
-    cdef readonly long long until_us
+    cdef readonly long long since_us, until_us
     cdef readonly tuple accounts
     cdef readonly object usually
 
@@ -19,7 +19,7 @@ cdef class Gate:
     cdef readonly bint active
     cdef readonly object _limits, waiters
     cdef readonly long long until_us
-    cdef object _anchor_days, _clock_s, _book
+    cdef object _anchor_days, _clock_s, _now_us, _book
     cdef long long _grace, _grace_max, _new_max, _minute, _rate_us, _wait_us
     cdef dict _known, _new
     cpdef Hold admit(self, Asking asking, double since_s)

@@ -4,7 +4,6 @@ Synchronous, from what this worker has leased. Where that is not enough, the cal
 (`Gate.wait`) and is judged by that. Only this may refuse; settling never does.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -33,13 +32,17 @@ OUTPUT_UNBOUNDED: Final = 16_384
 
 
 class Counted:
-    """The accounts that one attribution leads to, until the first of their windows ends."""
+    """The accounts that one attribution leads to, while all of their windows hold the moment."""
 
-    __slots__ = ("accounts", "key_id", "until_us", "usually", "who")
+    __slots__ = ("accounts", "key_id", "since_us", "until_us", "usually", "who")
 
-    def __init__(self, who: Attribution, key_id: str, until_us: int, accounts: tuple[LocalAccount, ...]) -> None:
+    def __init__(
+        self, who: Attribution, key_id: str, since_us: int, until_us: int, accounts: tuple[LocalAccount, ...]
+    ) -> None:
         self.who = who
         self.key_id = key_id
+        self.since_us = since_us
+        """Clocks are also put back."""
         self.until_us = until_us
         self.accounts = accounts
         self.usually = Limits(tuple([local.limit_id for local in accounts]))
@@ -50,13 +53,14 @@ class Gate:
 
     __slots__ = (
         "_anchor_days", "_book", "_clock_s", "_grace", "_grace_max", "_known", "_limits", "_minute", "_new", "_new_max",
-        "_rate_us", "_wait_us", "active", "histories", "leases", "until_us", "waiters",
+        "_now_us", "_rate_us", "_wait_us", "active", "histories", "leases", "until_us", "waiters",
     )  # fmt: skip
 
     def __init__(
         self,
         leases: Leases,
         clock_s: Callable[[], float],
+        now_us: Callable[[], int],
         settings: LimitSettings,
         waiters: Waiters,
         rate_us: int = MINUTE_US,
@@ -70,6 +74,7 @@ class Gate:
         """The time for which a limit's rate is given: a minute."""
         self.active = False
         self._clock_s = clock_s
+        self._now_us = now_us
         self._grace = self._grace_max = settings.grace
         self._new_max = settings.subjects_per_minute
         self._limits: tuple[Limit, ...] = ()
@@ -114,7 +119,7 @@ class Gate:
         if minute != self._minute:
             self._minute = minute
             self._new.clear()
-            before_us = time.time_ns() // 1000 - int(KEPT_S * MILLION)
+            before_us = self._now_us() - int(KEPT_S * MILLION)
             self.leases.forget(lambda local: local.end_us is not None and local.end_us < before_us)
         if self.leases.reachable:
             self._grace = self._grace_max
@@ -324,7 +329,12 @@ class Gate:
     def _counted(self, asking: Asking) -> Counted:
         who = asking.who
         known = self._known.get(id(who))
-        if known is not None and known.who is who and known.key_id == asking.key_id and asking.now_us < known.until_us:
+        if (
+            known is not None
+            and known.who is who
+            and known.key_id == asking.key_id
+            and known.since_us <= asking.now_us < known.until_us
+        ):
             return known
         dimensions = {name: value for name in DIMENSIONS if (value := getattr(who, name)) is not None}
         if asking.key_id:
@@ -335,7 +345,8 @@ class Gate:
         accounts = tuple([self._local(applied, who) for applied in found])
         if len(self._known) >= REMEMBERED_MAX:
             self._known.clear()
-        known = self._known[id(who)] = Counted(who, asking.key_id, min(ends, default=2**62), accounts)
+        since_us = max([applied.window.start_us for applied in found], default=0)
+        known = self._known[id(who)] = Counted(who, asking.key_id, since_us, min(ends, default=2**62), accounts)
         return known
 
     def _local(self, applied: Applied, who: Attribution) -> LocalAccount:

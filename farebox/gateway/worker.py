@@ -22,7 +22,7 @@ from farebox.directory.vault import Vault
 from farebox.directory.watch import SnapshotWatcher
 from farebox.errors import FareboxError, JournalFull
 from farebox.gateway.admission import Door
-from farebox.gateway.call import Meters
+from farebox.gateway.call import Meters, now_us
 from farebox.gateway.counters import Counters
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.leases import Leases
@@ -36,6 +36,7 @@ from farebox.gateway.shared import Shared
 from farebox.gateway.tallies import Tallies
 from farebox.gateway.targets import Targets
 from farebox.gateway.waiters import Waiters
+from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 from farebox.ledger.journal import JournalWriter
 from farebox.providers.sheets import load_book
 from farebox.settings import Settings, run_dir
@@ -62,7 +63,7 @@ class Worker(Shared):
         counters = Counters(run / f"worker-{index}.stats")
         limits = _pool_limits(settings)
         loop = asyncio.get_running_loop()
-        leases = Leases(journal.directory.name, run, loop)
+        leases = Leases(journal.directory.name, AsyncKeeperClient(run / SOCKET_NAME, connections_max=1), loop)
         hosts = frozenset({b"localhost", settings.server.host.lower().encode("latin-1")})
         super().__init__(
             settings,
@@ -72,7 +73,9 @@ class Worker(Shared):
             Door(vault.key_hash, settings.server.auth == "open", hosts),
             Targets(limits, getproxies_environment()),
             Pool(Origin("http", str(run / "web.sock"), 0), limits, {}),
-            Gate(leases, loop.time, settings.limits, Waiters(loop, settings.limits.throttle_waiting_max), rate_us),
+            Gate(
+                leases, loop.time, now_us, settings.limits, Waiters(loop, settings.limits.throttle_waiting_max), rate_us
+            ),
             Tallies(settings.unit_rules, run),
         )
         self.door.use(snapshot)

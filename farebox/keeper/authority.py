@@ -12,31 +12,34 @@ under the lock: whatever asks the ledger does so outside of it.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
-from farebox.core.accounts import AccountState, Ask, Balance, Held
+from farebox.core.accounts import AccountState, Ask, Balance
 from farebox.core.attribution import NO_PLANS
-from farebox.core.limits import NO_DAYS, RATE, WITHIN_TENANT, Account, Applied, Limit, LimitBook, Who
-from farebox.core.windows import Window
+from farebox.core.limits import NO_DAYS, RATE, WITHIN_TENANT, Account, Applied, Limit, LimitBook, Who, by_anchor
+from farebox.core.windows import Window, around, zone
 from farebox.errors import QueryError
+from farebox.keeper.messages import Answer, Asked, Message, Near, Standing, Sums
 from farebox.ledger.ledger import Ledger
 from farebox.ledger.stores.duckdb import spent
 from farebox.ledger.stores.duckdb.spent import Batches, Span, Spent
 
 HEARD_S: Final = 5.0
-"""How long after a start living workers are waited for."""
+"""How long after the limits are known living workers are waited for."""
 WORKER: Final = "worker-"
 """How a worker's name begins: its journal's."""
 NOBODY: Final = 0
 """In the place of an epoch: come again, and tell all."""
-IN_FORCE_US: Final = 2_000_000
+IN_FORCE_S: Final = 2.0
 """Within this a changed limit is in force everywhere: calls that began earlier may not have counted under it."""
 KEPT_US: Final = 3_600_000_000
 """How long after its window's end an account is still known: calls settle late."""
 SWEEP_S: Final = 60.0
+ODD_S: Final = 60.0
+"""How long a window is looked after that is not now, beside it, or wanted any more."""
 COUNT_S: Final = 0.5
 """How often the ledger is asked for what workers do not count, where no worker came or went and no limit changed."""
 SHORT_S: Final = 1.0
@@ -44,56 +47,18 @@ SHORT_S: Final = 1.0
 JUST_OVER_US: Final = 60_000_000
 NEAR_AT_ONCE: Final = 1000
 NEAR_MAX: Final = 20_000
+Windows = dict[str, Span]
+"""Of each limit, by its id."""
 
 
-class Asked(msgspec.Struct, array_like=True, frozen=True):
-    """One account in a worker's message: see `core.accounts.Ask`."""
+class Moved(NamedTuple):
+    """What customers whose billing day has changed have spent since the other day: settled, and by each living worker's
+    own count."""
 
-    limit: str
-    subject: str
-    start_us: int
-    end_us: int | None
-    number: int
-    given: int
-    spent: int
-    need: int
-    least: int
-    calls: list[tuple[str, int, int]] | None = None
-    """Open calls, some of them: (event id, since, amount held). None: as told before."""
-    open_calls: int = 0
-
-
-class Message(msgspec.Struct, array_like=True, frozen=True):
-    """What a worker says: who it is (its journal's name), and whether with this all of its accounts that hold or have
-    spent anything were told to this authority."""
-
-    owner: str
-    whole: bool
-    asked: list[Asked]
-
-
-class Answer(NamedTuple):
-    """`given` and the account's balance. None in its place: the limit is not known here (yet)."""
-
-    number: int
-    given: int
-    amount: int
-    settled: int
-    held: int
-    short: bool
-    """Whether a worker asked in vain lately: the others give back what they do not use."""
-
-
-class Near(msgspec.Struct, frozen=True):
-    share: float
-
-
-class Standing(NamedTuple):
-    """An account, what each worker holds of it, and what open calls hold of that."""
-
-    balance: Balance
-    owners: dict[str, Held]
-    calls: dict[str, Asked]
+    days: Mapping[str, int]
+    settled: dict[Account, int]
+    counted: dict[tuple[str, Account], int]
+    living: frozenset[str]
 
 
 class _Entry:
@@ -114,11 +79,13 @@ class Authority:
         ledger: Ledger,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         clock_s: Callable[[], float] = time.monotonic,
+        sums: Sums = spent,
     ) -> None:
         self.epoch: Final = int.from_bytes(os.urandom(6), "big") or 1
         self._ledger = ledger
         self._now_us = now_us
         self._clock_s = clock_s
+        self._sums = sums
         self._lock = threading.Lock()
         self._wanted: tuple[Limit, ...] = ()
         self.plans: Mapping[str, str] = NO_PLANS
@@ -129,7 +96,16 @@ class Authority:
         self._limits: dict[str, Limit] = {}
         """Those whose past is known: only these are answered for."""
         self._book = LimitBook(())
-        self._changed_us = 0
+        self._changed_s = clock_s()
+        self._latest_us = 0
+        self._sure_us: int | None = None
+        self._asked: dict[tuple[str, int], tuple[Window, float]] = {}
+        """Windows that workers want to spend in, and of which it is not known here what was spent: by limit and start,
+        with when they were asked for."""
+        self._odd: dict[tuple[str, int], tuple[Window, float]] = {}
+        """Those of the last ODD_S."""
+        self._summed: set[tuple[str, int]] = set()
+        """Windows of which it is known, by limit and start."""
         self._bases: dict[Account, int] = {}
         """Settled by the ledger alone, of accounts that no worker has asked for."""
         self._entries: dict[Account, _Entry] = {}
@@ -146,8 +122,10 @@ class Authority:
         """What the ledger counts in the place of each of them, as long as no batch is being counted."""
         self._alive: frozenset[str] = frozenset()
         self._batch = 0
-        self._begun_s = self._clock_s()
+        self._begun_s = clock_s()
         self._ticked = False
+        self._is_current = False
+        """Whether the last tick came to its end: only then those that are gone are known as such."""
         self._counted_s = 0.0
         self._seen: tuple[Limit, ...] | None = None
         self._swept_s = self._begun_s
@@ -169,64 +147,104 @@ class Authority:
         """Take in the journals by `ingest`, and bring the accounts up to what the ledger then says."""
         with self._lock:
             heard = set(self._owners)
+            asked, self._asked = self._asked, {}
+        self._is_current = False
+        self._latest_us = max(self._latest_us, self._now_us())
         ingest()
         unfinished = self._ledger.intake.unfinished()
         wanted, days = self._wanted, self._wanted_days
         if self._before is None:
             self._before = frozenset(name for name in unfinished if name.startswith(WORKER))
         if not wanted and not self._limits:
-            self._alive, self._ticked, self._days = unfinished, True, days
             with self._lock:
+                self._alive, self._days = unfinished, days
                 for gone in heard - unfinished:
                     self._owners.pop(gone, None)
+                self._begin()
             return
         now_s = self._clock_s()
         seen = wanted is self._seen and days is self._days
-        if now_s - self._counted_s < COUNT_S and unfinished == self._alive and seen:
+        if now_s - self._counted_s < COUNT_S and unfinished == self._alive and seen and not asked:
+            self._is_current = True
             return
+        self._odd = {key: at for key, at in (self._odd | asked).items() if now_s - at[1] < ODD_S}
+        self._count(heard, unfinished, wanted, days)
         self._counted_s, self._seen = now_s, wanted
-        store = self._ledger.store
-        until = spent.last_batch(store)
+        self._sweep()
+
+    def _count(
+        self, heard: set[str], unfinished: frozenset[str], wanted: tuple[Limit, ...], days: Mapping[str, int]
+    ) -> None:
+        """All is asked of the ledger before any of it is taken in: where it fails, the next tick finds things as they
+        were."""
+        until = self._sums.last_batch(self._ledger.store)
         with self._lock:
             returns, self._returns = self._returns, {}  # nobody's word is taken back while a batch is being counted
-        known = (self._alive | heard | unfinished) - self._silent
-        settled = self._uncounted(Batches(self._batch, until), known)
+        returns = returns if until == self._batch else {}
+        everyone = self._alive | heard | unfinished
+        known = everyone - self._silent
+        windows = self._windows(wanted, self._days)
+        settled = self._uncounted(windows, Batches(self._batch, until), known)
         buried = {
-            gone: {} if gone in self._silent else self._counted_by(gone, until)
-            for gone in (self._alive | heard) - unfinished
+            gone: {} if gone in self._silent else self._counted_by(windows, gone, until)
+            for gone in everyone - unfinished
         }
+        living = frozenset((unfinished - self._silent) | (known - buried.keys()))
+        moved = None
+        if days is not self._days:
+            moved = self._moving(days, Batches(0, until), living)
+            windows = self._windows(wanted, days)
+        past = self._past(wanted, windows, Batches(0, until), living)
         with self._lock:
             for account, amount in settled:
                 self._settle(account, amount)
             for gone, sums in buried.items():
                 self._bury(gone, sums)
-        living = (unfinished - self._silent) | (known - buried.keys())
-        if days is not self._days:
-            self._take_days(days, Batches(0, until), living)
-        self._take_limits(wanted, Batches(0, until), living)
-        self._stand_in(unfinished, until, returns if until == self._batch else {})
-        self._batch, self._alive, self._ticked = until, unfinished, True
-        self._sweep()
+            self._days = days
+            self._take_limits(wanted)
+            if past:
+                self._take_past(past)
+            if moved is not None:
+                self._take_moved(moved)
+            self._summed = {
+                (name, window.start_us)
+                for name, span in windows.items()
+                for of_day in span.windows.values()
+                for window in of_day
+            }
+            self._batch, self._alive = until, unfinished
+            self._begin()
+        self._stand_in(windows, unfinished, until, returns)
 
-    def _counted_by(self, owner: str, until: int) -> dict[Account, int]:
-        """What a worker has counted by itself, as the ledger knows it."""
+    def _begin(self) -> None:
+        self._is_current = True
+        if not self._ticked:
+            self._ticked, self._begun_s = True, self._clock_s()
+
+    def _counted_by(self, windows: Windows, gone: str, until: int) -> dict[Account, int]:
+        """What a worker had counted that is gone. One that came and went before it was known here is in the sums."""
+        batches = Batches(0 if gone in self._alive else self._batch, until)
+        store = self._ledger.store
         return {
             Account(limit.id, *_place(found)): found.amount
             for limit in self._limits.values()
-            for found in spent.counted_by(self._ledger.store, limit, self._span(limit), Batches(0, until), owner)
+            if (span := self._followed(limit, windows)) is not None
+            for found in self._sums.counted_by(store, limit, span, batches, gone)
         }
 
-    def _stand_in(self, unfinished: frozenset[str], until: int, known: dict[str, dict[Account, int]]) -> None:
+    def _stand_in(
+        self, windows: Windows, unfinished: frozenset[str], until: int, known: dict[str, dict[Account, int]]
+    ) -> None:
         """Let the ledger stand for workers that live and were not heard in time, such as suspended ones: what they had
         counted would be lent again otherwise. `known`: what it counts for those that it stands for already."""
         self._silent &= unfinished
-        returns = {name: known.get(name) or self._counted_by(name, until) for name in self._silent}
+        returns = {name: known.get(name) or self._counted_by(windows, name, until) for name in self._silent}
         found: dict[str, dict[Account, int]] = {}
         if self._clock_s() - self._begun_s > HEARD_S:
             for name in (self._before or frozenset()) & unfinished:
                 if not self._owners.get(name, False) and name not in self._silent and self._checked.get(name) != until:
+                    found[name] = self._counted_by(windows, name, until)
                     self._checked[name] = until
-                    found[name] = self._counted_by(name, until)
         with self._lock:
             for name, sums in found.items():
                 if sums and not self._owners.get(name, False):
@@ -248,60 +266,99 @@ class Authority:
         self._silent.discard(owner)
         return True
 
-    def _uncounted(self, batches: Batches, alive: frozenset[str] | set[str]) -> list[tuple[Account, int]]:
+    def _uncounted(
+        self, windows: Windows, batches: Batches, alive: frozenset[str] | set[str]
+    ) -> list[tuple[Account, int]]:
         if batches.after >= batches.until or not self._limits:
             return []
         store = self._ledger.store
-        if not spent.may_be_uncounted(store, batches, alive, self._changed_us + IN_FORCE_US):
+        since_us = self._counted_since_us()
+        if since_us is not None and not self._sums.may_be_uncounted(store, batches, alive, since_us):
             return []
         return [
             (Account(limit.id, *_place(found)), found.amount)
             for limit in self._limits.values()
-            for found in spent.uncounted(store, limit, self._span(limit), batches, alive)
+            if (span := self._followed(limit, windows)) is not None
+            for found in self._sums.uncounted(store, limit, span, batches, alive)
         ]
 
-    def _take_limits(self, wanted: tuple[Limit, ...], batches: Batches, alive: Iterable[str]) -> None:
-        """Learn what was spent under limits that are new, and let go of those that are gone."""
+    def _counted_since_us(self) -> int | None:
+        """Calls that began later count under all limits at whichever worker; None while that is not yet so. Clocks are
+        also put back: the latest that was seen counts."""
+        if self._sure_us is None and self._clock_s() - self._changed_s > IN_FORCE_S:
+            self._sure_us = self._latest_us
+        return self._sure_us
+
+    def _past(
+        self, wanted: tuple[Limit, ...], windows: Windows, batches: Batches, alive: Collection[str]
+    ) -> dict[tuple[str, int], dict[str, int]]:
+        """What each subject had spent in windows that are new here, and under limits that are."""
+        store = self._ledger.store
+        past: dict[tuple[str, int], dict[str, int]] = {}
+        is_empty: dict[int, bool] = {}
+        """Of windows that have not begun, by their start: one question for all limits."""
+        for limit in wanted:
+            span = windows[limit.id]
+            for day, window in [(day, window) for day, of_day in span.windows.items() for window in of_day]:
+                start_us = window.start_us
+                if (limit.id, start_us) in self._summed:
+                    continue
+                sums = past.setdefault((limit.id, start_us), {})
+                if start_us > self._latest_us and start_us not in is_empty:
+                    is_empty[start_us] = self._sums.is_empty_from(store, start_us)
+                if not is_empty.get(start_us):
+                    only = span._replace(windows={day: [window]})
+                    found = self._sums.uncounted(store, limit, only, batches, alive)
+                    sums.update({one.subject: one.amount for one in found})
+        return past
+
+    def _take_past(self, past: dict[tuple[str, int], dict[str, int]]) -> None:
+        """Under the lock."""
+        for account, entry in self._entries.items():
+            sums = past.get((account.limit, account.start_us))
+            if sums is not None:
+                entry.state.settled = sums.pop(account.subject, 0)
+        for account in [account for account in self._bases if (account.limit, account.start_us) in past]:
+            del self._bases[account]
+        for (name, start_us), sums in past.items():
+            for subject, amount in sums.items():
+                self._bases[Account(name, subject, start_us)] = amount
+
+    def _take_limits(self, wanted: tuple[Limit, ...]) -> None:
+        """Answer for limits that are new, and let go of those that are gone. Under the lock."""
         now = {limit.id: limit for limit in wanted}
         if now == self._limits:
             return
-        store, living = self._ledger.store, set(alive)
-        bases: dict[Account, int] = {}
-        for limit in wanted:
-            if limit.id not in self._limits:
-                for found in spent.uncounted(store, limit, self._span(limit), batches, living):
-                    bases[Account(limit.id, *_place(found))] = found.amount
-        with self._lock:
-            for account in [account for account in self._entries if _limit_id(account) not in now]:
-                del self._entries[account]
-            for account in [account for account in self._bases if account.limit not in now]:
-                del self._bases[account]
-            self._bases.update(bases)
-            self._limits, self._book = now, LimitBook(wanted, self._days)
-            for account, entry in self._entries.items():
-                entry.state.amount = self._amount(account.limit)
-        self._changed_us = self._now_us()
+        for account in [account for account in self._entries if _limit_id(account) not in now]:
+            del self._entries[account]
+        for account in [account for account in self._bases if account.limit not in now]:
+            del self._bases[account]
+        self._limits, self._book = now, LimitBook(wanted, self._days)
+        for account, entry in self._entries.items():
+            entry.state.amount = self._amount(account.limit)
+        self._changed_s, self._sure_us = self._clock_s(), None
 
-    def _take_days(self, days: Mapping[str, int], batches: Batches, alive: Iterable[str]) -> None:
+    def _moving(self, days: Mapping[str, int], batches: Batches, living: frozenset[str]) -> Moved:
         """Customers' billing days have changed. Their accounts begin anew on the other day, with what was spent since:
         also what living workers have counted where it would not be looked for any more."""
-        moved = {tenant for tenant in {*days, *self._days} if days.get(tenant) != self._days.get(tenant)}
-        self._days = days
+        tenants = {tenant for tenant in {*days, *self._days} if days.get(tenant) != self._days.get(tenant)}
         limits = [limit for limit in self._limits.values() if limit.window == "billing" and _is_a_tenants(limit)]
-        settled: dict[Account, int] = {}
-        counted: dict[tuple[str, Account], int] = {}
-        living = set(alive)
-        for limit in limits if moved else ():
-            span = spent.span(limit, self._now_us(), days, moved)
-            for found in spent.uncounted(self._ledger.store, limit, span, batches, living):
-                settled[Account(limit.id, *_place(found))] = found.amount
+        found = Moved(days, {}, {}, living)
+        windows = self._windows(limits, days) if tenants else {}
+        for limit in limits if tenants else ():
+            span = windows[limit.id]._replace(only=tenants)
+            for one in self._sums.uncounted(self._ledger.store, limit, span, batches, living):
+                found.settled[Account(limit.id, *_place(one))] = one.amount
             for owner in living:
-                for found in spent.counted_by(self._ledger.store, limit, span, batches, owner):
-                    counted[owner, Account(limit.id, *_place(found))] = found.amount
-        with self._lock:
-            self._book = LimitBook(self._limits.values(), days)
-            for account in settled.keys() | {account for _, account in counted}:
-                self._restate(account, settled.get(account, 0), living, counted)
+                for one in self._sums.counted_by(self._ledger.store, limit, span, batches, owner):
+                    found.counted[owner, Account(limit.id, *_place(one))] = one.amount
+        return found
+
+    def _take_moved(self, moved: Moved) -> None:
+        """Under the lock."""
+        self._book = LimitBook(self._limits.values(), moved.days)
+        for account in moved.settled.keys() | {account for _, account in moved.counted}:
+            self._restate(account, moved.settled.get(account, 0), moved.living, moved.counted)
 
     def _restate(
         self, account: Account, settled: int, living: Iterable[str], counted: Mapping[tuple[str, Account], int]
@@ -318,12 +375,40 @@ class Authority:
         else:
             self._bases[account] = settled
 
-    def _span(self, limit: Limit) -> Span:
-        """The windows that are now, and those before."""
-        return spent.span(limit, self._now_us(), self._days)
+    def _windows(self, limits: Iterable[Limit], days: Mapping[str, int]) -> Windows:
+        """Of each limit the window that is now, the one before and the one after, for each billing day that customers
+        have, and those that workers want to spend in though their clocks, or this one, say otherwise."""
+        now_us, odd = self._now_us(), self._odd
+        alike: dict[tuple[object, ...], list[Window]] = {}
+        found: Windows = {}
+        for limit in limits:
+            of_days = {}
+            for day in by_anchor(limit, days):
+                kind = limit.window, limit.time_zone, day
+                if kind not in alike:
+                    alike[kind] = around(limit.window, now_us, zone(limit.time_zone), day)
+                of_days[day] = alike[kind]
+            found[limit.id] = Span(of_days, days if limit.window == "billing" else NO_DAYS)
+        for (name, start_us), (window, _) in odd.items():
+            if name in found:
+                odd_too = {
+                    day: known if any(one.start_us == start_us for one in known) else [*known, window]
+                    for day, known in found[name].windows.items()
+                }
+                found[name] = found[name]._replace(windows=odd_too)
+        return found
 
-    def _windows(self, limit: Limit) -> list[Window]:
-        return [window for windows in self._span(limit).windows.values() for window in windows]
+    def _followed(self, limit: Limit, windows: Windows) -> Span | None:
+        """Its windows whose past is known; None where there is none."""
+        span = windows.get(limit.id)
+        if span is None:
+            return None
+        of_days = {
+            day: found
+            for day, known in span.windows.items()
+            if (found := [window for window in known if (limit.id, window.start_us) in self._summed])
+        }
+        return span._replace(windows=of_days) if of_days else None
 
     def _settle(self, account: Account, amount: int) -> None:
         entry = self._entries.get(account)
@@ -349,11 +434,10 @@ class Authority:
         if now_s - self._swept_s < SWEEP_S:
             return
         self._swept_s = now_s
-        windows = {limit.id: {window.start_us for window in self._windows(limit)} for limit in self._limits.values()}
         with self._lock:
             for account in [key for key, entry in self._entries.items() if (entry.end_us or before_us) < before_us]:
                 del self._entries[account]
-            for account in [key for key in self._bases if key.start_us not in windows.get(key.limit, ())]:
+            for account in [key for key in self._bases if (key.limit, key.start_us) not in self._summed]:
                 del self._bases[account]
 
     # what workers ask
@@ -363,22 +447,25 @@ class Authority:
         """Whether all that was spent is known. Under the lock."""
         if not self._ticked:
             return False
-        if self._clock_s() - self._begun_s > HEARD_S:
+        if self._clock_s() - self._begun_s > HEARD_S and self._is_current:
             return True
         return all(self._owners.get(name, False) for name in self._alive if name.startswith(WORKER))
 
     def lease(self, params: object) -> list[object]:
-        """Answer a worker's `Message`: [epoch, ready, one Answer or None for each account asked]."""
+        """Answer a worker's `Message`: [epoch, ready, one Answer or None for each account asked]. The epoch is 0 until
+        the limits are known: what is told before cannot be taken in, and is told again to a new epoch."""
         try:
             said = msgspec.convert(params, Message)
         except msgspec.ValidationError as error:
             raise QueryError(f"lease: {error}") from None
         with self._lock:
+            if not self._ticked:
+                return [NOBODY, False, [None] * len(said.asked)]
             if said.owner in self._buried:
                 return [self.epoch, True, [None] * len(said.asked)]
             if not self._is_back(said.owner):
                 return [NOBODY, False, [None] * len(said.asked)]
-            if said.whole:
+            if said.whole is True or said.whole == self.epoch:
                 self._owners[said.owner] = True
             else:
                 self._owners.setdefault(said.owner, False)
@@ -393,16 +480,23 @@ class Authority:
                 return None
             entry = _Entry(AccountState(self._amount(asked.limit), self._bases.pop(account, 0)), asked.end_us)
             self._entries[account] = entry
-        need, least = (asked.need, asked.least) if lend else (asked.given, asked.given)
+        key = asked.limit, asked.start_us
+        known = key in self._summed or asked.limit.endswith(RATE)
+        need, least = (asked.need, asked.least) if lend and known else (asked.given, asked.given)
         if asked.calls:
             entry.calls[owner] = asked
         elif asked.calls is not None:
             entry.calls.pop(owner, None)
         now_s = self._clock_s()
         short = now_s < entry.short_s
+        wants = asked.need > asked.given
+        if wants and (not known or key in self._odd):
+            self._asked[key] = Window(asked.start_us, asked.end_us), now_s
         given = entry.state.ask(owner, Ask(asked.number, asked.given, asked.spent, need, least), ahead=not short)
         if given < need:
             entry.short_s, short = now_s + SHORT_S, True
+        if wants and not known:
+            return None
         balance = entry.state.balance()
         return Answer(asked.number, given, balance.amount, balance.settled, balance.held, short)
 
@@ -413,13 +507,13 @@ class Authority:
 
     # what people ask
 
-    def applied(self, who: Who) -> list[tuple[Applied, "Standing"]]:
+    def applied(self, who: Who) -> list[tuple[Applied, Standing]]:
         """The limits that a call of these falls under now, and how each account stands."""
         with self._lock:
             found = self._book.applied(who, self._now_us())
             return [(applied, self._standing(applied.account)) for applied in found]
 
-    def _standing(self, account: Account) -> "Standing":
+    def _standing(self, account: Account) -> Standing:
         entry = self._entries.get(account)
         if entry is None:
             return Standing(Balance(self._amount(account.limit), self._bases.get(account, 0), 0), {}, {})
@@ -435,7 +529,12 @@ class Authority:
         with self._lock:
             accounts = [account for account in (*self._entries, *self._bases) if not account.limit.endswith(RATE)]
             limits = list(self._limits.values())
-        ends = {(limit.id, window.start_us): window.end_us for limit in limits for window in self._windows(limit)}
+        ends = {
+            (name, window.start_us): window.end_us
+            for name, span in self._windows(limits, self._days).items()
+            for of_day in span.windows.values()
+            for window in of_day
+        }
         over_us, found = self._now_us() - JUST_OVER_US, []
         for at in range(0, len(accounts), NEAR_AT_ONCE):
             with self._lock:
@@ -458,10 +557,10 @@ def _place(found: Spent) -> tuple[str, int]:
     return found.subject, found.window.start_us
 
 
+def _limit_id(account: Account) -> str:
+    return account.limit.removesuffix(RATE)
+
+
 def _is_a_tenants(limit: Limit) -> bool:
     """Whether each of its accounts belongs to one tenant."""
     return limit.per == "tenant" or limit.per in WITHIN_TENANT
-
-
-def _limit_id(account: Account) -> str:
-    return account.limit.removesuffix(RATE)

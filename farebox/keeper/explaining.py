@@ -9,7 +9,8 @@ from farebox.core.events import DIMENSIONS, Tag, iso_us
 from farebox.core.limit_text import shown_amount
 from farebox.core.limits import Applied, Limit, Who
 from farebox.errors import QueryError
-from farebox.keeper.authority import Authority, Standing
+from farebox.keeper.authority import Authority
+from farebox.keeper.messages import Standing
 from farebox.ledger.ledger import Ledger
 
 _PASSES: Final = {"warn", "dry_run"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.core.windows import KINDS, Window, window_at, zone
+from farebox.core.windows import KINDS, Window, around, window_at, zone
 from farebox.errors import InvalidLimit
 
 ZONES = [
@@ -158,3 +158,12 @@ def test_a_lifetime_never_ends() -> None:
 def test_an_unknown_time_zone_is_refused_with_advice(name: str) -> None:
     with pytest.raises(InvalidLimit, match="IANA name"):
         zone(name)
+
+
+def test_around_a_moment_are_the_windows_beside_its_own() -> None:
+    berlin, moment_us = zone("Europe/Berlin"), us("2026-11-21T12:34:56")
+    for kind in KINDS:
+        found = around(kind, moment_us, berlin, 31)
+        assert window_at(kind, moment_us, berlin, 31) in found
+        assert [window.end_us for window in found[:-1]] == [window.start_us for window in found[1:]]
+        assert len(found) == (1 if kind == "lifetime" else 3)

@@ -13,6 +13,7 @@ from farebox.gateway.asking import Asking
 from farebox.gateway.leases import PAUSE_S, Leases
 from farebox.gateway.limiting import Gate
 from farebox.gateway.waiters import Waiters
+from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 from farebox.providers import by_name
 from farebox.providers.protocol import Endpoint, Intent
 from farebox.providers.sheets import load_book
@@ -43,8 +44,8 @@ class Scene:
     def __init__(self, home: Path) -> None:
         self.now_us = 1_792_065_600_000_000
         loop = asyncio.get_running_loop()
-        self.leases = Leases("worker-0-a", home, loop, lambda: self.now_us)
-        self.gate = Gate(self.leases, loop.time, Limits(), Waiters(loop, 1))
+        self.leases = Leases("worker-0-a", AsyncKeeperClient(home / SOCKET_NAME), loop, lambda: self.now_us)
+        self.gate = Gate(self.leases, loop.time, lambda: self.now_us, Limits(), Waiters(loop, 1))
         limit = msgspec.structs.replace(read_limit({"per": "user", "amount": "9 requests"}), id="lim_1")
         self.gate.use((limit,))
         self.who = Attribution("acme", None, "u")

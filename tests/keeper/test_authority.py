@@ -1,5 +1,6 @@
 """The authority on limits: what it knows follows from the ledger and from what living workers say."""
 
+import contextlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,12 +14,16 @@ from farebox.core.events import Event, Head, Limits, Stored, Tail
 from farebox.core.limit_text import read_limit
 from farebox.core.limits import Limit, Who
 from farebox.core.money import parse_usd
+from farebox.core.windows import MINUTE_US
+from farebox.errors import LedgerError
+from farebox.keeper import authority as authority_module
 from farebox.keeper.authority import COUNT_S, HEARD_S, Authority
 from farebox.keeper.explaining import explain
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.ledger import Ledger
 from farebox.ledger.records import encode_head, finished, refused, started
+from farebox.ledger.stores.duckdb import spent
 from farebox.ledger.stores.duckdb.writing import apply
 from farebox.providers.charging import Charged
 from farebox.settings import Settings
@@ -240,6 +245,114 @@ def test_what_a_worker_spends_before_its_word_is_taken_again_is_counted_once(sce
     scene.say(second, ("lim_1", "acme/u", 10 * USD, 19 * USD // 2, 10 * USD))
     scene.say(first)
     assert scene.used() == 19 * USD // 2
+
+
+def test_what_is_told_before_the_limits_are_known_is_told_again(scene: Scene) -> None:
+    scene.limits.append(limit())
+    first, second = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    scene.authority = Authority(scene.ledger, lambda: NOON)
+    holds = [["lim_1", "acme/u", OCTOBER, None, 1, 9 * USD, 0, 9 * USD, 9 * USD]]
+    assert scene.authority.lease([second, True, holds]) == [0, False, [None]], "no epoch: nothing was taken in"
+    scene.tick()
+    assert scene.say(first, ("lim_1", "acme/u", 0, 0, 5 * USD))[0] is False
+    assert scene.say(second, ("lim_1", "acme/u", 9 * USD, 0, 9 * USD))[0] is True
+    assert scene.say(first, ("lim_1", "acme/u", 0, 0, 5 * USD))[1].given == 0
+
+
+def test_workers_are_waited_for_from_when_the_limits_are_known(scene: Scene) -> None:
+    scene.limits.append(limit())
+    first, _silent = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    clock = [100.0]
+    scene.authority = Authority(scene.ledger, lambda: NOON, lambda: clock[0])
+    clock[0] += 2 * authority_module.HEARD_S  # the journals were long
+    scene.tick()
+    assert scene.say(first)[0] is False
+    clock[0] += 2 * authority_module.HEARD_S
+    assert scene.say(first)[0] is True
+
+
+def test_what_is_told_in_parts_is_whole_only_for_the_authority_that_got_them_all(scene: Scene) -> None:
+    scene.limits.append(limit())
+    worker = scene.worker("worker-0-a")
+    scene.restart()
+    before = scene.authority.epoch
+    scene.restart()
+    assert scene.authority.lease([worker, before, []])[1] is False
+    assert scene.authority.lease([worker, scene.authority.epoch, []])[1] is True
+
+
+def test_a_window_that_clocks_disagree_about_is_lent_from_once_its_past_is_known(scene: Scene) -> None:
+    scene.limits.append(limit(window="minute"))
+    now_us = [NOON]
+    ahead, other = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    for start_us in (NOON + 3 * MINUTE_US, NOON + MINUTE_US, NOON - 5 * MINUTE_US):
+        scene.spend(ahead, "8", counted=("lim_1",), at_us=start_us + 1)
+    scene.journals.pop(ahead).close()
+    scene.authority = Authority(scene.ledger, lambda: now_us[0])
+    scene.tick()
+
+    def granted(start_us: int, number: int) -> Any:
+        asked = ["lim_1", "acme/u", start_us, start_us + MINUTE_US, number, 0, 0, 4 * USD, USD]
+        return scene.authority.lease([other, True, [asked]])[2][0]
+
+    assert granted(NOON + MINUTE_US, 1).given == 2 * USD, "the next one is known ahead"
+    for start_us in (NOON + 3 * MINUTE_US, NOON - 5 * MINUTE_US):
+        assert granted(start_us, 1) is None
+        scene.tick()
+        assert granted(start_us, 2).given == 2 * USD
+    now_us[0] += 3 * MINUTE_US
+    scene.tick()
+    assert granted(NOON + 3 * MINUTE_US, 3).settled == 8 * USD
+    assert granted(NOON + 4 * MINUTE_US, 1).given >= 4 * USD
+
+
+def test_a_late_first_word_of_the_dead_counts_nothing_twice(scene: Scene) -> None:
+    scene.limits.append(limit())
+    scene.tick()
+    worker = scene.worker("worker-0-a")
+    scene.spend(worker, "1", counted=("lim_1",))
+    scene.journals.pop(worker).close()
+    scene.tick()
+    assert scene.used() == USD
+    scene.say(worker, ("lim_1", "acme/u", 2 * USD, USD, 2 * USD))
+    scene.tick()
+    assert scene.used() == USD
+
+
+class Failing:
+    """The ledger's sums; the `fails_at`-th question from now is not answered."""
+
+    def __init__(self) -> None:
+        self.fails_at = 0
+
+    def __getattr__(self, name: str) -> Any:
+        def ask(*asked: Any) -> Any:
+            self.fails_at -= 1
+            if self.fails_at == 0:
+                raise LedgerError("the disk is gone for a moment")
+            return getattr(spent, name)(*asked)
+
+        return ask
+
+
+@pytest.mark.parametrize("fails_at", range(1, 8))
+def test_a_ledger_that_fails_for_a_moment_counts_nothing_twice(scene: Scene, fails_at: int) -> None:
+    failing = Failing()
+    scene.authority = Authority(scene.ledger, lambda: NOON, sums=failing)
+    scene.limits.append(limit())
+    worker, web = scene.worker("worker-0-a"), scene.worker("web-b")
+    scene.tick()
+    scene.say(worker, ("lim_1", "acme/u", USD, USD, USD))
+    scene.spend(worker, "1", counted=("lim_1",))
+    scene.spend(web, "2")
+    scene.journals.pop(worker).close()
+    scene.limits.append(limit(2))
+    failing.fails_at = fails_at
+    with contextlib.suppress(LedgerError):
+        scene.tick()
+    failing.fails_at = 0
+    scene.tick()
+    assert (scene.used(), scene.used("lim_2")) == (3 * USD, 3 * USD)
 
 
 def test_corrections_and_calls_by_other_ways_count(scene: Scene) -> None:

@@ -51,6 +51,12 @@ def last_batch(store: Store) -> int:
         return int(one(cursor, "SELECT batch FROM state")[0])
 
 
+def is_empty_from(store: Store, start_us: int) -> bool:
+    """Whether no event began at this moment or later."""
+    with store.reading() as cursor:
+        return not one(cursor, "SELECT count(*) FROM events WHERE started_at >= $start", {"start": stamp(start_us)})[0]
+
+
 def may_be_uncounted(store: Store, batches: Batches, alive: Collection[str], since_us: int) -> bool:
     """Whether any event of these batches may be one that no living worker has counted under all limits that apply.
     `since_us`: when the newest limit was in force everywhere."""
