@@ -27,7 +27,7 @@ from farebox.core.limit_text import read_limit
 from farebox.core.limits import Limit
 from farebox.core.windows import window_at, zone
 from farebox.gateway.asking import Asking
-from farebox.gateway.leases import MESSAGE_MAX, Leases
+from farebox.gateway.leases import MESSAGE_MAX, Leases, clock_us
 from farebox.gateway.limiting import Gate
 from farebox.gateway.waiters import Waiters
 from farebox.keeper.authority import Authority

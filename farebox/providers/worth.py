@@ -135,6 +135,14 @@ def ceiling(
     return Ceiling(rates, prompt, max(1, intent.choices), intent.output_max, _thinking_budget(document))
 
 
+_INVOKE_BOUNDS: Final = ("max_tokens", "max_gen_len", "maxTokens", "max_tokens_to_sample")
+_INVOKE_MAKERS: Final = (
+    ("anthropic.", "max_tokens"), ("mistral.", "max_tokens"), ("cohere.", "max_tokens"), ("deepseek.", "max_tokens"),
+    ("meta.", "max_gen_len"), ("ai21.", "max_tokens"),
+)  # fmt: skip
+"""Source: the model parameters of Bedrock's user guide."""
+
+
 def tightened(endpoint: Endpoint, provider: str, body: bytes, tokens: int) -> bytes | None:
     """The body with the bound of its answer set, every other byte in place; None where this format has none."""
     family = endpoint.operation
@@ -142,7 +150,11 @@ def tightened(endpoint: Endpoint, provider: str, body: bytes, tokens: int) -> by
         return _set(body, "max_tokens", tokens)
     if family == "responses":
         return _set(body, "max_output_tokens", tokens)
-    if family == "generate":
+    if endpoint.family == "invoke":
+        return _invoked(body, endpoint.model or "", tokens)
+    if endpoint.family == "legacy.generate":
+        return _set(body, "max_tokens", tokens)
+    if family == "generate" and endpoint.family != "untold":
         if b'"generation_config"' in body:
             return _set_inside(body, "generation_config", "max_output_tokens", tokens)
         return _set_inside(body, "generationConfig", "maxOutputTokens", tokens)
@@ -157,6 +169,21 @@ def tightened(endpoint: Endpoint, provider: str, body: bytes, tokens: int) -> by
             return _set(body, "max_tokens", tokens) if name[4] == "c" and "max_tokens" in members else body
     newer = family == "chat" and provider in ("openai", "azure", "groq")
     return _set(body, "max_completion_tokens" if newer else "max_tokens", tokens)
+
+
+def _invoked(body: bytes, model: str, tokens: int) -> bytes | None:
+    """A body of Bedrock's InvokeModel is that of the model's maker: the bound that it has, else its maker's own."""
+    members = jsonsplice.members(body)
+    for name in _INVOKE_BOUNDS:
+        if name in members:
+            return jsonsplice.replace_member(body, name, tokens)
+    if "textGenerationConfig" in members or "titan" in model:
+        return _set_inside(body, "textGenerationConfig", "maxTokenCount", tokens)
+    if "nova" in model:
+        old = b'"max_new_tokens"' in bytes(members.get("inferenceConfig") or b"")
+        return _set_inside(body, "inferenceConfig", "max_new_tokens" if old else "maxTokens", tokens)
+    named = next((name for maker, name in _INVOKE_MAKERS if maker in model), None)
+    return None if named is None else _set(body, named, tokens)
 
 
 def _set(body: bytes, name: str, value: object) -> bytes:

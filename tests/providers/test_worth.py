@@ -141,6 +141,37 @@ def test_an_answer_is_bounded_where_its_format_says_so_and_nothing_else_changes(
     assert members(changed).keys() >= members(body).keys()
 
 
+@pytest.mark.parametrize(
+    ("model", "body", "bounded"),
+    [
+        ("anthropic.claude-haiku-4-5", {"messages": [], "max_tokens": 900}, {"messages": [], "max_tokens": 77}),
+        ("anthropic.claude-haiku-4-5", {"messages": []}, {"messages": [], "max_tokens": 77}),
+        ("us.meta.llama3-3-70b", {"prompt": "x"}, {"prompt": "x", "max_gen_len": 77}),
+        ("amazon.nova-lite-v1:0", {"messages": []}, {"messages": [], "inferenceConfig": {"maxTokens": 77}}),
+        (
+            "amazon.nova-lite-v1:0",
+            {"inferenceConfig": {"max_new_tokens": 9}},
+            {"inferenceConfig": {"max_new_tokens": 77}},
+        ),
+        (
+            "amazon.titan-text-lite",
+            {"inputText": "x"},
+            {"inputText": "x", "textGenerationConfig": {"maxTokenCount": 77}},
+        ),
+        ("nobody.knows-it", {"prompt": "x"}, None),
+    ],
+)
+def test_a_body_of_invoke_model_is_bounded_as_its_maker_has_it(model: str, body: Any, bounded: Any) -> None:
+    changed = tightened(Endpoint("generate", "invoke", model=model), "bedrock", json.dumps(body).encode(), 77)
+    assert (None if changed is None else json.loads(changed)) == bounded
+
+
+def test_an_older_generation_of_cohere_is_bounded_by_its_own_member() -> None:
+    changed = tightened(Endpoint("generate", "legacy.generate"), "cohere", b'{"prompt": "x"}', 5)
+    assert json.loads(changed or b"") == {"max_tokens": 5, "prompt": "x"}
+    assert tightened(Endpoint("generate", "untold"), "bedrock", b"{}", 5) is None
+
+
 def test_a_format_without_a_bound_says_so() -> None:
     assert tightened(Endpoint("audio", "audio.speech"), "openai", b"{}", 5) is None
 
