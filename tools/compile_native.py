@@ -24,12 +24,21 @@ HOT: Final = (
     "farebox/ledger/*.py",
 )
 """What a worker runs for each call, and what the keeper runs for each record."""
+COLD: Final = frozenset(
+    {"alert_rules", "alert_text", "asking", "backtest", "backtest_report", "book_text", "channel_urls", "customers",
+     "figures", "limit_text", "months", "origins", "posting", "price_text", "queries", "tables", "thresholds"}
+)  # fmt: skip
+"""Modules of `core` that neither needs for that: compiling them would only make the installation wait."""
 
 
 def modules() -> dict[str, Path]:
     """Module name -> source, for all that is compiled."""
     files = (file for pattern in HOT for file in sorted(ROOT.glob(pattern)) if file.name != "__init__.py")
-    return {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
+    return {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts): file
+        for file in files
+        if file.parent.name != "core" or file.stem not in COLD
+    }
 
 
 def known() -> dict[str, list[str]]:

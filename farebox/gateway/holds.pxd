@@ -1,5 +1,6 @@
 cimport cython
 
+from farebox.core.meters cimport output_tokens, tokens
 from farebox.gateway.asking cimport Usual
 from farebox.gateway.leases cimport Leases, LocalAccount
 from farebox.providers.charging_layout cimport Charged
@@ -22,6 +23,7 @@ cdef class Hold:
     cdef str _event_id
     cdef long long _output
     cdef bint _done
+    @cython.locals(part=Part)
     cpdef take(self, LocalAccount local, long long held)
     cpdef begin(self, Usual usual)
     cpdef named(self, str event_id, long long started_us)

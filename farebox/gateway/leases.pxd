@@ -7,7 +7,7 @@ cdef class LocalAccount:
     cdef readonly Lease lease
     cdef public long long amount, settled, held, own_given, own_spent, need, least, warns_from
     cdef readonly int unit
-    cdef readonly bint strict, include_byok, wants_price
+    cdef readonly bint strict, by_ceiling, include_byok, wants_price
     cdef public double told_s
     cdef public bint is_short, used, is_dirty, is_lent
     cpdef bind(self, limit)

@@ -45,7 +45,7 @@ class LocalAccount:
     """One account as this worker knows it. Times are the loop's, in seconds; amounts in the limit's unit."""
 
     __slots__ = (
-        "account", "amount", "end_us", "held", "include_byok", "is_dirty", "is_lent", "is_short", "least", "lease",
+        "account", "amount", "by_ceiling", "end_us", "held", "include_byok", "is_dirty", "is_lent", "is_short", "least", "lease",
         "limit", "limit_id", "need", "own_given", "own_spent", "settled", "strict", "told_s", "unit", "used",
         "wants_price", "warns_from",
     )  # fmt: skip
@@ -81,6 +81,7 @@ class LocalAccount:
         self.amount = limit.amount
         self.unit = UNITS.get(limit.unit, NAMED)
         self.strict = limit.strict
+        self.by_ceiling = limit.reserve == "ceiling" and not limit.strict and self.unit <= TOKENS
         self.include_byok = limit.include_byok
         self.wants_price = limit.unit == "usd" and limit.unpriced == "refuse" and limit.action in STOPPING
         is_rate = self.account.limit.endswith(RATE)

@@ -1,5 +1,6 @@
 cimport cython
 
+from farebox.core.accounts cimport Lease
 from farebox.gateway.asking cimport Asking, Histories, Usual
 from farebox.gateway.holds cimport Hold
 from farebox.gateway.leases cimport Leases, LocalAccount
@@ -23,7 +24,7 @@ cdef class Gate:
     cdef long long _grace, _grace_max, _new_max, _minute, _rate_us, _wait_us
     cdef dict _known, _new
     cpdef Hold admit(self, Asking asking, double since_s)
-    @cython.locals(local=LocalAccount, unit=int, want=cython.longlong, least=cython.longlong, short=cython.bint,
+    @cython.locals(local=LocalAccount, lease=Lease, unit=int, want=cython.longlong, least=cython.longlong, short=cython.bint,
                    plain=cython.bint, estimated=cython.bint)
     cdef bint _fill(self, Hold hold, Counted counted, Asking asking, double since_s) except -1
     @cython.locals(now=cython.double)

@@ -173,12 +173,17 @@ class Gate:
                     plain = False
                     hold.take(local, 0)
                     continue
-            least = want = max(1, self._by_ceiling(local, want, asking))
+            if local.by_ceiling:
+                want = self._by_ceiling(local, want, asking)
+            if want < 1:
+                want = 1
+            least = want
             if local.strict:
                 want, least = self._strict(local, asking, hold, want)
-            if local.lease.reserve(want):
+            lease = local.lease
+            if lease.reserve(want):
                 hold.take(local, want)
-                if local.lease.free < want:
+                if lease.given - lease.spent - lease.reserved < want:
                     self._ahead(local, want)
             elif self._must_ask(local, least, since_s):
                 local.want(want, least)
@@ -282,8 +287,6 @@ class Gate:
 
     def _by_ceiling(self, local: LocalAccount, want: int, asking: Asking) -> int:
         """What a limit that reserves by the ceiling holds, where there is one."""
-        if local.strict or local.unit > TOKENS or local.limit.reserve != "ceiling":
-            return want
         most = asking.ceiling()
         if not isinstance(most, Ceiling) or most.output_max is None:
             return want
