@@ -45,9 +45,9 @@ class LocalAccount:
     """One account as this worker knows it. Times are the loop's, in seconds; amounts in the limit's unit."""
 
     __slots__ = (
-        "account", "amount", "by_ceiling", "end_us", "held", "include_byok", "is_dirty", "is_lent", "is_short", "least", "lease",
-        "limit", "limit_id", "need", "own_given", "own_spent", "settled", "strict", "told_s", "unit", "used",
-        "wants_price", "warns_from",
+        "account", "amount", "by_ceiling", "end_us", "held", "include_byok", "is_dirty", "is_lent", "is_short",
+        "least", "lease", "limit", "limit_id", "need", "own_given", "own_spent", "settled", "strict", "told_s",
+        "unit", "used", "wants_price", "warns_from",
     )  # fmt: skip
 
     def __init__(self, account: Account, limit: Limit, end_us: int | None) -> None:
