@@ -9,6 +9,8 @@ ADDED = {
     "0005": (
         "notices", "revenue", "subscriptions", "customer_versions", "customers", "plan_versions", "plans",
     ),
+    "0006": ("login_links", "sessions", "users"),
+    "0007": ("portal_tokens", "purchases", "paid_subscriptions"),
 }  # fmt: skip
 
 
