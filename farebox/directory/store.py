@@ -30,6 +30,7 @@ from farebox.directory.plans import Plans
 from farebox.directory.portal_tokens import PortalTokens
 from farebox.directory.prices import Prices
 from farebox.directory.providers import Providers
+from farebox.directory.purchases import Purchases
 from farebox.directory.rows import AuditRow
 from farebox.directory.sessions import Sessions
 from farebox.directory.tokens import Tokens
@@ -74,6 +75,7 @@ class Directory:
         self.customers: Final = Customers(self, self.today)
         self.users: Final = Users(self, vault)
         self.sessions: Final = Sessions(self, vault)
+        self.purchases: Final = Purchases(self, vault)
         self.portal_tokens: Final = PortalTokens(self, vault)
 
     @classmethod
