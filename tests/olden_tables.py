@@ -19,5 +19,7 @@ def go_back_to(path: Path, revision: str) -> None:
         f"DROP TABLE {name};" for since, names in reversed(ADDED.items()) if since > revision for name in names
     )
     connection = sqlite3.connect(path)
+    if revision < "0007":
+        dropped += "DELETE FROM meta WHERE name = 'operator';"
     connection.executescript(f"{dropped} UPDATE alembic_version SET version_num = '{revision}'")
     connection.close()

@@ -151,11 +151,9 @@ class Users:
             return self._set_password(change, _found(change.connection, found.user.id), password_hash)
 
     def operator_id(self) -> str | None:
-        """Who set the installation up: the admin that the first link made."""
-        meta = schema.meta
+        """Who set the installation up: the admin that the first link made, or else the first that there was."""
         with self._database.reading() as connection:
-            found = connection.execute(select(meta.c.value).where(meta.c.name == OPERATOR)).scalar()
-        return None if found is None else str(found)
+            return _operator(connection)
 
     def _create(self, change: Change, name: str, role: str, password_hash: str | None) -> UserRow:
         users = schema.users
@@ -167,6 +165,8 @@ class Users:
                 id=row.id, name=name, role=role, password_hash=password_hash, created_at_us=change.at_us
             )
         )
+        if role == "admin" and _operator(change.connection) is None:
+            _name_operator(change.connection, row.id)
         change.log("user.create", row.id, name=name, role=role)
         return row
 
@@ -216,6 +216,12 @@ def _found(connection: Connection, user: str) -> Row[Any]:  # Any: SQLAlchemy's 
     if row is None:
         raise NotFound(f"there is no user {user!r}: `farebox users list` shows them")
     return row
+
+
+def _operator(connection: Connection) -> str | None:
+    meta = schema.meta
+    found = connection.execute(select(meta.c.value).where(meta.c.name == OPERATOR)).scalar()
+    return None if found is None else str(found)
 
 
 def _name_operator(connection: Connection, user_id: str) -> None:

@@ -59,7 +59,7 @@ class Shop:
             "requests": counts[-1].get("requests", 0),
             "tokens": counts[-1].get("tokens", 0),
             "limits": await self._limits(limits, tenant, customer, user, now_us, is_alone),
-            "history": [_month(month, counted, self._time_zone) for month, counted in zip(months, counts, strict=True)],
+            "history": _history(months, counts, self._time_zone),
         }
         if plan is not None and plan.seats is not None and not is_alone:
             answer |= {"seats": plan.seats, **await self._users(tenant, user, window)}
@@ -71,7 +71,7 @@ class Shop:
 
     async def _counted(self, tenant: str, user: str | None, window: Window) -> dict[str, int]:
         """Of a period: requests, tokens, and what a plan may include in pico-dollars (never shown as such)."""
-        where = {"tenant": (tenant,), **({} if user is None else {"user": (user,)})}
+        where = _where(tenant, user)
         query = UsageQuery(
             since_us=window.start_us,
             until_us=window.end_us,
@@ -110,7 +110,7 @@ class Shop:
         return told(explained, limits, tenant, user if is_alone else None)
 
     async def _users(self, tenant: str, user: str | None, window: Window) -> dict[str, Any]:
-        where = {"tenant": (tenant,), **({} if user is None else {"user": (user,)})}
+        where = _where(tenant, user)
         query = UsageQuery(
             group_by=("user",), since_us=window.start_us, until_us=window.end_us, where=where,
             measures=("calls", "tokens"), order="-calls", limit=LIMIT_MAX,
@@ -180,6 +180,17 @@ def _unit(unit: str, counted: Mapping[str, int], included: int | None, resets_at
         "text": text,
         "resets_at": resets_at,
     }
+
+
+def _history(months: list[Window], counts: list[dict[str, int]], time_zone: str) -> list[dict[str, Any]]:
+    """From the first month with any usage on; the current one in any case."""
+    first = next((number for number, counted in enumerate(counts) if any(counted.values())), len(months) - 1)
+    pairs = zip(months[first:], counts[first:], strict=True)
+    return [_month(month, counted, time_zone) for month, counted in pairs]
+
+
+def _where(tenant: str, user: str | None) -> dict[str, tuple[str, ...]]:
+    return {"tenant": (tenant,)} if user is None else {"tenant": (tenant,), "user": (user,)}
 
 
 def _month(window: Window, counted: Mapping[str, int], time_zone: str) -> dict[str, Any]:

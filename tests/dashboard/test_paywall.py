@@ -1,6 +1,7 @@
 """Access that is sold: told by Stripe alone, redeemed once, ended with the subscription; the operator always passes."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,23 @@ def test_waiting_ends_with_advice(shop: Shop) -> None:
     assert "Your payment is safe" in text
     for odd in ("-1", "x", "９", "9" * 50):
         assert shop.visitor().get(success(), params={"session_id": SESSION, "polls": odd}).status_code == 202
+
+
+def test_looking_at_a_purchase_writes_nothing_until_it_is_redeemed(shop: Shop) -> None:
+    shop.bought("cs_live_unpaid", payment_status="unpaid")
+    before = shop.directory.revision
+    for session in ("cs_live_none", "cs_live_unpaid"):
+        shop.visitor().get(success(session))
+    assert shop.directory.revision == before
+
+
+def test_of_requests_that_redeem_at_once_one_gets_the_cookie(shop: Shop) -> None:
+    shop.bought()
+    browsers = [shop.visitor() for _ in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda browser: browser.get(success()), browsers))
+    assert sorted(answer.status_code for answer in answers) == [303, 409, 409, 409, 409, 409]
+    assert sum("set-cookie" in answer.headers for answer in answers) == 1
 
 
 def test_a_purchase_is_redeemed_once(shop: Shop) -> None:
