@@ -67,13 +67,19 @@ def test_every_setting_can_be_given_by_its_variable(row: Setting, tmp_path: Path
     value = row.choices[-1] if row.choices else samples[row.kind]
     if row.kind == "int" and row.high is not None:
         value = str(int(row.high))
-    others = {"server.tls_cert": "FAREBOX_SERVER_TLS_KEY", "server.tls_key": "FAREBOX_SERVER_TLS_CERT"}
+    others = {
+        "server.tls_cert": {"FAREBOX_SERVER_TLS_KEY": "y"},
+        "server.tls_key": {"FAREBOX_SERVER_TLS_CERT": "y"},
+        "paywall.stripe_webhook_secret": {"FAREBOX_PAYWALL_PAYMENT_LINK": "plink_1"},
+        "paywall.payment_link": {"FAREBOX_PAYWALL_STRIPE_WEBHOOK_SECRET": "whsec_1"},
+    }
     formed = {
         "books.time_zone": "Asia/Tokyo", "server.control_listen": "h:1", "providers.*.base_url": "http://x",
         "providers.*.region": "eu-west-1", "units.*.where": "feature=analyze", "units.*.once_per": "task",
+        "portal.frame_ancestors": "https://a.example,https://*.b.example", "paywall.payment_link": "plink_1",
     }  # fmt: skip
     value = formed.get(name, value)
-    env = {variable: value, **({others[name]: "y"} if name in others else {})}
+    env = {variable: value, **others.get(name, {})}
     if row.section == "units.*":
         env.setdefault("FAREBOX_UNITS_OPENAI_WHERE", "tier=pro")
     if name == "oidc.issuer":

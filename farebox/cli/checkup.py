@@ -15,6 +15,7 @@ import msgspec
 
 from farebox.core import figures
 from farebox.directory.snapshot import ProviderView
+from farebox.settings import Paywall
 
 State = Literal["ok", "note", "warn", "broken"]
 Row = Mapping[str, object]
@@ -35,6 +36,21 @@ class Finding(msgspec.Struct, frozen=True):
     state: State
     detail: str
     advice: str = ""
+
+
+def paywall_findings(paywall: Paywall) -> Iterator[Finding]:
+    """Whether what is sold can be redeemed. Nothing to say where nothing is sold."""
+    if not paywall.is_on:
+        return
+    if not any(link.startswith("plink_") for link in (paywall.payment_link, paywall.payment_link_id)):
+        advice = "set paywall.payment_link_id to its id (plink_…), as Stripe shows it"
+        yield Finding("paywall", "warn", "purchases cannot be told from others: the link has no id here", advice)
+    elif paywall.test:
+        yield Finding(
+            "paywall", "note", "purchases of Stripe's test mode open it, too", "take paywall.test away to sell"
+        )
+    else:
+        yield Finding("paywall", "ok", "purchases by the payment link open it")
 
 
 def data_findings(data: Path, uid: int) -> Iterator[Finding]:

@@ -21,12 +21,14 @@ from farebox.cli.context import (
     say,
 )
 from farebox.cli.plans import NOTHING, quoted
+from farebox.cli.portal import portal
 from farebox.cli.values import pairs, shown_moment
 from farebox.core.book_text import amount as read_amount
 from farebox.core.book_text import month as read_month
 from farebox.core.statements import Booking, read_statement
 
 app = command_group("Who pays: customers, their plans and revenue.")
+app.command()(portal)
 
 Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The customer, as calls name it.")]
 COLUMNS: Final = ("tenant", "name", "plan", "started", "billing day", "owner", "source")

@@ -50,6 +50,7 @@ def _local(data: Path | None, config: Path | None) -> Iterator[Finding]:
     yield Finding("configuration", "ok", "every setting is known and in range")
     yield from checkup.data_findings(settings.data, os.getuid())
     yield from checkup.disk_findings(settings.data, settings.journal.segment_bytes)
+    yield from checkup.paywall_findings(settings.paywall)
     yield from _master_key(settings)
     yield from _running(settings)
     yield from _ledger(data, config, settings)

@@ -10,8 +10,11 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 
 from farebox.control.answers import ApiError
-from farebox.directory.rows import KeyRow
+from farebox.directory.portal_tokens import PORTAL_PREFIX
+from farebox.directory.portal_tokens import SECRET_CHARS_MAX as PORTAL_CHARS_MAX
+from farebox.directory.rows import KeyRow, PortalRow
 from farebox.directory.store import Directory
+from farebox.portal.pace import Pace
 
 Role = Literal["admin", "analyst", "ingest"]
 MAY: Final[dict[str, frozenset[str]]] = {
@@ -26,6 +29,8 @@ KEY_PREFIX: Final = "fbx_"
 TOKEN_CHARS_MAX: Final = 200
 FAILURES_PER_MINUTE: Final = 30
 SOURCES_MAX: Final = 4096
+VIEWS_PER_MINUTE: Final = 60
+"""Answers to one link of a customer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,17 @@ FindKey = Callable[[str], KeyRow | None]
 
 def _no_key(_secret: str) -> KeyRow | None:
     return None
+
+
+FindPortal = Callable[[str], PortalRow | None]
+
+
+def _no_portal(_secret: str) -> PortalRow | None:
+    return None
+
+
+def portal_finder(store: Directory, now_us: Callable[[], int]) -> FindPortal:
+    return lambda secret: store.portal_tokens.verify(secret, now_us())
 
 
 def key_finder(store: Directory, now_us: Callable[[], int]) -> FindKey:
@@ -102,6 +118,27 @@ class Takes(Needs):
         return caller
 
 
+class Shows(Needs):
+    """A dependency that lets analysts pass, and whoever has a link to the portal of the customer in the path, whose
+    user, if any, then holds for the answer (`request.state.portal`)."""
+
+    def __init__(self) -> None:
+        super().__init__("analyst")
+
+    async def __call__(self, request: Request) -> Caller:
+        request.state.portal = None
+        secret = bearer(request.headers.get("authorization")) or ""
+        if not secret.startswith(PORTAL_PREFIX):
+            return await super().__call__(request)
+        access: Access = request.app.state.access
+        found = await access.portal(secret, _source(request))
+        if found.tenant != request.path_params.get("tenant"):
+            raise ApiError(403, "forbidden", "this link is for another customer")
+        request.state.portal = found
+        request.state.caller = caller = Caller(found.id, found.tenant, "portal")
+        return caller
+
+
 class Public:
     """A dependency that lets anyone pass and says why that is right."""
 
@@ -118,6 +155,10 @@ def needs(role: Role) -> Depends:
 
 def takes_events() -> Depends:
     return Depends(Takes())
+
+
+def shows_usage() -> Depends:
+    return Depends(Shows())
 
 
 def public(reason: str) -> Depends:
@@ -147,9 +188,17 @@ class Access:
     """Checks tokens. `find` hashes the whole token (HMAC-SHA-256) and looks the hash up, so that neither the
     comparison's time nor a prefix says anything of a stored token."""
 
-    def __init__(self, find: FindToken, clock_s: Callable[[], float], find_key: FindKey = _no_key) -> None:
+    def __init__(
+        self,
+        find: FindToken,
+        clock_s: Callable[[], float],
+        find_key: FindKey = _no_key,
+        find_portal: FindPortal = _no_portal,
+    ) -> None:
         self._find = find
         self._find_key = find_key
+        self._find_portal = find_portal
+        self._views = Pace(VIEWS_PER_MINUTE, clock_s)
         self._clock_s = clock_s
         self._failures = Failures()
 
@@ -167,6 +216,16 @@ class Access:
         if found is not None:
             return found
         raise self._refused("this Farebox key is unknown, expired or revoked: `farebox keys create NAME`", source)
+
+    async def portal(self, secret: str, source: str) -> PortalRow:
+        """The active link of a portal token."""
+        found = await run_in_threadpool(self._find_portal, secret) if len(secret) <= PORTAL_CHARS_MAX else None
+        if found is None:
+            raise self._refused("this link is unknown, expired or revoked: ask for a new one", source)
+        if not self._views.allows(found.id):
+            wait = "this link was asked too often; try again in a minute"
+            raise ApiError(429, "too_many_requests", wait, headers={"retry-after": "60"})
+        return found
 
     def _refused(self, why: str, source: str) -> ApiError:
         if not self._failures.add(source, self._clock_s()):

@@ -20,6 +20,7 @@ from farebox.control import (
     limits,
     metrics,
     plans,
+    portal,
     prices,
     providers,
     questions,
@@ -27,7 +28,7 @@ from farebox.control import (
     stripe_webhook,
     tokens,
 )
-from farebox.control.access import Access, FindToken, Needs, declared, key_finder, undeclared
+from farebox.control.access import Access, FindToken, Needs, declared, key_finder, portal_finder, undeclared
 from farebox.control.answers import handle_errors
 from farebox.control.parts import Parts
 from farebox.control.shield import Shield
@@ -39,6 +40,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     keys.router,
     limits.router,
     plans.router,
+    portal.router,
     customers.router,
     stripe_webhook.router,
     alerts.router,
@@ -50,7 +52,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
     entrance.router,
 )
-OWN_PATHS: Final = ("/api/v1", "/metrics", "/healthz", "/readyz")
+OWN_PATHS: Final = ("/api/v1", "/api/webhooks", "/metrics", "/healthz", "/readyz")
 """What the API answers; every other path is a page."""
 _ABOUT: Final = """What LLM calls cost, per customer, user, plan and feature.
 
@@ -72,7 +74,8 @@ def create_app(parts: Parts, find_token: FindToken, clock_s: Callable[[], float]
         redoc_url=None,
     )
     app.state.parts = parts
-    app.state.access = Access(find_token, clock_s, key_finder(parts.directory, parts.now_us))
+    finders = key_finder(parts.directory, parts.now_us), portal_finder(parts.directory, parts.now_us)
+    app.state.access = Access(find_token, clock_s, *finders)
     for router in ROUTERS:
         app.include_router(router)
     handle_errors(app)
@@ -104,7 +107,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for route in iter_route_contexts(app.routes):
             need = declared(route)
             for method in route.methods or ():
-                operation = spec["paths"].get(route.path, {}).get(method.lower())
+                operation = spec["paths"].get(route.path_format, {}).get(method.lower())
                 if operation is not None and isinstance(need, Needs):
                     operation["security"] = [{"token": []}]
                     operation["x-farebox-role"] = need.role

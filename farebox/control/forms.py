@@ -52,6 +52,18 @@ class RotateForm(Form):
     overlap: Moment = Field(default="0s", description="how long the old secret stays valid, such as 24h")
 
 
+class PortalForm(Form):
+    """A link by which a customer sees its own usage."""
+
+    expires_in: Moment = Field(default="1h", description="in how long it ends (24h), or when; a year at most")
+    user: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None, description="one user of the customer: nothing of the others is shown"
+    )
+    origins: Names = Field(
+        default=[], description="sites that may show it in a frame or read its JSON, in place of portal.frame_ancestors"
+    )
+
+
 class TokenForm(Form):
     name: Annotated[str, Field(min_length=1, max_length=200, description="whom it is for")]
     role: Literal["admin", "analyst", "ingest"] = Field(description="admin: all; analyst: read; ingest: send events")

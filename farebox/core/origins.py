@@ -58,6 +58,22 @@ def checked_base_url(text: str) -> str:
     return f"{parts.scheme}://{shown}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
 
 
+_FRAME: Final = re.compile(r"https?://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?")
+
+
+def checked_frame(text: str) -> str:
+    """A site that may show a page of ours in a frame, as a browser's policy writes it: `https://app.acme.com`,
+    `https://*.acme.com`. Raises SettingsError."""
+    site = text.strip().lower().removesuffix("/")
+    if not _FRAME.fullmatch(site) or (site.startswith("http://") and not is_private_host(_host_of(site))):
+        raise SettingsError(f"{text[:80]!r} is no site that could show a frame: write it as https://app.acme.com")
+    return site
+
+
+def _host_of(site: str) -> str:
+    return urlsplit(site).hostname or ""
+
+
 def is_metadata_address(address: Address) -> bool:
     """Whether no call may ever be sent there: link-local or cloud metadata, also when wrapped in an IPv6 address."""
     inner = _inner(address)

@@ -8,7 +8,7 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from farebox import errors
 from farebox.dashboard.entrance import Entrance
@@ -16,6 +16,7 @@ from farebox.dashboard.filters import Filters, read_filters
 from farebox.dashboard.page import Action, Done, Page, View, Viewer, Visit
 from farebox.dashboard.pages import PAGES
 from farebox.dashboard.parts import Parts
+from farebox.dashboard.portal import Portal
 from farebox.dashboard.rendering import Assets, Renderer, as_json, csv_response, with_etag
 from farebox.dashboard.shield import Shield
 from farebox.dashboard.trouble import Trouble
@@ -30,10 +31,11 @@ def create_app(parts: Parts, pages: Sequence[Page] = PAGES) -> Shield:
     renderer = Renderer(pages, assets)
     entrance = Entrance(parts, renderer)
     trouble = Trouble(renderer, entrance)
-    routes = [*_static(assets), *entrance.routes()]
+    routes: list[BaseRoute] = [*_static(assets), *entrance.routes()]
     for page in pages:
         door = Door(page, parts, renderer, entrance)
         routes += door.routes()
+    routes.append(Mount("/portal", Portal(parts, renderer).app()))
     app = Starlette(routes=routes, exception_handlers=trouble.handlers())
     return Shield(app, is_secure=parts.is_secure)  # outside of all: an unexpected error leaves through it, too
 

@@ -24,6 +24,8 @@ class Cookies:
         self.visitor: Final = f"{prefix}farebox-visitor"
         """A random value for those who are not logged in: their forms hang on it."""
         self.oidc: Final = f"{prefix}farebox-oidc"
+        self.access: Final = f"{prefix}farebox-access"
+        """What a purchase is redeemed for."""
         self.theme: Final = f"{prefix}farebox-theme"
 
     def set(self, response: Response, name: str, value: str, max_age_s: int) -> None:

@@ -17,6 +17,7 @@ from farebox.dashboard.oidc import Oidc, OidcRefused
 from farebox.dashboard.page import Viewer
 from farebox.dashboard.parts import Parts
 from farebox.dashboard.passwords import CHARS_MIN, Attempts
+from farebox.dashboard.paywall import Paywall
 from farebox.dashboard.rendering import Renderer
 from farebox.directory.rows import UserRow
 from farebox.directory.users import LINK_PREFIX
@@ -39,6 +40,7 @@ class Entrance:
         self._parts = parts
         self._renderer = renderer
         self.cookies: Final = Cookies(is_secure=parts.is_secure)
+        self.paywall: Final = Paywall(parts, renderer, self.cookies)
         self._attempts = Attempts(parts.settings.dashboard.failures_max, time.monotonic)
         self._told: dict[str, list[str]] = {}
         self._oidc = Oidc(parts.settings, parts.now_us) if parts.settings.oidc.issuer else None
@@ -54,6 +56,7 @@ class Entrance:
             Route("/login/oidc/callback", self._oidc_back, methods=["GET"]),
             Route("/logout", self._logout, methods=["POST"]),
             Route("/theme", self._theme, methods=["POST"]),
+            *self.paywall.routes(),
         ]
 
     async def viewer(self, request: Request) -> Viewer | None:
@@ -64,8 +67,9 @@ class Entrance:
         return None if found is None else Viewer(found[1], found[0], secret)
 
     async def let_in(self, request: Request, role: str) -> Viewer:
-        """Raises NotLoggedIn, and 403 where the role is not enough."""
+        """Raises NotPaid where access is sold and not bought, NotLoggedIn, and 403 where the role is not enough."""
         viewer = await self.viewer(request)
+        await self.paywall.check(request, viewer)
         if viewer is None:
             raise NotLoggedIn
         if not viewer.may(role):

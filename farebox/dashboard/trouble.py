@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from farebox import errors
 from farebox.dashboard.entrance import Entrance, NotLoggedIn
+from farebox.dashboard.paywall import NotPaid
 from farebox.dashboard.rendering import Renderer
 
 log: Final = logging.getLogger("farebox.dashboard")
@@ -28,6 +29,7 @@ STATUS_OF: Final[tuple[tuple[type[errors.FareboxError], int], ...]] = (
 TITLES: Final = {
     400: "This cannot be asked",
     401: "Log in first",
+    402: "Buy access first",
     403: "Not for your role",
     404: "Nothing is here",
     405: "Not that way",
@@ -52,6 +54,7 @@ class Trouble:
     def handlers(self) -> Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]]:
         return {
             NotLoggedIn: self._log_in,
+            NotPaid: self._buy,
             errors.FareboxError: self._farebox,
             HTTPException: self._http,
             Exception: self._unexpected,
@@ -62,6 +65,11 @@ class Trouble:
             return await self._page(request, 401, "You are not logged in, or your session has ended: log in again.")
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(self._entrance.login_path(asked), 303)
+
+    async def _buy(self, request: Request, error: Exception) -> Response:
+        if _is_file(request) or request.method != "GET" or request.headers.get("x-live"):
+            return await self._page(request, 402, "Access to this installation is sold, and nobody pays for it now.")
+        return RedirectResponse("/pricing", 303)
 
     async def _farebox(self, request: Request, error: Exception) -> Response:
         status = next((status for kind, status in STATUS_OF if isinstance(error, kind)), 400)

@@ -72,7 +72,7 @@ class Customers:
         taken: list[Took] = []
         try:
             with self._database.changing(by) as change:
-                if once is not None and not _is_first(change, *once):
+                if once is not None and not is_first(change, *once):
                     return []
                 taken += [self._tried(change, statement) for statement in statements]
                 if all_or_none and any(took.error for took in taken):
@@ -213,7 +213,8 @@ def _distinct(entries: Iterable[Entry | None]) -> "list[Entry]":
     return list(found.values())
 
 
-def _is_first(change: Change, source: str, notice_id: str) -> bool:
+def is_first(change: Change, source: str, notice_id: str) -> bool:
+    """Whether a notice of a billing system comes for the first time; from now on it does not."""
     notices = schema.notices
     before = select(notices.c.id).where(notices.c.source == source, notices.c.id == notice_id)
     if change.connection.execute(before).first() is not None:

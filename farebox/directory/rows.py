@@ -73,6 +73,22 @@ class TokenRow(msgspec.Struct, frozen=True):
         return self.revoked_at_us is None and (self.expires_at_us is None or now_us < self.expires_at_us)
 
 
+class PortalRow(msgspec.Struct, frozen=True):
+    """A link by which a customer sees its usage; with `user` one of its users, and nothing of the others."""
+
+    id: str
+    tenant: str
+    created_at_us: int
+    expires_at_us: int
+    user: str | None = None
+    origins: tuple[str, ...] = ()
+    """Sites that may show it in a frame of theirs; none: those of the settings."""
+    revoked_at_us: int | None = None
+
+    def is_active(self, now_us: int) -> bool:
+        return self.revoked_at_us is None and now_us < self.expires_at_us
+
+
 class ProviderRow(msgspec.Struct, frozen=True):
     """What is stored of a provider; empty and None mean: as the settings say. `credential` stays sealed."""
 

@@ -274,6 +274,42 @@ login_links: Final = Table(
 """Links that work once. `kind`: first (makes the first admin; no user yet), password (sets a new one), enter (logs in
 as that user and asks nothing)."""
 
+portal_tokens: Final = Table(
+    "portal_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("user", Text),
+    Column("origins", Text, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("expires_at_us", BigInteger, nullable=False),
+    Column("revoked_at_us", BigInteger),
+    Index("ix_portal_tokens_tenant", "tenant"),
+)
+"""Links by which customers see their usage. The token itself is signed and not kept; one that is not here is none."""
+
+purchases: Final = Table(
+    "purchases",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("subscription", Text),
+    Column("email", Text, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("confirmed_at_us", BigInteger, nullable=False),
+    Column("redeemed_at_us", BigInteger),
+    Column("hash", LargeBinary, unique=True),
+)
+"""Checkout sessions that Stripe has told of. `problem` says why one opens nothing; `hash` is the access cookie's."""
+
+paid_subscriptions: Final = Table(
+    "paid_subscriptions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("told_at_us", BigInteger, nullable=False),
+)
+"""What Stripe said last of a subscription, by Stripe's clock."""
+
 audit_log: Final = Table(
     "audit_log",
     metadata,

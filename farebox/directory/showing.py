@@ -16,6 +16,7 @@ from farebox.directory.rows import (
     KeyRow,
     LimitRow,
     PlanRow,
+    PortalRow,
     ProviderRow,
     RuleRow,
     TokenRow,
@@ -49,6 +50,19 @@ def token_shown(row: TokenRow, now_us: int) -> dict[str, object]:
         "id": row.id,
         "name": row.name,
         "role": row.role,
+        "active": row.is_active(now_us),
+        "created_at": _iso(row.created_at_us),
+        "expires_at": _iso(row.expires_at_us),
+        "revoked_at": _iso(row.revoked_at_us),
+    }
+
+
+def portal_shown(row: PortalRow, now_us: int) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "tenant": row.tenant,
+        "user": row.user,
+        "origins": row.origins,
         "active": row.is_active(now_us),
         "created_at": _iso(row.created_at_us),
         "expires_at": _iso(row.expires_at_us),

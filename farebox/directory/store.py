@@ -1,5 +1,5 @@
-"""The directory: keys, tokens, providers, price rows, limits, channels, alert rules, plans and customers, and the
-dashboard's users, with one door for whoever changes them.
+"""The directory: keys, tokens, providers, price rows, limits, channels, alert rules, plans and customers, the
+dashboard's users and customers' links to their usage, with one door for whoever changes them.
 
 Every change is one transaction that also counts up the revision and writes the audit log, so that whoever watches
 the revision misses nothing and nothing happens unseen.
@@ -27,8 +27,10 @@ from farebox.directory.keys import Keys
 from farebox.directory.limits import Limits
 from farebox.directory.migrating import migrate
 from farebox.directory.plans import Plans
+from farebox.directory.portal_tokens import PortalTokens
 from farebox.directory.prices import Prices
 from farebox.directory.providers import Providers
+from farebox.directory.purchases import Purchases
 from farebox.directory.rows import AuditRow
 from farebox.directory.sessions import Sessions
 from farebox.directory.tokens import Tokens
@@ -73,6 +75,8 @@ class Directory:
         self.customers: Final = Customers(self, self.today)
         self.users: Final = Users(self, vault)
         self.sessions: Final = Sessions(self, vault)
+        self.purchases: Final = Purchases(self, vault)
+        self.portal_tokens: Final = PortalTokens(self, vault)
 
     @classmethod
     def open(cls, settings: Settings, vault: Vault | None = None) -> "Directory":

@@ -17,6 +17,8 @@ from farebox.errors import AlreadyExists, DirectoryError, NotFound
 LINK_PREFIX: Final = "fbl_"
 LINK_S: Final = 3600
 """How long a link works."""
+OPERATOR: Final = "operator"
+"""Under which name the directory remembers who set it up."""
 SECOND_US: Final = 1_000_000
 LinkKind = Literal["first", "password", "enter"]
 
@@ -141,10 +143,17 @@ class Users:
                 raise DirectoryError("this link needs a new password")
             self._spend(change.connection, secret, found)
             if found.user is None:
-                return self._create(change, checked_user(name, "admin"), "admin", password_hash)
+                made = self._create(change, checked_user(name, "admin"), "admin", password_hash)
+                _name_operator(change.connection, made.id)
+                return made
             if password_hash is None:
                 return found.user
             return self._set_password(change, _found(change.connection, found.user.id), password_hash)
+
+    def operator_id(self) -> str | None:
+        """Who set the installation up: the admin that the first link made, or else the first that there was."""
+        with self._database.reading() as connection:
+            return _operator(connection)
 
     def _create(self, change: Change, name: str, role: str, password_hash: str | None) -> UserRow:
         users = schema.users
@@ -156,6 +165,8 @@ class Users:
                 id=row.id, name=name, role=role, password_hash=password_hash, created_at_us=change.at_us
             )
         )
+        if role == "admin" and _operator(change.connection) is None:
+            _name_operator(change.connection, row.id)
         change.log("user.create", row.id, name=name, role=role)
         return row
 
@@ -205,6 +216,18 @@ def _found(connection: Connection, user: str) -> Row[Any]:  # Any: SQLAlchemy's 
     if row is None:
         raise NotFound(f"there is no user {user!r}: `farebox users list` shows them")
     return row
+
+
+def _operator(connection: Connection) -> str | None:
+    meta = schema.meta
+    found = connection.execute(select(meta.c.value).where(meta.c.name == OPERATOR)).scalar()
+    return None if found is None else str(found)
+
+
+def _name_operator(connection: Connection, user_id: str) -> None:
+    meta = schema.meta
+    connection.execute(delete(meta).where(meta.c.name == OPERATOR))
+    connection.execute(insert(meta).values(name=OPERATOR, value=user_id))
 
 
 def _has_admin(connection: Connection, *further: ColumnElement[bool]) -> bool:

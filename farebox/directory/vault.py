@@ -34,6 +34,7 @@ class Vault:
         if len(master) != MASTER_KEY_BYTES:
             raise SecretsError(f"a master key is {MASTER_KEY_BYTES} bytes, this one has {len(master)}")
         self._hash_key = _derived(master, b"farebox 1 key hash")
+        self._sign_key = _derived(master, b"farebox 1 portal")
         self._cipher = AESGCM(_derived(master, b"farebox 1 seal"))
         self.check_value: Final = _derived(master, b"farebox 1 check")[:16]
         """Tells this master key from another without saying anything of it."""
@@ -58,6 +59,10 @@ class Vault:
     def key_hash(self, raw: str) -> bytes:
         """HMAC-SHA-256 (32 bytes) of a whole key or token: what is stored and looked up."""
         return hmac.digest(self._hash_key, raw.encode(), "sha256")
+
+    def signature(self, text: str) -> bytes:
+        """HMAC-SHA-256 (32 bytes) of what a link says. Compare it in constant time."""
+        return hmac.digest(self._sign_key, text.encode(), "sha256")
 
     def seal(self, secret: str, context: str) -> bytes:
         """Encrypt (AES-256-GCM) so that it opens only with the same context, such as 'provider/openai'."""

@@ -352,6 +352,10 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "simulate": (Simulate, simulate),
     "tasks": (counting.Tasks, lambda ledger, asked: counting.tasks(ledger.store, asked)),
     "units": (counting.Units, lambda ledger, asked: counting.units(ledger.store, asked)),
+    "customer_units": (
+        counting.CustomerUnits,
+        lambda ledger, asked: counting.customer_units(ledger.store, asked),
+    ),
     "rates": (RatesOf, rates),
     "post": (Post, post),
     "post_outcomes": (PostOutcomes, post_outcomes),

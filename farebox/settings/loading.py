@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from farebox.core.origins import checked_base_url, is_private_host
+from farebox.core.origins import checked_base_url, checked_frame, is_private_host
 from farebox.core.windows import zone
 from farebox.errors import InvalidLimit, SettingsError
 from farebox.settings.table import NAMED, SECTIONS, SETTINGS, Setting, Settings
@@ -325,6 +325,12 @@ def check(settings: Settings) -> None:
     except InvalidLimit as error:
         raise SettingsError(f"books.time_zone: {error}") from None
     _check_oidc(settings)
+    _check_paywall(settings)
+    for site in settings.portal.frame_ancestors:
+        try:
+            checked_frame(site)
+        except SettingsError as error:
+            raise SettingsError(f"portal.frame_ancestors: {error}") from None
     for name, provider in settings.providers.items():
         try:
             checked_base_url(provider.base_url) if provider.base_url else ""
@@ -343,6 +349,15 @@ def _check_oidc(settings: Settings) -> None:
         raise SettingsError("oidc.issuer needs oidc.client_id, as the identity provider shows it")
     if not (oidc.admins or oidc.analysts):
         raise SettingsError('oidc lets nobody in: name people in oidc.admins or oidc.analysts, such as "@acme.com"')
+
+
+def _check_paywall(settings: Settings) -> None:
+    paywall = settings.paywall
+    if bool(paywall.stripe_webhook_secret) != bool(paywall.payment_link):
+        raise SettingsError("paywall.stripe_webhook_secret and paywall.payment_link go together: give both or neither")
+    link = paywall.payment_link
+    if link and not link.startswith(("https://", "plink_")):
+        raise SettingsError(f"paywall.payment_link is {link[:80]!r}: give its address (https://…) or id (plink_…)")
 
 
 def listen_address(text: str) -> tuple[str, int]:

@@ -190,6 +190,37 @@ class Oidc(msgspec.Struct, frozen=True, kw_only=True):
     analysts: Annotated[tuple[str, ...], _note("e-mail addresses, or @domains, that may read")] = ()
 
 
+class Portal(msgspec.Struct, frozen=True, kw_only=True):
+    """The page on which a customer sees its own usage."""
+
+    frame_ancestors: Annotated[
+        tuple[str, ...],
+        _note(
+            "sites that may show it in a frame, such as https://app.acme.com, unless a link names its own; unsaid: none"
+        ),
+    ] = ()
+
+
+class Paywall(msgspec.Struct, frozen=True, kw_only=True):
+    """For who sells access to an installation: pages open to whoever has bought it. Off unless both first are set."""
+
+    stripe_webhook_secret: Annotated[
+        str, _note("signing secret (whsec_…) of the Stripe webhook that tells of purchases", secret=True)
+    ] = ""
+    payment_link: Annotated[
+        str, _note("the payment link that is sold by: its address (https://buy.stripe.com/…), or its id (plink_…)")
+    ] = ""
+    payment_link_id: Annotated[
+        str, _note("its id (plink_…) where payment_link is its address: events name the id alone")
+    ] = ""
+    role: Annotated[Literal["admin", "analyst"], _note("what the buyer becomes")] = "admin"
+    test: Annotated[bool, _note("purchases of Stripe's test mode count, too")] = False
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.stripe_webhook_secret)
+
+
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     """The key that all stored secrets are sealed with."""
 
@@ -259,6 +290,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     books: Books = Books()
     dashboard: Dashboard = Dashboard()
     oidc: Oidc = Oidc()
+    portal: Portal = Portal()
+    paywall: Paywall = Paywall()
     secrets: Secrets = Secrets()
     log: Log = Log()
     providers: dict[str, ProviderSettings] = {}
@@ -305,6 +338,8 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "books": Books,
     "dashboard": Dashboard,
     "oidc": Oidc,
+    "portal": Portal,
+    "paywall": Paywall,
     "secrets": Secrets,
     "log": Log,
     "providers.*": ProviderSettings,

@@ -177,3 +177,19 @@ def test_the_same_commands_work_on_a_server(
     assert shell("customers", "remove", "acme", *there).code == 0
     assert shell("plans", "list", *there).out.splitlines()[1].startswith("pro")
     assert len(api.directory.customers.list()) == 1
+
+
+def test_a_link_to_the_portal_is_made_listed_and_revoked(shell) -> None:
+    made = shell("customers", "portal", "acme", "--expires", "24h", "--json").data
+    assert made["url"].endswith(f"/portal/{made['token']}")
+    plain = shell("customers", "portal", "acme", "--user", "u_1")
+    assert "/portal/fbp_" in plain.out
+    assert "whoever has the link can look" in plain.err
+    listed = shell("customers", "portal", "acme", "--list")
+    assert made["id"] in listed.out
+    assert "fbp_" not in listed.out
+    assert shell("customers", "portal", "acme", "--revoke", made["id"]).out == f"Revoked {made['id']}.\n"
+    assert [row["active"] for row in shell("customers", "portal", "acme", "--list", "--json").data] == [False, True]
+    assert shell("customers", "portal", "globex", "--revoke", made["id"]).code == 1
+    assert shell("customers", "portal", "acme", "--list", "--revoke", made["id"]).code == 2
+    assert shell("customers", "portal", "acme", "--expires", "soon").code == 2

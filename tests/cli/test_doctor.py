@@ -5,6 +5,7 @@ import pytest
 
 from farebox.cli import checkup
 from farebox.directory.snapshot import ProviderView
+from farebox.settings import Paywall
 
 MIB = 1024**2
 
@@ -104,3 +105,18 @@ def test_a_provider_that_cannot_be_reached_is_broken_with_advice():
     (finding,) = checkup.reach(ProviderView("local", "openai", "http://127.0.0.1:9"))
     assert finding.state == "broken"
     assert "HTTPS_PROXY" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("paywall", "state"),
+    [
+        ({}, None),
+        ({"stripe_webhook_secret": "whsec_1", "payment_link": "plink_1"}, "ok"),
+        ({"stripe_webhook_secret": "whsec_1", "payment_link": "https://buy.stripe.com/x"}, "warn"),
+        ({"stripe_webhook_secret": "w", "payment_link": "https://b.example/x", "payment_link_id": "plink_1"}, "ok"),
+        ({"stripe_webhook_secret": "whsec_1", "payment_link": "plink_1", "test": True}, "note"),
+    ],
+)
+def test_a_paywall_that_nobody_could_pass_is_told(paywall, state):
+    found = list(checkup.paywall_findings(Paywall(**paywall)))
+    assert [finding.state for finding in found] == ([] if state is None else [state])

@@ -14,7 +14,15 @@ from farebox.control.access import (
     undeclared,
 )
 
-PUBLIC = {"/api/webhooks/stripe/customers", "/", "/healthz", "/readyz", "/api/v1/docs", "/api/v1/openapi.json"}
+PUBLIC = {
+    "/api/webhooks/stripe",
+    "/api/webhooks/stripe/customers",
+    "/",
+    "/healthz",
+    "/readyz",
+    "/api/v1/docs",
+    "/api/v1/openapi.json",
+}
 
 
 def routes(api):

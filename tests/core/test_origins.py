@@ -1,6 +1,6 @@
 import pytest
 
-from farebox.core.origins import checked_base_url, is_private_host
+from farebox.core.origins import checked_base_url, checked_frame, is_private_host
 from farebox.errors import SettingsError
 
 
@@ -93,3 +93,27 @@ def test_metadata_addresses_are_refused_in_any_spelling(host: str) -> None:
 )
 def test_only_loopback_and_private_addresses_may_be_open(host: str, private: bool) -> None:
     assert is_private_host(host) is private
+
+
+@pytest.mark.parametrize(
+    ("text", "site"),
+    [
+        ("https://App.Acme.com/", "https://app.acme.com"),
+        ("https://*.acme.com", "https://*.acme.com"),
+        ("https://acme.com:8443", "https://acme.com:8443"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://127.0.0.1", "http://127.0.0.1"),
+    ],
+)
+def test_a_site_that_shows_a_frame_is_an_origin(text: str, site: str) -> None:
+    assert checked_frame(text) == site
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "*", "https://*", "https:", "acme.com", "http://acme.com", "https://acme.com/path", "https://a;b", "'self'",
+     "https://a b", "https://a\nb", "https://u@a.com", "data:", "https://*.*.com", "https://ä.com"],
+)  # fmt: skip
+def test_anything_else_shows_no_frame(text: str) -> None:
+    with pytest.raises(SettingsError, match="is no site"):
+        checked_frame(text)

@@ -147,6 +147,9 @@ def test_every_page_and_every_action_declares_a_role(site):
         "/logout",
         "/theme",
         "/static/{name}",
+        "/portal",
+        "/pricing",
+        "/purchase/success",
     }
     inner = site.app._app
     assert {route.path for route in inner.routes} == set(declared) | public

@@ -1,10 +1,14 @@
 """Users of the dashboard: names, roles, links, sessions."""
 
+from pathlib import Path
+
 import pytest
+from olden_tables import go_back_to
 
 from farebox.directory.sessions import PER_USER_MAX
 from farebox.directory.store import Directory
 from farebox.directory.users import LINK_S
+from farebox.directory.vault import Vault
 from farebox.errors import AlreadyExists, DirectoryError, NotFound
 
 HOUR_US = 3600 * 1_000_000
@@ -110,3 +114,27 @@ def test_a_removed_user_leaves_no_session_and_no_link(directory: Directory) -> N
     assert directory.sessions.find(secret, row.created_at_us) is None
     assert directory.users.link(link, row.created_at_us) is None
     assert [entry.action for entry in directory.audit(2)] == ["user.remove", "user.link"]
+
+
+def test_the_operator_is_the_first_admin_that_there_was(tmp_path: Path) -> None:
+    path, vault = tmp_path / "directory.sqlite3", Vault(bytes(32))
+    made = Directory(path, vault)
+    assert made.users.operator_id() is None
+    made.users.create("reader", "analyst")
+    assert made.users.operator_id() is None
+    first = made.users.create("ann", "admin")
+    made.users.create("bob", "admin")
+    assert made.users.operator_id() == first.id
+    made.close()
+    go_back_to(path, "0006")
+    upgraded = Directory(path, vault)
+    assert upgraded.users.operator_id() == first.id
+    upgraded.close()
+
+
+def test_the_first_link_names_the_operator(directory: Directory) -> None:
+    secret = directory.users.first_link()
+    assert secret is not None
+    made = directory.users.use_link(secret, 0, password_hash="hash", name="ann")
+    assert made is not None
+    assert directory.users.operator_id() == made.id

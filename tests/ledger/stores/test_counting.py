@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from farebox.core.events import Outcome
+from farebox.core.events import Outcome, iso_us
 from farebox.core.posting import read_event
 from farebox.errors import QueryError
 from farebox.ledger.accepting import Post, PostOutcomes, post, post_outcomes
@@ -87,3 +87,38 @@ def test_rates_are_those_of_the_first_provider_that_sells_the_model(ledger: Ledg
     assert found == answer(ledger, "rates", {"model": "openai/gpt-4.1-mini", "at_us": now_us()})
     assert (found["provider"], found["rates"]["input"]) == ("openai", "0.40")  # type: ignore[index]
     assert answer(ledger, "rates", {"model": "nobody-knows-it", "at_us": now_us()}) is None
+
+
+def test_a_customers_units_are_told_by_period_or_by_user_and_never_anothers(ledger: Ledger) -> None:
+    def at(days: float) -> str:
+        return iso_us(int(now - days * DAY_US))
+
+    now = now_us()
+    odd = "o'\"b\\\\r-$.ien"
+    sent(
+        ledger,
+        {"tenant": "acme", "user": odd, "units": {"analyses": 2, "page_views": 9}, "started_at": at(3.5)},
+        {"tenant": "acme", "user": "u_2", "units": {"analyses": 1}, "started_at": at(1.5)},
+        {"tenant": "acme", "units": {"analyses": 4}, "started_at": at(0.5)},
+        {"tenant": "acme", "units": {"analyses": 4}, "state": "timeout"},
+        {"tenant": "globex", "user": "u_2", "units": {"analyses": 5}},
+    )
+    edges = [now - 4 * DAY_US, now - 2 * DAY_US, now - DAY_US, now]
+    question = {"tenant": "acme", "edges_us": edges}
+    assert answer(ledger, "customer_units", question) == [
+        {"unit": "analyses", "period": 0, "used": 2},
+        {"unit": "analyses", "period": 1, "used": 1},
+        {"unit": "analyses", "period": 2, "used": 4},
+        {"unit": "page_views", "period": 0, "used": 9},
+    ]
+    assert answer(ledger, "customer_units", {**question, "user": odd}) == [
+        {"unit": "analyses", "period": 0, "used": 2},
+        {"unit": "page_views", "period": 0, "used": 9},
+    ]
+    by_user = answer(ledger, "customer_units", {**question, "by_user": True})
+    assert sorted((row["unit"], row["user"] or "", row["used"]) for row in by_user) == [
+        ("analyses", "", 4), ("analyses", odd, 2), ("analyses", "u_2", 1), ("page_views", odd, 9),
+    ]  # fmt: skip
+    for wrong in ([now], [now, now - 1], list(range(99))):
+        with pytest.raises(QueryError, match="edges"):
+            answer(ledger, "customer_units", {**question, "edges_us": wrong})
