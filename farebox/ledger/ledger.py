@@ -54,6 +54,7 @@ class Ledger:
         self._rolled_at = time.monotonic()
         self._ingest_began = 0.0
         self._totals: Totals | None = None
+        self._filled = False
         self._closed = False
         try:
             self.store = _open(settings)
@@ -127,6 +128,9 @@ class Ledger:
 
     def roll_up(self, *, at_once: bool = False) -> int:
         """Bring the roll-ups up to date where enough events wait, or they have waited long enough. -> events."""
+        if not self._filled:
+            rollups.fill(self.store)
+            self._filled = True
         _, _, waiting = rollups.pending(self.store)
         late = time.monotonic() - self._rolled_at >= ROLL_UP_S
         if not waiting or not (at_once or late or waiting >= ROLL_UP_EVENTS):

@@ -83,7 +83,8 @@ def test_the_smallest_table_that_covers_a_question_answers_it(store: Store) -> N
 
     assert "events" in used(UsageQuery(("tenant",)))  # what the roll-ups do not have yet
     assert set(used(UsageQuery(("tenant", "user")))) == {"events", "rollup_user_day"}  # type: ignore[call-overload]
-    assert set(used(UsageQuery(("hour",)))) == {"events", "rollup_hour"}  # type: ignore[call-overload]
+    assert set(used(UsageQuery(("hour",)))) == {"events", "rollup_product_hour"}  # type: ignore[call-overload]
+    assert set(used(UsageQuery(("tenant", "hour")))) == {"events", "rollup_hour"}  # type: ignore[call-overload]
     assert used(UsageQuery(("session",))) == ["events"]
     assert used(UsageQuery(("tenant",), as_of_us=START_US)) == ["events"]
     assert "rollup_user_day" in str(used(UsageQuery(("tag.region", "user"))))

@@ -11,8 +11,8 @@ from farebox.core.money import divide_half_even, format_usd
 from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check, group
 from farebox.errors import QueryError
 from farebox.ledger.stores.duckdb import sources
-from farebox.ledger.stores.duckdb.rollups import pointer
-from farebox.ledger.stores.duckdb.schema import FLAGS, ROLLUPS
+from farebox.ledger.stores.duckdb.rollups import filled, pointer
+from farebox.ledger.stores.duckdb.schema import FLAGS, Rollup
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 from farebox.ledger.stores.duckdb.writing import BUCKET_GROWTH
 
@@ -92,7 +92,7 @@ def _asked(
     with store.reading() as cursor:
         known = _known(cursor)
         dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
-        scans = sources.plan(query, known, _sizes(cursor))
+        scans = sources.plan(query, known, _sizes(cursor, known.rollups))
         if from_events:
             scans = [sources.events_only(query)]
         sql, parameters = build(query, groups, scans)
@@ -160,12 +160,12 @@ def latency_ms(bucket: int | None) -> float | None:
 def _known(cursor: Cursor) -> sources.Known:
     rolled = one(cursor, "SELECT batch FROM rolled")[0]
     tags = cursor.execute("SELECT name, since FROM promoted_tags").fetchall()
-    return sources.Known(int(rolled), dict(tags))
+    return sources.Known(int(rolled), dict(tags), filled(cursor))
 
 
-def _sizes(cursor: Cursor) -> dict[str, int]:
-    counts = ", ".join(f"(SELECT count(*) FROM {rollup.table})" for rollup in ROLLUPS)
-    return dict(zip((rollup.table for rollup in ROLLUPS), one(cursor, f"SELECT {counts}"), strict=True))
+def _sizes(cursor: Cursor, rollups: tuple[Rollup, ...]) -> dict[str, int]:
+    counts = ", ".join(f"(SELECT count(*) FROM {rollup.table})" for rollup in rollups)
+    return dict(zip((rollup.table for rollup in rollups), one(cursor, f"SELECT {counts}"), strict=True))
 
 
 def _union(
