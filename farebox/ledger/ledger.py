@@ -19,6 +19,7 @@ from farebox.ledger.posted import FILE_NAME as POSTED_NAME
 from farebox.ledger.posted import NAME as POSTED
 from farebox.ledger.posted import Inbox
 from farebox.ledger.pricer import Pricer
+from farebox.ledger.remembered import Remembered
 from farebox.ledger.stores.duckdb import Store, keeping, open_store, rollups, units
 from farebox.ledger.stores.duckdb.events import booked_event, objects_of
 from farebox.ledger.stores.duckdb.schema import ROLLUPS
@@ -54,6 +55,7 @@ class Ledger:
         self._rolled_at = time.monotonic()
         self._ingest_began = 0.0
         self._totals: Totals | None = None
+        self.remembered = Remembered(lambda: self.store)
         self._filled = False
         self._closed = False
         try:
