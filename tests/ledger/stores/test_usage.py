@@ -91,6 +91,15 @@ def test_the_smallest_table_that_covers_a_question_answers_it(store: Store) -> N
     assert used(UsageQuery(("tag.other",))) == ["events"]
 
 
+@pytest.mark.parametrize("order", ["", "spend", "-calls", "tenant", "-users", "-p95_latency_ms"])
+def test_the_first_rows_have_the_same_figures_as_all_rows(store: Store, order: str) -> None:
+    measures = ("calls", "spend", "users", "sessions", "tenants", "fallbacks", "p95_latency_ms")
+    for groups in (("tenant",), ("tier", "tenant"), ("day", "tenant"), ("tag.region", "tenant")):
+        every = usage(store, UsageQuery(groups, measures=measures, order=order, limit=1000))["rows"]
+        few = usage(store, UsageQuery(groups, measures=measures, order=order, limit=3))["rows"]
+        assert few == every[:3]  # type: ignore[index]
+
+
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata", "America/New_York", "Pacific/Auckland"])
 def test_days_and_hours_are_those_of_the_time_zone(store: Store, events: list[Event], zone: str) -> None:
     for groups in (("day",), ("hour",), ("week",), ("month", "tenant")):

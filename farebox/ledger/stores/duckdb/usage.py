@@ -144,9 +144,14 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
     summed = tuple(name for name in query.measures if name not in DISTINCT and name not in sources.LATENCY)
     facts = _facts(_with(query, summed), plan, parameters)
     parts = [f"facts AS ({facts})", f"sums AS (SELECT {columns} FROM facts{where}{by})"]
-    joins, picked = "", ["sums.*"]
-    for name in [name for name in query.measures if name in DISTINCT]:
-        parts += _distinct_sql(name, keys, where, _facts(_with(query, (name,)), plan, parameters))
+    joins, picked, table = "", ["sums.*"], "sums"
+    once = [name for name in query.measures if name in DISTINCT]
+    if once and groups and query.order.removeprefix("-") not in (*DISTINCT, *_QUANTILES):
+        parts.append(f"top AS (SELECT * FROM sums ORDER BY {order_sql}{_limit_sql(query)})")
+        table = "top"
+    for name in once:
+        only = _of_top(keys) if table == "top" else ""
+        parts += _distinct_sql(name, keys, only + where, _facts(_with(query, (name,)), plan, parameters))
         joins += _join(f"once_{name}", len(groups))
         picked.append(f'coalesce(once_{name}.n, 0) AS "{name}"')
     if asked := tuple(name for name in query.measures if name in sources.LATENCY):
@@ -155,9 +160,16 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
         joins += _join("quantiles", len(groups))
         picked += [f"quantiles.{name}" for name in _QUANTILES if name in asked]
     return (
-        f"WITH {', '.join(parts)} SELECT {', '.join(picked)} FROM sums{joins} ORDER BY {order_sql}{_limit_sql(query)}",
+        f"WITH {', '.join(parts)} SELECT {', '.join(picked)} FROM {table} AS sums{joins} ORDER BY {order_sql}"
+        f"{_limit_sql(query)}",
         parameters,
     )
+
+
+def _of_top(keys: list[str]) -> str:
+    """Of the rows, those whose groups are in the answer: nothing is counted for the others."""
+    pairs = (key.rpartition(" AS ") for key in keys)
+    return " SEMI JOIN top ON " + " AND ".join(f"{sql} IS NOT DISTINCT FROM top.{name}" for sql, _, name in pairs)
 
 
 def _with(query: UsageQuery, measures: tuple[str, ...]) -> UsageQuery:
@@ -174,7 +186,7 @@ def _distinct_sql(name: str, keys: list[str], where: str, facts: str) -> list[st
     names, last = DISTINCT[name]
     counted = ", ".join([*(f"g{index}" for index in range(len(keys))), "count(*) AS n"])
     by = " GROUP BY ALL" if keys else ""
-    called = f"{where} AND" if where else " WHERE"
+    called = f"{where} AND" if " WHERE " in where else " WHERE"
     rows = f"SELECT DISTINCT {', '.join([*keys, names])} FROM of_{name}{called} {_CALLED.format(last=last)}"
     return [f"of_{name} AS ({facts})", f"once_{name} AS (SELECT {counted} FROM ({rows}){by})"]
 
