@@ -63,7 +63,7 @@ def fill_directory(directory: Directory, customers: int = TENANTS) -> None:
                 "overage_price": {"requests": "0.01"},
             },
         )
-    started = time.strftime("%Y-01-01")
+    started = time.strftime("%Y-%m-01")
     directory.customers.take(
         Statement(
             tenant=f"t{number:05d}",

@@ -66,7 +66,7 @@ def _notify(url: str, delivery: Delivery, context: Context) -> bool:
         service = understood(f"{url}{'&' if '?' in url else '?'}inline=yes")
         attached = AppriseAttachment()
         for name, picture in document.pictures.items():
-            attached.add(AttachMemory(content=picture, name=name, mimetype="image/png"))
+            attached.add(AttachMemory(content=picture, name=name, mimetype="image/png"))  # type: ignore[no-untyped-call]
         return bool(
             service.notify(
                 body=document.html, title=message.title, notify_type=level, body_format="html", attach=attached or None
@@ -74,7 +74,9 @@ def _notify(url: str, delivery: Delivery, context: Context) -> bool:
         )
     service = understood(url)
     if document is not None:
-        service.overflow_mode = "split"  # a report is longer than some services take at once
+        from apprise import OverflowMode
+
+        service.overflow_mode = OverflowMode.SPLIT  # a report is longer than some services take at once
     body, title = unlinked(f"{message.text}\n") + context.link(message.path), unlinked(message.title)
     return bool(service.notify(body=body, title=title, notify_type=level, body_format="text"))
 

@@ -14,7 +14,7 @@ from farebox.alerts.outbox import Document, Outbox
 from farebox.core import asking
 from farebox.core.alert_text import Message
 from farebox.core.schedules import last_due, read_weekly
-from farebox.core.thresholds import Finding
+from farebox.core.thresholds import Fact, Finding
 from farebox.core.windows import zone
 from farebox.errors import FareboxError, KeeperUnavailable
 from farebox.reports.report import Answer, Asked, Facts
@@ -77,7 +77,7 @@ class WeeklyMail:
         """Named after the week that is told of, so that another moment of the week tells nothing twice."""
         monday = day - timedelta(days=7 + day.weekday())
         start_us = asking.instant(monday.isoformat(), 0, self._time_zone)
-        facts = {"report": Weekly.name, "week": monday.isoformat()}
+        facts: dict[str, Fact] = {"report": Weekly.name, "week": monday.isoformat()}
         return Finding(RULE, "report", Weekly.name, monday.isoformat(), start_us, facts)
 
     def _make(self, finding: Finding, now_us: int) -> bool:
