@@ -1,8 +1,9 @@
 """`python -m bench`: how fast Farebox is on this machine. Needs two cores, nginx and wrk; takes about ten minutes.
 
 --quick        short rounds, to see that everything runs
---only NAME    throughput, latency, streaming, soak, ledger, limits, gate or overshoot (may be repeated)
+--only NAME    throughput, latency, streaming, soak, ledger, limits, gate, overshoot or pages (may be repeated)
 --calls N      length of the soak
+--events N     size of the ledger that pages are asked of
 --docs         also write the figures into docs/performance.md
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import gate, keeping, latency, limited, overshoot, soak, streaming, throughput
+from bench import gate, keeping, latency, limited, overshoot, pages, soak, streaming, throughput
 from bench.load import find_wrk
 from bench.machine import CannotMeasure, Cores, describe, first_line, pick_cores, raise_file_limit
 from bench.nginx import find_nginx
@@ -29,6 +30,7 @@ BENCHES = {
     "limits": limited.run,
     "gate": gate.run,
     "overshoot": overshoot.run,
+    "pages": pages.run,
 }
 
 
@@ -62,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measured(name: str, cores: Cores, options: argparse.Namespace) -> dict[str, Any]:
     """One bench's figures, or why it has none; the others go on."""
     print(f"{name} …", flush=True)
-    further = {"calls": options.calls} if name == "soak" else {}
+    own = {"soak": {"calls": options.calls}, "pages": {"events": options.events}}
+    further = own.get(name, {})
     with tempfile.TemporaryDirectory(prefix=f"farebox-bench-{name}-") as directory:
         try:
             figures: dict[str, Any] = BENCHES[name](Path(directory), cores, quick=options.quick, **further)
@@ -78,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--only", action="append", choices=tuple(BENCHES), help=argparse.SUPPRESS)
     parser.add_argument("--calls", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--events", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--docs", action="store_true", help=argparse.SUPPRESS)
     return parser
 

@@ -10,6 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 
+SLOWEST = 8
+"""Pages that the table names."""
 Row = tuple[str, str, str]
 """What was measured, the figure, and what was asked of it (with whether it was reached)."""
 
@@ -200,6 +202,25 @@ def _overshoot(figures: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
+def _pages(figures: Mapping[str, Any]) -> list[Row]:
+    """The pages that took longest, and how many are within the bound."""
+    pages, most, calls = figures["pages"], figures["p95_ms_max"], figures["calls"]
+    slowest = sorted(pages, key=lambda page: -pages[page]["p95_ms"])
+    within = len(pages) - len(figures["slow"])
+    of = f"{figures['events']:,} events, {figures['tenants']:,} customers, {figures['users']:,} users"
+    asked = f"each under {most:.0f} ms at p95 ({_verdict(not figures['slow'])})"
+    beside = f"{_time(calls['beside']['p99_us'])} p99 (alone {_time(calls['alone']['p99_us'])})"
+    bound = f"under {figures['p99_times_max']:.0f} times ({_verdict(calls['times'] < figures['p99_times_max'])})"
+    return [
+        (f"dashboard pages of {of}", f"{within} of {len(pages)} within the bound", asked),
+        *(
+            (f"{page}, p95", f"{pages[page]['p95_ms']:.0f} ms (median {pages[page]['p50_ms']:.0f})", "")
+            for page in slowest[:SLOWEST]
+        ),
+        (f"a call while {calls['pages']:,} pages are asked for", beside, bound),
+    ]
+
+
 _SECTIONS = {
     "throughput": _throughput,
     "latency": _latency,
@@ -209,6 +230,7 @@ _SECTIONS = {
     "limits": _limits,
     "gate": _gate,
     "overshoot": _overshoot,
+    "pages": _pages,
 }
 
 

@@ -37,14 +37,15 @@ def farebox(
     *,
     settings: Mapping[str, str] | None = None,
     limits: Sequence[Sequence[str]] = (),
+    data: Path | None = None,
 ) -> Iterator[Contender]:
     """`farebox serve --workers 1` with a key: the worker on the subject core, its other processes on the rest.
 
     `upstream` is the provider's base URL; `settings` are further `FAREBOX_*` variables, `limits` what
-    `farebox limits set` is given.
+    `farebox limits set` is given, `data` a data directory that is there already.
     """
     directory.mkdir(parents=True)
-    data, log = directory / "data", directory / "farebox.log"
+    data, log = data or directory / "data", directory / "farebox.log"
     env = {
         "FAREBOX_MASTER_KEY": secrets.token_hex(32),
         "FAREBOX_PROVIDERS_OPENAI_BASE_URL": upstream,

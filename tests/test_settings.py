@@ -77,6 +77,7 @@ def test_every_setting_can_be_given_by_its_variable(row: Setting, tmp_path: Path
         "books.time_zone": "Asia/Tokyo", "server.control_listen": "h:1", "providers.*.base_url": "http://x",
         "providers.*.region": "eu-west-1", "units.*.where": "feature=analyze", "units.*.once_per": "task",
         "portal.frame_ancestors": "https://a.example,https://*.b.example", "paywall.payment_link": "plink_1",
+        "reports.weekly_at": "fri 16:30",
     }  # fmt: skip
     value = formed.get(name, value)
     env = {variable: value, **others.get(name, {})}

@@ -4,6 +4,7 @@ Apprise is loaded when the first message is sent or the first address is checked
 """
 
 import logging
+import re
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ TIMEOUT_S: Final = 60.0
 """E-mail takes several exchanges with its server."""
 SECRET_CHARS_MIN: Final = 4
 """Parts of an address from this length on are taken out of errors."""
+MAIL: Final = frozenset({"mailto", "mailtos"})
+_LINKED: Final = re.compile(r"@(?=everyone|here|channel|all\b|room\b)|<(?=[@!#])|\](?=\()")
 _SEPARATORS: Final = str.maketrans(dict.fromkeys("/:@?&=,#+", " "))
 _RECIPIENTS: Final = frozenset({"to", "cc", "bcc"})
 _LEVELS: Final = {"info": "info", "warning": "warning", "critical": "failure"}
@@ -41,13 +44,9 @@ class Apprise:
         url = target.url if target.to != "owner" else to_owner(target.url, delivery, context)
         for host in hosts_of(url):
             allowed_addresses(host, 0, allow_private=True)  # one's own chat or mail server may well be near
-        message = delivery.alert.message
-        body = f"{message.text}\n{context.link(message.path)}"
         with _heard() as lines:
             try:
-                taken = understood(url).notify(
-                    body=body, title=message.title, notify_type=_LEVELS[message.level], body_format="text"
-                )
+                taken = _notify(url, delivery, context)
             except InvalidAlert as error:
                 raise DeliveryFailed(str(error), is_final=True) from None
             except Exception as error:  # noqa: BLE001 - a plugin's defect is a failed attempt; its text may hold secrets
@@ -55,6 +54,37 @@ class Apprise:
         if not taken:
             why = without_secrets("; ".join(lines[-3:]), url)
             raise DeliveryFailed(f"the service did not take it{f': {why}' if why else ''}")
+
+
+def _notify(url: str, delivery: Delivery, context: Context) -> bool:
+    message, document = delivery.alert.message, delivery.document
+    level = _LEVELS[message.level]
+    if document is not None and url.partition(":")[0] in MAIL:
+        from apprise import AppriseAttachment
+        from apprise.attachment.memory import AttachMemory
+
+        service = understood(f"{url}{'&' if '?' in url else '?'}inline=yes")
+        attached = AppriseAttachment()
+        for name, picture in document.pictures.items():
+            attached.add(AttachMemory(content=picture, name=name, mimetype="image/png"))  # type: ignore[no-untyped-call]
+        return bool(
+            service.notify(
+                body=document.html, title=message.title, notify_type=level, body_format="html", attach=attached or None
+            )
+        )
+    service = understood(url)
+    if document is not None:
+        from apprise import OverflowMode
+
+        service.overflow_mode = OverflowMode.SPLIT  # a report is longer than some services take at once
+    body, title = unlinked(f"{message.text}\n") + context.link(message.path), unlinked(message.title)
+    return bool(service.notify(body=body, title=title, notify_type=level, body_format="text"))
+
+
+def unlinked(text: str) -> str:
+    """Text in which no name of a stranger's calls people or is a link, whatever markup a chat understands. Escaping
+    proper is Apprise's, by service."""
+    return _LINKED.sub(lambda found: f"{found[0]}\u200b", text)
 
 
 def understood(url: str) -> "NotifyBase":

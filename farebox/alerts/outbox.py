@@ -30,7 +30,7 @@ HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
 ROWS_MAX: Final = 1000
 State = Literal["pending", "sent", "dead"]
-_VERSION: Final = 1
+_VERSION: Final = 2
 _log = logging.getLogger("farebox.alerts")
 _TABLES: Final = """
 CREATE TABLE alerts (
@@ -48,6 +48,21 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (state, channel, due_at_us);
 CREATE INDEX deliveries_alert ON deliveries (alert);
 """
+_DOCUMENTS: Final = """
+CREATE TABLE documents (
+    alert TEXT PRIMARY KEY REFERENCES alerts (id) ON DELETE CASCADE, html TEXT NOT NULL, pictures BLOB NOT NULL
+) STRICT;
+"""
+_STEPS: Final = (_TABLES, _DOCUMENTS)
+"""What brings the file from version N to N + 1 stands at index N."""
+
+
+class Document(msgspec.Struct, frozen=True):
+    """What goes to those who can show it, in place of a message's text: a page for mail, and its pictures by the names
+    (content ids) that it has for them."""
+
+    html: str
+    pictures: dict[str, bytes] = {}
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -76,6 +91,8 @@ class Delivery(msgspec.Struct, frozen=True):
     changed_at_us: int
     error: str
     alert: Alert
+    document: Document | None = None
+    """Only where it is about to be sent."""
 
 
 class Outbox:
@@ -129,6 +146,25 @@ class Outbox:
                 self._tell_of_flood(connection, rule, now_us)
             return alert
 
+    def knows(self, finding: Finding) -> bool:
+        """Whether it was kept before."""
+        with self._reading() as connection:
+            return connection.execute("SELECT 1 FROM alerts WHERE key = ?", (finding.key,)).fetchone() is not None
+
+    def post(
+        self, finding: Finding, message: Message, document: Document, channels: Sequence[str], now_us: int
+    ) -> Alert | None:
+        """Keep what is to be sent to channels of its own, beside all rules, in one step; None where it was kept
+        before."""
+        with self._changing() as connection:
+            if connection.execute("SELECT 1 FROM alerts WHERE key = ?", (finding.key,)).fetchone():
+                return None
+            alert = _insert(connection, finding, message, now_us, held_back=False)
+            pictures = msgspec.msgpack.encode(document.pictures)
+            connection.execute("INSERT INTO documents VALUES (?, ?, ?)", (alert.id, document.html, pictures))
+            _enqueue(connection, alert.id, channels, now_us)
+            return alert
+
     def _tell_of_flood(self, connection: sqlite3.Connection, rule: Rule, now_us: int) -> None:
         hour_us = now_us - now_us % HOUR_US
         more = Finding(rule.id, rule.kind, "(more)", "hourly_max", hour_us, {"hourly_max": rule.hourly_max})
@@ -155,7 +191,16 @@ class Outbox:
         """The delivery that has waited longest for this channel."""
         where = "d.channel = ? AND d.state = 'pending' AND d.due_at_us <= ? ORDER BY d.due_at_us, d.id LIMIT 1"
         found = self._deliveries(where, (channel, now_us))
-        return found[0] if found else None
+        return self._whole(found[0]) if found else None
+
+    def _whole(self, delivery: Delivery) -> Delivery:
+        with self._reading() as connection:
+            query = "SELECT html, pictures FROM documents WHERE alert = ?"
+            row = connection.execute(query, (delivery.alert.id,)).fetchone()
+        if row is None:
+            return delivery
+        pictures = msgspec.msgpack.decode(row[1], type=dict[str, bytes])
+        return msgspec.structs.replace(delivery, document=Document(row[0], pictures))
 
     def sent(self, delivery: Delivery, now_us: int) -> None:
         self._touch(delivery.id, now_us, state="sent", attempts=delivery.attempts + 1, error="")
@@ -261,8 +306,8 @@ class Outbox:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > _VERSION:
             raise AlertsError(f"{self._path} was written by a newer Farebox: upgrade")
-        if version == 0:
-            for statement in _TABLES.split(";"):
+        if version < _VERSION:
+            for statement in ";".join(_STEPS[version:]).split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {_VERSION}")
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from farebox.alerts.dispatcher import Dispatcher
 from farebox.alerts.evaluation import Evaluation
@@ -11,12 +11,15 @@ from farebox.alerts.outbox import Outbox
 from farebox.telemetry import tell
 
 RETAIN_S = 3600.0
+FURTHER_S = 20.0
+"""Between two looks at what is due by the clock."""
 STOP_S = 2.0
 _log = logging.getLogger("farebox.alerts")
 
 
 class Alerts:
-    """Runs from `start` to `stop`. What was found and not yet delivered is taken up by the next start."""
+    """Runs from `start` to `stop`; `further` are looks at what else may be due. What was found and not yet delivered is
+    taken up by the next start."""
 
     def __init__(
         self,
@@ -28,6 +31,7 @@ class Alerts:
         limits_s: float,
         ledger_s: float,
         keep_days: int,
+        further: Sequence[Callable[[], object]] = (),
     ) -> None:
         self._outbox = outbox
         self._now_us = now_us
@@ -37,6 +41,7 @@ class Alerts:
             (limits_s, evaluation.look_at_limits),
             (ledger_s, evaluation.look_at_ledger),
             (RETAIN_S, self._retain),
+            *((FURTHER_S, duty) for duty in further),
         )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts-evaluate", daemon=True)

@@ -3,11 +3,15 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+import msgspec
+
 from farebox.alerts.dispatcher import Dispatcher
 from farebox.alerts.evaluation import Evaluation
 from farebox.alerts.outbox import Outbox
 from farebox.alerts.service import Alerts
 from farebox.alerts.targets import Target
+from farebox.control.reporting import books_of, limits_of
+from farebox.control.scheduled import WeeklyMail
 from farebox.core.alert_rules import Rule
 from farebox.core.limits import Limit
 from farebox.core.margin_accounts import customers_meant
@@ -16,6 +20,7 @@ from farebox.directory.rows import ChannelRow
 from farebox.directory.store import Directory
 from farebox.errors import NotFound
 from farebox.ledger.client import SOCKET_NAME, KeeperClient
+from farebox.reports.facts import AskedFacts
 from farebox.settings import Settings, run_dir
 
 ASK_TIMEOUT_S = 30.0
@@ -45,8 +50,28 @@ def alerts_of(settings: Settings, directory: Directory, outbox: Outbox, now_us: 
         owner_of=lambda facts: owner_of(directory, facts),
     )
     own = settings.alerts
+    weekly = WeeklyMail(
+        outbox,
+        lambda: AskedFacts(
+            lambda method, params: keeper.call(method, msgspec.to_builtins(params), ASK_TIMEOUT_S),
+            limits_of(directory),
+            books_of(directory),
+        ),
+        now_us,
+        channels=settings.reports.weekly_channels,
+        weekly_at=settings.reports.weekly_at,
+        time_zone=settings.books.time_zone,
+        dashboard_url=own.dashboard_url,
+    )
     return Alerts(
-        outbox, evaluation, dispatcher, now_us, limits_s=own.limits_s, ledger_s=own.ledger_s, keep_days=own.keep_days
+        outbox,
+        evaluation,
+        dispatcher,
+        now_us,
+        limits_s=own.limits_s,
+        ledger_s=own.ledger_s,
+        keep_days=own.keep_days,
+        further=(weekly.look,),
     )
 
 

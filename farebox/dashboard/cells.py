@@ -97,6 +97,9 @@ def door(row: Row, column: Column, filters: Filters) -> str:
         return filters.href(_filled(target, row)) if all(row.get(name) is not None for name in _names(target)) else ""
     if "=" in target:
         pairs = [part.partition("=") for part in target.split("&")]
+        if pairs[0][0] == "report":
+            asked = urlencode([(name, _plain(row, text)) for name, _, text in pairs[1:]])
+            return f"/reports/{pairs[0][2]}?{asked}"
         return filters.href("/calls?" + urlencode([(name, _plain(row, text)) for name, _, text in pairs]))
     if target in ("day", "month"):
         return "" if value is None else _period(str(value), target, filters)

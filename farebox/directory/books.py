@@ -30,6 +30,8 @@ class Facts(msgspec.Struct, frozen=True):
     subscriptions: dict[str, tuple[Subscription, ...]]
     entries: dict[str, tuple[Entry, ...]]
     plans: dict[str, tuple[PlanVersion, ...]]
+    last_us: int = 0
+    """When the last of it was entered."""
 
 
 class Keeping:
@@ -40,19 +42,25 @@ class Keeping:
         self._revision = revision
         self.time_zone: Final = time_zone
         self._kept: tuple[int, Facts] | None = None
+        self._newest: tuple[Facts, Books] | None = None
 
     def books(self, as_of_us: int) -> Books:
-        """What was known by that moment."""
-        return books(self._facts(), as_of_us, self.time_zone)
+        """What was known by that moment. Books of any moment after the last entry are the same but for that moment."""
+        facts, newest = self._facts(), self._newest
+        if newest is not None and newest[0] is facts and as_of_us >= facts.last_us:
+            return msgspec.structs.replace(newest[1], as_of_us=as_of_us)
+        made = books(facts, as_of_us, self.time_zone)
+        if as_of_us >= facts.last_us:
+            self._newest = facts, made
+        return made
 
     def _facts(self) -> Facts:
         with self._database.reading() as connection:
             revision, kept = self._revision(connection), self._kept
             if kept is not None and kept[0] == revision:
                 return kept[1]
-            facts = Facts(
-                _versions(connection), subscriptions_of(connection), entries_of(connection), versions_of(connection)
-            )
+            read = _versions(connection), subscriptions_of(connection), entries_of(connection), versions_of(connection)
+            facts = Facts(*read, _last_us(*read))
         self._kept = revision, facts
         return facts
 
@@ -102,6 +110,19 @@ def _starts(versions: list[Version]) -> tuple[Start, ...]:
         if not found or found[-1].started_on != version.spec.started_on:
             found.append(Start(version.spec.started_on, version.entered_at_us))
     return tuple(found)
+
+
+def _last_us(
+    versions: dict[str, list[Version]],
+    subscriptions: dict[str, tuple[Subscription, ...]],
+    entries: dict[str, tuple[Entry, ...]],
+    plans: dict[str, tuple[PlanVersion, ...]],
+) -> int:
+    moments = [version.entered_at_us for held in versions.values() for version in held]
+    moments += [one.entered_at_us for held in subscriptions.values() for one in held]
+    moments += [version.entered_at_us for held in plans.values() for version in held]
+    moments += [entry.booked_at_us for held in entries.values() for entry in held]
+    return max(moments, default=0)
 
 
 def _versions(connection: Connection) -> dict[str, list[Version]]:

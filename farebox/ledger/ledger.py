@@ -19,6 +19,7 @@ from farebox.ledger.posted import FILE_NAME as POSTED_NAME
 from farebox.ledger.posted import NAME as POSTED
 from farebox.ledger.posted import Inbox
 from farebox.ledger.pricer import Pricer
+from farebox.ledger.remembered import Remembered
 from farebox.ledger.stores.duckdb import Store, keeping, open_store, rollups, units
 from farebox.ledger.stores.duckdb.events import booked_event, objects_of
 from farebox.ledger.stores.duckdb.schema import ROLLUPS
@@ -54,6 +55,8 @@ class Ledger:
         self._rolled_at = time.monotonic()
         self._ingest_began = 0.0
         self._totals: Totals | None = None
+        self.remembered = Remembered(lambda: self.store)
+        self._filled = False
         self._closed = False
         try:
             self.store = _open(settings)
@@ -127,6 +130,9 @@ class Ledger:
 
     def roll_up(self, *, at_once: bool = False) -> int:
         """Bring the roll-ups up to date where enough events wait, or they have waited long enough. -> events."""
+        if not self._filled:
+            rollups.fill(self.store)
+            self._filled = True
         _, _, waiting = rollups.pending(self.store)
         late = time.monotonic() - self._rolled_at >= ROLL_UP_S
         if not waiting or not (at_once or late or waiting >= ROLL_UP_EVENTS):

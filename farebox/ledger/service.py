@@ -127,7 +127,7 @@ def flush(ledger: Ledger, _asked: Nothing) -> dict[str, object]:
 
 
 def ask_usage(ledger: Ledger, query: UsageQuery) -> dict[str, object]:
-    return usage(ledger.store, query)
+    return ledger.remembered.ask("usage", query, lambda: usage(ledger.store, query))
 
 
 def ask_events(ledger: Ledger, query: EventsQuery) -> dict[str, object]:
@@ -147,7 +147,7 @@ def ask_event(ledger: Ledger, asked: EventId) -> dict[str, object]:
 def ask_sums(ledger: Ledger, query: UsageQuery) -> dict[str, object]:
     """What `usage` answers, by columns and with up to EXPORT_ROWS_MAX rows; a frame holds about so many of five short
     columns."""
-    return columns(ledger.store, query, EXPORT_ROWS_MAX)
+    return ledger.remembered.ask("sums", query, lambda: columns(ledger.store, query, EXPORT_ROWS_MAX))
 
 
 def ask_unpriced(ledger: Ledger, asked: unpriced.Asked) -> list[dict[str, object]]:

@@ -74,6 +74,8 @@ def _span(report: Report, said: dict[str, str], now_us: int, time_zone: str) -> 
     if month and (said.get("since") or said.get("until")):
         raise QueryError("give month, or since and until, not both")
     if month:
+        if any(option.name == "month" for option in report.options):
+            month = month[:7] if len(month) == len("2026-10-15") else month  # a billing month, by its first day
         window = month_span(month, now_us, time_zone)
         return window.start_us, window.end_us or now_us
     until_us = instant(said["until"], now_us, time_zone) if said.get("until") else now_us

@@ -19,7 +19,10 @@ h2{font-size:20px;font-weight:600;margin-top:32px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:8px 16px 8px 0;
 border-bottom:1px solid #8884;overflow-wrap:anywhere;unicode-bidi:isolate}.n{text-align:right;white-space:nowrap}
-.loss{color:#b3261e}.note{color:#63635e}img{max-width:100%}@media(prefers-color-scheme:dark){.loss{color:#ff8a80}
+.loss{color:#b3261e}.note{color:#63635e}img{max-width:100%}
+@media print{body{margin:0;padding:0;max-width:none;font-size:10pt}tr,img{break-inside:avoid}
+thead{display:table-header-group}tfoot{display:table-row-group}h2{break-after:avoid}}@page{margin:16mm}
+@media(prefers-color-scheme:dark){.loss{color:#ff8a80}
 .note{color:#a0a39c}}"""
 
 

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
-from farebox.core import asking
+from farebox.core import asking, figures
 from farebox.core.customers import Books, Customer
+from farebox.core.events import iso_us
+from farebox.core.money import to_decimal
 from farebox.core.windows import Window, window_at, zone
 from farebox.errors import QueryError
 from farebox.reports import definitions as of
-from farebox.reports import months, overages, spending
-from farebox.reports.allowances import allowances, plan_of
+from farebox.reports import months, overages, spending, statement_calls
+from farebox.reports.allowances import Allowance, allowances, plan_of
+from farebox.reports.asking import month_span
 from farebox.reports.cells import day_text, label
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
 from farebox.reports.spending import Row, Spend, spend_of, usage, usd
@@ -29,7 +32,7 @@ _MODEL = Column("model", "Model", door=f"tenant={{tenant}}&provider={{provider}}
 COLUMNS: Final = (
     Column("day", "Day", "day"), _FEATURE, Column("provider", "Provider"), _MODEL, *_SUMS,
     Column("calls_link", "Calls", hint="Each call of the line, with its arithmetic.",
-           door="tenant={tenant}&feature={feature}&provider={provider}&model={model}&since={day}&until={day_after}"),
+           door="tenant={tenant}&feature={feature}&provider={provider}&model={model}&since={day_from}&until={day_until}"),
 )  # fmt: skip
 
 
@@ -41,6 +44,7 @@ class Statement:
     options: tuple[Option, ...] = (
         Option("tenant", "the customer"),
         Option("month", "2026-11, or the day on which its billing month begins: 2026-11-15"),
+        Option("lines", "days: a line for each day, feature and model; calls: each call with its id", "days"),
     )
 
     def answer(self, asked: Asked, facts: Facts) -> Answer:
@@ -51,18 +55,20 @@ class Statement:
         window = _window(asked, customer)
         until_us = window.end_us or asked.now_us
         where = {"tenant": (tenant,)}
-        asked = _only(asked, tenant)
+        asked_lines, asked = asked.options.get("lines", ""), _only(asked, tenant)
         rows = usage(facts, asked, ("day", "feature", "provider", "model"), window.start_us, until_us, TOKENS, where)
         rows.sort(key=_order)
         whole = usage(facts, asked, (), window.start_us, until_us, TOKENS, where)
         total = _total(whole)
         spend = spending.total(spend_of(row) for row in whole)
         behind = _behind(tenant, window, asked)
+        by_call = _by_call(asked_lines)
+        lines = [_line(row, behind, asked) for row in rows]
         plan = plan_of(books, customer, window, asked.time_zone)
         return Answer(
             sentence=_sentence(customer, asked, window, spend, plan.name if plan else None),
-            columns=COLUMNS,
-            rows=[_line(row, behind) for row in rows],
+            columns=statement_calls.COLUMNS if by_call else COLUMNS,
+            rows=statement_calls.calls(facts, asked, window, until_us) if by_call else lines,
             totals=total,
             charts=_charts(rows, asked),
             sections=(
@@ -70,7 +76,13 @@ class Statement:
                 _by(rows, ("feature",), "By feature", (_FEATURE,), behind),
                 _by(rows, ("provider", "model"), "By model", (Column("provider", "Provider"), _MODEL), behind),
             ),
-            notes=(*_open(window, asked), *_agreement(rows, spend), *spending.sureness(spend)),
+            notes=(
+                _exact(spend),
+                *_open(window, asked),
+                *_agreement(rows, spend),
+                *spending.sureness(spend),
+                _made(asked),
+            ),
         )
 
 
@@ -80,6 +92,23 @@ def _tenant(asked: Asked) -> str:
     if not tenant:
         raise QueryError("say whose statement it is: tenant=acme")
     return tenant
+
+
+def _by_call(lines: str) -> bool:
+    if lines not in ("", "days", "calls"):
+        raise QueryError(f"a statement has no lines={label(lines)!r}: give days or calls")
+    return lines == "calls"
+
+
+def _exact(spend: Spend) -> str:
+    amount = usd(spend.amount)
+    return "No price is known." if amount is None else f"To the last digit the calls cost {figures.exact(amount)}."
+
+
+def _made(asked: Asked) -> str:
+    """What it was made from: the same question asked so again has the same answer."""
+    booked = "" if asked.as_of_us is None else f", from what had been booked by {iso_us(asked.as_of_us)}"
+    return f"Made at {iso_us(asked.now_us)}{booked}; days are those of {asked.time_zone}."
 
 
 def _only(asked: Asked, tenant: str) -> Asked:
@@ -101,6 +130,8 @@ def _window(asked: Asked, customer: Customer) -> Window:
         if len(text) == len("2026-11-15"):
             moment_us = asking.instant(date.fromisoformat(text).isoformat(), asked.now_us, asked.time_zone)
             return window_at("billing", moment_us, zone(asked.time_zone), customer.anchor_day)
+        if text in ("this", "last"):
+            text = months.local(month_span(text, asked.now_us, asked.time_zone).start_us, asked.time_zone)[:7]
         month = text or months.span(asked).months[-1]
         return Window(*months.bounds(month, asked.time_zone))
     except ValueError:
@@ -113,14 +144,14 @@ def _order(row: Row) -> tuple[str, str, str, str]:
 
 def _behind(tenant: str, window: Window, asked: Asked) -> dict[str, Any]:
     """What the doors of all rows need beside their own columns."""
-    days = (months.local(moment_us, asked.time_zone) for moment_us in (window.start_us, window.end_us or asked.now_us))
-    return {"tenant": tenant, **dict(zip(("since", "until"), days, strict=True))}
+    return {"tenant": tenant, "since": iso_us(window.start_us), "until": iso_us(window.end_us or asked.now_us)}
 
 
-def _line(row: Row, behind: dict[str, Any]) -> dict[str, Any]:
+def _line(row: Row, behind: dict[str, Any], asked: Asked) -> dict[str, Any]:
     line = {**behind, **{name: row[name] for name in ("day", "feature", "provider", "model")}, **_sums(row)}
-    day_after = date.fromisoformat(row["day"]) + timedelta(days=1)
-    return {**line, "day_after": day_after.isoformat(), "calls_link": f"{row['calls']:,}"}
+    day_after = (date.fromisoformat(row["day"]) + timedelta(days=1)).isoformat()
+    edges = (iso_us(asking.instant(day, asked.now_us, asked.time_zone)) for day in (row["day"], day_after))
+    return {**line, **dict(zip(("day_from", "day_until"), edges, strict=True)), "calls_link": f"{row['calls']:,}"}
 
 
 def _sums(row: Row) -> dict[str, Any]:
@@ -168,16 +199,38 @@ def _allowance(asked: Asked, facts: Facts, window: Window, books: Books) -> tupl
     ]
     if not found:
         return ()
-    columns = tuple(column for column in overages.COLUMNS if column.name not in ("tenant", "name", "statement"))
+    kept = tuple(column for column in overages.COLUMNS if column.name not in ("tenant", "name", "statement"))
+    columns = (*kept, Column("sum", "Sum", hint="What makes the amount."))
     amount = usd(sum(one.amount or 0 for one in found))
     return (
         Section(
             title="What the plan includes",
             columns=columns,
-            rows=[overages.row(one) for one in found],
+            rows=[{**overages.row(one), "sum": _arithmetic(one)} for one in found],
             totals={"amount": amount},
         ),
     )
+
+
+def _arithmetic(one: Allowance) -> str | None:
+    """'1,240 used − 1,000 included = 240; 240 × $0.01 = $2.40'"""
+    if one.used is None or one.beyond is None:
+        return None
+    shown = _dollars if one.unit == "usd" else _counted
+    if one.beyond == 0:
+        return f"{shown(one.used)} used, {shown(one.included)} included: nothing beyond"
+    text = f"{shown(one.used)} used − {shown(one.included)} included = {shown(one.beyond)}"
+    if one.price is None or one.amount is None:
+        return f"{text}; no price is set beyond"
+    return f"{text}; {shown(one.beyond)} × {_dollars(one.price)} = {_dollars(one.amount)}"
+
+
+def _dollars(pico: int) -> str:
+    return figures.exact(to_decimal(pico))
+
+
+def _counted(number: int) -> str:
+    return f"{number:,}"
 
 
 def _sentence(customer: Customer, asked: Asked, window: Window, spend: Spend, plan: str | None) -> str:

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from farebox.core.origins import checked_base_url, checked_frame, is_private_host
+from farebox.core.schedules import read_weekly
 from farebox.core.windows import zone
-from farebox.errors import InvalidLimit, SettingsError
+from farebox.errors import InvalidLimit, QueryError, SettingsError
 from farebox.settings.table import NAMED, SECTIONS, SETTINGS, Setting, Settings
 
 CONFIG_NAME: Final = "farebox.toml"
@@ -324,6 +325,10 @@ def check(settings: Settings) -> None:
         zone(settings.books.time_zone)
     except InvalidLimit as error:
         raise SettingsError(f"books.time_zone: {error}") from None
+    try:
+        read_weekly(settings.reports.weekly_at)
+    except QueryError as error:
+        raise SettingsError(f"reports.weekly_at: {error}") from None
     _check_oidc(settings)
     _check_paywall(settings)
     for site in settings.portal.frame_ancestors:

@@ -170,6 +170,15 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     dashboard_url: Annotated[str, _note("address of this server for links in messages; unsaid: paths alone")] = ""
 
 
+class Reports(msgspec.Struct, frozen=True, kw_only=True):
+    """Reports that are sent by themselves."""
+
+    weekly_channels: Annotated[
+        tuple[str, ...], _note("channels that get the week's report, once a week; none: it is not sent")
+    ] = ()
+    weekly_at: Annotated[str, _note("when, by the clock of books.time_zone; late by at most three days")] = "mon 07:00"
+
+
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """The pages, and who stays logged in to them."""
 
@@ -287,6 +296,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger = Ledger()
     limits: Limits = Limits()
     alerts: Alerts = Alerts()
+    reports: Reports = Reports()
     books: Books = Books()
     dashboard: Dashboard = Dashboard()
     oidc: Oidc = Oidc()
@@ -335,6 +345,7 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "ledger": Ledger,
     "limits": Limits,
     "alerts": Alerts,
+    "reports": Reports,
     "books": Books,
     "dashboard": Dashboard,
     "oidc": Oidc,

@@ -267,3 +267,15 @@ def test_who_carries_calls_knows_plans_and_billing_days_within_a_second(tmp_path
     finally:
         watcher.stop()
         made.close()
+
+
+def test_books_of_now_are_kept_until_something_is_entered(directory: Directory, clock: Clock) -> None:
+    directory.customers.set(Statement(tenant="acme", written={"name": "Acme"}))
+    clock.set("2026-11-11T12:00")
+    first, second = directory.books(), directory.books()
+    assert second.customers is first.customers
+    assert second.as_of_us is not None and first.as_of_us is not None and second.as_of_us > first.as_of_us
+    directory.customers.set(Statement(tenant="acme", written={"name": "Acme Inc"}))
+    assert directory.books().customers["acme"].name == "Acme Inc"
+    assert directory.books(first.as_of_us).customers["acme"].name == "Acme"
+    assert directory.books(us("2026-11-01T00:00")).customers == {}

@@ -23,6 +23,7 @@ from farebox.core.limits import Limit
 from farebox.core.meters import input_tokens, output_tokens
 from farebox.core.queries import UsageQuery
 from farebox.ledger.correcting import batch_of, booking_moment, correction
+from farebox.ledger.remembered import Remembered
 from farebox.ledger.service import METHODS
 from farebox.ledger.stores.duckdb.rollups import roll_up
 from farebox.ledger.stores.duckdb.store import Store
@@ -83,7 +84,7 @@ class Made:
             found = accounts(self.events, self.limits)
             return [row for row in found if row[5] >= params["share"] * row[4]]  # type: ignore[index]
         kind, function = METHODS[method]
-        ledger: Any = SimpleNamespace(store=self.store)
+        ledger: Any = SimpleNamespace(store=self.store, remembered=Remembered(lambda: self.store))
         answer = function(ledger, msgspec.convert(msgspec.to_builtins(params), kind))
         return msgspec.msgpack.decode(msgspec.msgpack.encode(answer))
 

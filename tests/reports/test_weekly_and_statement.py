@@ -133,11 +133,12 @@ def test_a_statement_has_a_line_for_each_day_feature_and_model_with_a_door_to_it
     ]  # fmt: skip
     door = next(column.door for column in answer.columns if column.name == "calls_link")
     assert door.format(**answer.rows[0]) == (
-        "tenant=acme&feature=chat&provider=openai&model=gpt-4.1-mini&since=2026-11-03&until=2026-11-04"
+        "tenant=acme&feature=chat&provider=openai&model=gpt-4.1-mini"
+        "&since=2026-11-03T00:00:00.000000Z&until=2026-11-04T00:00:00.000000Z"
     )
     by_feature = answer.sections[0]
     assert by_feature.columns[0].door.format(**by_feature.rows[0]) == (
-        "tenant=acme&feature=chat&since=2026-11-01&until=2026-12-01"
+        "tenant=acme&feature=chat&since=2026-11-01T00:00:00.000000Z&until=2026-12-01T00:00:00.000000Z"
     )
     assert answer.sentence == "Acme on plan pro made 2 calls for $210.00 from 1 Nov 2026 to 30 Nov 2026."
     assert "The month is not over." in answer.notes
@@ -151,6 +152,7 @@ def test_a_statement_of_a_billing_month_shows_what_the_plan_includes():
     assert (answer.totals["calls"], answer.totals["spend"]) == (3, 3)
     allowance = answer.sections[0]
     assert (allowance.rows[0]["used"], allowance.rows[0]["beyond"], allowance.totals) == (3, 2, {"amount": 4})
+    assert allowance.rows[0]["sum"] == "3 used − 1 included = 2; 2 × $2.00 = $4.00"
 
 
 def test_a_filter_thins_out_no_statement():
@@ -165,6 +167,8 @@ def test_a_statement_asks_whose_and_when():
         statement(company(), tenant="acme", month="2026-13")
     with pytest.raises(QueryError, match="is no month"):
         statement(company(), tenant="acme", month="2026-11-99")
+    with pytest.raises(QueryError, match="no lines="):
+        statement(company(), tenant="acme", lines="weeks")
 
 
 def test_a_statement_of_nobody_is_empty():

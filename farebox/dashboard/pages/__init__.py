@@ -17,6 +17,7 @@ from farebox.dashboard.pages.overview import OVERVIEW
 from farebox.dashboard.pages.report import REPORT
 from farebox.dashboard.pages.reports import REPORTS
 from farebox.dashboard.pages.settings import SETTINGS
+from farebox.dashboard.pages.statement import STATEMENT
 from farebox.dashboard.pages.users import USERS
 
 PAGES: Final[tuple[Page, ...]] = (
@@ -29,6 +30,7 @@ PAGES: Final[tuple[Page, ...]] = (
     CALLS,
     CALL,
     REPORTS,
+    STATEMENT,
     REPORT,
     KEYS,
     SETTINGS,

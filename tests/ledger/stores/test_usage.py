@@ -83,11 +83,21 @@ def test_the_smallest_table_that_covers_a_question_answers_it(store: Store) -> N
 
     assert "events" in used(UsageQuery(("tenant",)))  # what the roll-ups do not have yet
     assert set(used(UsageQuery(("tenant", "user")))) == {"events", "rollup_user_day"}  # type: ignore[call-overload]
-    assert set(used(UsageQuery(("hour",)))) == {"events", "rollup_hour"}  # type: ignore[call-overload]
+    assert set(used(UsageQuery(("hour",)))) == {"events", "rollup_product_hour"}  # type: ignore[call-overload]
+    assert set(used(UsageQuery(("tenant", "hour")))) == {"events", "rollup_hour"}  # type: ignore[call-overload]
     assert used(UsageQuery(("session",))) == ["events"]
     assert used(UsageQuery(("tenant",), as_of_us=START_US)) == ["events"]
     assert "rollup_user_day" in str(used(UsageQuery(("tag.region", "user"))))
     assert used(UsageQuery(("tag.other",))) == ["events"]
+
+
+@pytest.mark.parametrize("order", ["", "spend", "-calls", "tenant", "-users", "-p95_latency_ms"])
+def test_the_first_rows_have_the_same_figures_as_all_rows(store: Store, order: str) -> None:
+    measures = ("calls", "spend", "users", "sessions", "tenants", "fallbacks", "p95_latency_ms")
+    for groups in (("tenant",), ("tier", "tenant"), ("day", "tenant"), ("tag.region", "tenant")):
+        every = usage(store, UsageQuery(groups, measures=measures, order=order, limit=1000))["rows"]
+        few = usage(store, UsageQuery(groups, measures=measures, order=order, limit=3))["rows"]
+        assert few == every[:3]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata", "America/New_York", "Pacific/Auckland"])

@@ -2,8 +2,8 @@
 
 from farebox.core.events import Event
 from farebox.ledger.stores.duckdb.events import SELECT, to_event
-from farebox.ledger.stores.duckdb.rollups import COUNT_SQL
-from farebox.ledger.stores.duckdb.schema import COUNTS, ROLLUPS, Rollup
+from farebox.ledger.stores.duckdb.rollups import COUNT_SQL, filled
+from farebox.ledger.stores.duckdb.schema import COUNTS, Rollup
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 
 Finding = tuple[str, bool, str]
@@ -76,7 +76,7 @@ def all_checks(store: Store, timeout_s: float) -> list[Finding]:
             duplicates(cursor),
             sources(cursor),
             corrections(cursor),
-            *(rollup_sums(cursor, rollup) for rollup in ROLLUPS),
+            *(rollup_sums(cursor, rollup) for rollup in filled(cursor)),
             journals(cursor),
             rejects(cursor),
         ]

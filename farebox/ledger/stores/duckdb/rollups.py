@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from farebox.ledger.stores.duckdb.schema import COUNTS, FLAGS, METER_NAMES, ROLLUPS, Rollup
+from farebox.ledger.stores.duckdb.schema import (
+    COARSE_OF,
+    COARSE_ROLLUPS,
+    COUNTS,
+    FIRST_ROLLUPS,
+    FLAGS,
+    METER_NAMES,
+    ROLLUPS,
+    Rollup,
+)
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 
 BATCH_EVENTS_MAX: Final = 1_000_000
@@ -49,6 +58,32 @@ def roll_up(store: Store) -> int:
     return taken
 
 
+def filled(cursor: Cursor) -> tuple[Rollup, ...]:
+    """The roll-ups that have what the watermark says."""
+    names = {name for (name,) in cursor.execute("SELECT name FROM filled_rollups").fetchall()}
+    return (*FIRST_ROLLUPS, *(rollup for rollup in COARSE_ROLLUPS if rollup.table in names))
+
+
+def fill(store: Store) -> int:
+    """Make the coarse roll-ups that an older ledger does not have yet, from its fine ones. -> how many."""
+    with store.reading() as cursor:
+        missing = [rollup for rollup in COARSE_ROLLUPS if rollup not in filled(cursor)]
+    for rollup in missing:
+        fine = COARSE_OF[rollup.table]
+        with store.rolling() as cursor:
+            cursor.execute(f"DELETE FROM {rollup.table}")
+            months = cursor.execute(
+                f"SELECT DISTINCT date_trunc('month', starts_at) AS first FROM {fine.table} ORDER BY first"
+            ).fetchall()
+            for (first,) in months:
+                until = (first + timedelta(days=32)).replace(day=1)
+                cursor.execute(
+                    f"INSERT INTO {rollup.table} BY NAME {_merge(rollup, fine)}", {"since": first, "until": until}
+                )
+            cursor.execute("INSERT INTO filled_rollups VALUES (?)", [rollup.table])
+    return len(missing)
+
+
 def compact(store: Store, rollup: Rollup, since: datetime, until: datetime) -> int:
     """Merge the rows of one combination and period into one, for periods from `since` until before `until`.
     -> rows spared. Sums stay as they are."""
@@ -84,6 +119,8 @@ def rebuild(store: Store) -> None:
     with store.rolling() as cursor:
         for rollup in ROLLUPS:
             cursor.execute(f"DELETE FROM {rollup.table}")
+        cursor.execute("DELETE FROM filled_rollups")
+        cursor.executemany("INSERT INTO filled_rollups VALUES (?)", [[rollup.table] for rollup in COARSE_ROLLUPS])
         cursor.execute("UPDATE rolled SET batch = 0")
     while roll_up(store):
         pass
@@ -141,10 +178,10 @@ def _add(cursor: Cursor, promoted: tuple[str, ...], span: dict[str, int]) -> int
     unused = {name for name, bit in zip(METER_NAMES, bits, strict=True) if not bit}
     counts = [name for name in COUNTS if name not in unused]
     cursor.execute(f"CREATE TEMP TABLE hours AS {_of_events(ROLLUPS[0], counts, promoted)}", span)
-    for rollup in ROLLUPS:
-        fine = rollup.dims == ROLLUPS[0].dims
-        sums = _of_hours(rollup, counts) if fine else _of_events(rollup, counts, promoted)
-        cursor.execute(f"INSERT INTO {rollup.table} BY NAME {sums}", None if fine else span)
+    for rollup in filled(cursor):
+        inside = set(rollup.dims) <= set(ROLLUPS[0].dims)
+        sums = _of_hours(rollup, counts) if inside else _of_events(rollup, counts, promoted)
+        cursor.execute(f"INSERT INTO {rollup.table} BY NAME {sums}", None if inside else span)
     cursor.execute("DROP TABLE hours")
     return int(events)
 
@@ -163,22 +200,27 @@ def _of_events(rollup: Rollup, counts: Sequence[str], promoted: tuple[str, ...])
 def _of_hours(rollup: Rollup, counts: Sequence[str]) -> str:
     """A roll-up's rows from the table `hours`. Counting a list is cheaper than counting while it is grouped."""
     hours = "hours"
-    if rollup.period != "hour":
+    if rollup != ROLLUPS[0]:
         dims = ", ".join(f'"{name}"' for name in rollup.dims)
         summed = ", ".join(f'sum("{name}")::BIGINT AS "{name}"' for name in counts)
+        latency = ", flatten(list(buckets) FILTER (buckets IS NOT NULL)) AS buckets" if rollup.latency else ""
         hours = (
             f"(SELECT date_trunc('{rollup.period}', starts_at) AS starts_at, {dims}, {summed}, "
-            "sum(cost)::HUGEINT AS cost, max(last_at) AS last_at, "
-            "flatten(list(buckets) FILTER (buckets IS NOT NULL)) AS buckets FROM hours GROUP BY ALL)"
+            f"sum(cost)::HUGEINT AS cost, max(last_at) AS last_at{latency} FROM hours GROUP BY ALL)"
         )
+    if not rollup.latency:
+        return f"SELECT * FROM {hours}"
     return f"SELECT * EXCLUDE (buckets), list_histogram(buckets) AS latency FROM {hours}"
 
 
-def _merge(rollup: Rollup) -> str:
+def _merge(rollup: Rollup, source: Rollup | None = None) -> str:
+    """The rows of a span of time, one for each period and combination; of the roll-up itself unless a finer one of the
+    same periods is given."""
+    table = (source or rollup).table
     dims = ", ".join(f'"{name}"' for name in rollup.dims)
     counts = ", ".join(f'sum("{name}")::BIGINT AS "{name}"' for name in COUNTS)
     plain = (
-        f"SELECT starts_at, {dims}, {counts}, sum(cost)::HUGEINT AS cost, max(last_at) AS last_at FROM {rollup.table} "
+        f"SELECT starts_at, {dims}, {counts}, sum(cost)::HUGEINT AS cost, max(last_at) AS last_at FROM {table} "
         f"WHERE starts_at >= $since AND starts_at < $until GROUP BY ALL"
     )
     if not rollup.latency:
@@ -186,7 +228,7 @@ def _merge(rollup: Rollup) -> str:
     same = " AND ".join(f'm."{name}" IS NOT DISTINCT FROM h."{name}"' for name in ("starts_at", *rollup.dims))
     return (
         f"WITH entries AS (SELECT starts_at, {dims}, unnest(map_entries(latency), recursive := true) "
-        f"FROM {rollup.table} WHERE starts_at >= $since AND starts_at < $until), "
+        f"FROM {table} WHERE starts_at >= $since AND starts_at < $until), "
         f"buckets AS (SELECT starts_at, {dims}, key, sum(value)::UBIGINT AS n FROM entries GROUP BY ALL), "
         f"h AS (SELECT starts_at, {dims}, map(list(key ORDER BY key), list(n ORDER BY key)) AS latency FROM buckets "
         f"GROUP BY ALL), "

@@ -15,6 +15,8 @@ SHARED_DIMS: Final = (
 )  # fmt: skip
 FINE_DIMS: Final = (*SHARED_DIMS, "endpoint", "route", "service_tier", "status", "key_id", "streaming")
 USER_DIMS: Final = (*SHARED_DIMS, "user")
+TENANT_DIMS: Final = ("tenant", "tier", "state", "cost_source", "byok")
+PRODUCT_DIMS: Final = tuple(name for name in FINE_DIMS if name not in ("tenant", "workspace", "key_id"))
 FLAGS: Final = ("byok", "streaming")
 COUNTS: Final = ("charges", "firsts", "retried", "priced", "unpriced", "input_tokens", "output_tokens", *METER_NAMES)
 """Whole numbers that are summed. `charges` counts attempts (or refusals), `firsts` those that are the first of their
@@ -33,11 +35,20 @@ class Rollup:
     """Whether it keeps the histogram of latencies."""
 
 
-ROLLUPS: Final = (
+FIRST_ROLLUPS: Final = (
     Rollup("rollup_hour", "hour", FINE_DIMS, latency=True),
     Rollup("rollup_day", "day", FINE_DIMS, latency=True),
     Rollup("rollup_user_day", "day", USER_DIMS, latency=False),
 )
+COARSE_ROLLUPS: Final = (
+    Rollup("rollup_tenant_day", "day", TENANT_DIMS, latency=False),
+    Rollup("rollup_product_hour", "hour", PRODUCT_DIMS, latency=True),
+)
+"""With many customers the fine ones are as long as the events; these have as many rows as there are customers a day,
+and as there are features, models and so on an hour. Each has sums of its own fine one, `COARSE_OF`, from the moment it
+stands in `filled_rollups`; until then nobody asks it."""
+COARSE_OF: Final = {"rollup_tenant_day": FIRST_ROLLUPS[1], "rollup_product_hour": FIRST_ROLLUPS[0]}
+ROLLUPS: Final = (*FIRST_ROLLUPS, *COARSE_ROLLUPS)
 
 _TEXTS = (
     "call_id", "kind", "corrects", "tenant", "workspace", "user", "tier", "feature", "task", "session", "tags", "units",
@@ -84,7 +95,7 @@ def _dim_type(name: str) -> str:
 
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
-    (_EVENTS, *_REST, *(_rollup_ddl(rollup) for rollup in ROLLUPS)),
+    (_EVENTS, *_REST, *(_rollup_ddl(rollup) for rollup in FIRST_ROLLUPS)),
     ("ALTER TABLE events ADD COLUMN objects VARCHAR",),
     ("ALTER TABLE events ADD COLUMN journal VARCHAR",),
     (
@@ -94,6 +105,14 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "CREATE TABLE counted_once (unit VARCHAR NOT NULL, per VARCHAR NOT NULL, tenant VARCHAR NOT NULL, "
         "value VARCHAR NOT NULL, counted_at TIMESTAMP NOT NULL)",
+    ),
+    (
+        *(_rollup_ddl(rollup) for rollup in COARSE_ROLLUPS),
+        "CREATE TABLE filled_rollups (name VARCHAR NOT NULL)",
+        *(
+            f"INSERT INTO filled_rollups SELECT '{rollup.table}' WHERE (SELECT batch FROM rolled) = 0"
+            for rollup in COARSE_ROLLUPS
+        ),
     ),
 )
 """What brings a ledger from version N to N + 1 stands at index N. Entries are never changed once released."""

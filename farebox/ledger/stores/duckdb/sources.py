@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from farebox.core.queries import PERIODS, UsageQuery, group
 from farebox.ledger.stores.duckdb.rollups import COUNT_SQL, length
-from farebox.ledger.stores.duckdb.schema import COUNTS, ROLLUPS, Rollup
+from farebox.ledger.stores.duckdb.schema import COUNTS, FIRST_ROLLUPS, Rollup
 from farebox.ledger.stores.duckdb.writing import stamp
 
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
@@ -36,6 +36,7 @@ class Known:
     rolled_batch: int
     tags_since: dict[str, datetime]
     """Promoted tags, and from when on the roll-ups carry them."""
+    rollups: tuple[Rollup, ...] = FIRST_ROLLUPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,8 @@ def plan(query: UsageQuery, known: Known, sizes: dict[str, int]) -> list[Scan]:
     if query.as_of_us is not None:
         return [everything]
     since, until = everything.since, everything.until
-    fitting = [rollup for rollup in ROLLUPS if _fits(rollup, query, known, since)]
-    for rollup in sorted(fitting, key=lambda rollup: sizes[rollup.table]):
+    fitting = [rollup for rollup in known.rollups if _fits(rollup, query, known, since)]
+    for rollup in sorted(fitting, key=lambda rollup: (sizes[rollup.table], len(rollup.dims))):
         first = None if since is None else _ceil(since, length(rollup))
         last = None if until is None else _floor(until, length(rollup))
         if first is not None and last is not None and first >= last:
