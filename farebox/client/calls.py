@@ -25,7 +25,8 @@ from farebox.providers.routing import segments
 from farebox.providers.worth import bounds, tightened
 
 BYTES_PER_TOKEN: Final = 4
-RAW_BYTES_MAX: Final = 60_000
+RAW_BYTES_MAX: Final = 16_384
+"""A longer usage object is not sent: a batch of events fits into one request."""
 _CODINGS: Final = frozenset({"gzip", "deflate"})
 
 
@@ -74,7 +75,7 @@ class Call:
             **scope.dimensions,
             "tags": dict(scope.tags),
             "units": dict(scope.units),
-            "input_tokens": (intent.input_bytes or len(self.body)) // BYTES_PER_TOKEN + 1,
+            "input_tokens": self._input_estimate,
             "max_tokens": intent.output_max,
             "choices": max(1, intent.choices),
             "pieces": max(1, intent.pieces),
@@ -112,6 +113,10 @@ class Call:
         return self._provider
 
     @property
+    def _input_estimate(self) -> int:
+        return (self.intent.input_bytes or len(self.body)) // BYTES_PER_TOKEN + 1
+
+    @property
     def _model(self) -> str | None:
         return self.intent.model or self.endpoint.model
 
@@ -133,8 +138,8 @@ class Call:
         """The body is over: what was held back."""
         return b"" if self._reader is None else self._reader.end()
 
-    def finish(self, state: str, error: str | None = None) -> dict[str, object] | None:
-        """The event, once."""
+    def finish(self, state: str, error: str | None = None, *, sent: bool = True) -> dict[str, object] | None:
+        """The event, once. `sent`: whether anything may have reached the provider."""
         if self._is_over:
             return None
         self._is_over = True
@@ -144,7 +149,10 @@ class Call:
             state = "done"  # it has missed nothing
         if state == "done" and (metered.error is not None or (self._status or 0) >= 400):
             state = "upstream_error"
-        return self._event(metered, state, error or metered.error)
+        if self._reader is None and sent:  # nobody saw what it came to: at least its prompt was read
+            metered = Metered(usage={"input": self._input_estimate}, quality="estimated")
+        event = self._event(metered, state, error or metered.error)
+        return event if sent else {**event, "cost_usd": "0"}
 
     def _event(self, metered: Metered, state: str, error: str | None) -> dict[str, object]:
         now_s = time.monotonic()
@@ -175,9 +183,7 @@ class Call:
         }
         if self._permit.tier is not None:
             event["tier"] = self._permit.tier
-        if (self._status or 0) >= 300 or (self._reader is None and self._status is None):
-            event["cost_usd"] = "0"
-        elif metered.reported_cost is not None and self._provider.prices_as in REPORTS_COST:
+        if metered.reported_cost is not None and self._provider.prices_as in REPORTS_COST:
             event["cost_usd"] = format_usd(metered.reported_cost)
         return {name: value for name, value in event.items() if value is not None}
 

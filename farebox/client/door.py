@@ -64,7 +64,9 @@ class Door:
         try:
             response = self._connected().post(path, json=body)
         except httpx.HTTPError as error:
-            raise Unreachable(f"Farebox does not answer at {self.base_url}: {error or type(error).__name__}") from error
+            raise Unreachable(
+                f"Farebox does not answer at {self.base_url}: {str(error) or type(error).__name__}"
+            ) from error
         if response.status_code in _AWAY:
             raise Unreachable(f"Farebox at {self.base_url} answers {response.status_code}")
         if response.status_code >= 400:

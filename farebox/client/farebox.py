@@ -20,7 +20,7 @@ from farebox.client.sends import REFUSED
 from farebox.client.spool import Spool
 from farebox.client.wrapping import FUNNEL, async_method_for, meter_client, method_for, sdk_of
 from farebox.core.events import Tag
-from farebox.errors import FareboxError, LimitExceeded
+from farebox.errors import FareboxError
 
 URL: Final = "http://localhost:3273"
 FLUSH_S: Final = 10.0
@@ -150,7 +150,7 @@ class Farebox:
 class AsyncFarebox(Farebox):
     """The same for code that awaits. `wrap`, `context` and `task` are as they are; what waits is awaited."""
 
-    async def tracked_call(  # type: ignore[override]
+    async def tracked_call(
         self,
         client: Any,
         params: Mapping[str, Any],
@@ -240,7 +240,7 @@ class _noting:
 
     def __init__(self, scope: Scope | None = None) -> None:
         self._scope = scope
-        self._noted: list[LimitExceeded] = []
+        self._noted: list[FareboxError] = []
 
     def __enter__(self) -> Self:
         self._refused = REFUSED.set(self._noted)

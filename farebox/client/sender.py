@@ -15,7 +15,7 @@ from farebox.errors import FareboxError, Unreachable
 
 PAUSE_S: Final = 0.2
 """How long events are gathered before they are sent."""
-BATCH_MAX: Final = 500
+BATCH_MAX: Final = 250
 QUEUE_MAX: Final = 10_000
 """What waits in memory; beyond it, it waits on disk."""
 AGAIN_S: Final = 1.0

@@ -16,12 +16,14 @@ from farebox.client.calls import Call, Inflating, Service, begin
 from farebox.client.context import SCOPE, LimitWarning, Scope
 from farebox.client.door import Permit
 from farebox.core.attribution import HEADER_DIMENSIONS
-from farebox.errors import LimitExceeded
+from farebox.errors import FareboxError, LimitExceeded
 
-REFUSED: Final[ContextVar["list[LimitExceeded] | None"]] = ContextVar("farebox_refused", default=None)
+REFUSED: Final[ContextVar["list[FareboxError] | None"]] = ContextVar("farebox_refused", default=None)
 """Where refusals of the call that is being made are noted: SDKs turn exceptions below them into their own."""
 _MARK: Final = "_farebox_metered"
 _HEADERS: Final = {dimension: name.decode() for name, dimension in reversed(HEADER_DIMENSIONS.items())}
+_UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL"})
+"""Errors before anything has left for the provider."""
 _TIMEOUTS: Final = ("TimeoutException", "ReadTimeout", "ConnectTimeout", "WriteTimeout", "PoolTimeout")
 
 
@@ -64,7 +66,7 @@ class _Sends:
             return self._original(request, stream=stream, **more)
         try:
             permit = self._office.permit(call)
-        except LimitExceeded as error:
+        except FareboxError as error:
             return self._refused(call, request, error)
         request = self._ready(call, request, permit)
         try:
@@ -86,7 +88,7 @@ class _Sends:
             return await self._original(request, stream=stream, **more)
         try:
             permit = await asyncio.to_thread(self._office.permit, call)
-        except LimitExceeded as error:
+        except FareboxError as error:
             return self._refused(call, request, error)
         request = self._ready(call, request, permit)
         try:
@@ -153,7 +155,7 @@ class _Sends:
         kind = type(error).__name__
         gone = isinstance(error, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit)
         state = "client_closed" if gone else "timeout" if kind in _TIMEOUTS else "upstream_error"
-        self._office.post(call.finish(state, kind))
+        self._office.post(call.finish(state, kind, sent=kind not in _UNSENT))
 
     def _answered(self, call: Call, response: Any, stream: bool, *, is_async: bool) -> Any:
         call.answered(response.status_code, response.headers)

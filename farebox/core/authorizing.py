@@ -125,12 +125,15 @@ class _Taken:
         if share >= min(limit.warn_at):
             self._shares[limit.id] = share
         if room >= want.amount:
-            return self._take(applied, want.amount)
+            self._take(applied, want.amount)
+            return None
         if limit.strict:
             if room >= want.least:
-                return self._take(applied, room)
+                self._take(applied, room)
+                return None
         elif limit.unit in _BY_LENGTH and room > 0 and not balance.held:
-            return self._take(applied, room)  # the last of an account can be used
+            self._take(applied, room)  # the last of an account can be used
+            return None
         return self._without_room(standing, want, model)
 
     def _take(self, applied: Applied, amount: int) -> None:

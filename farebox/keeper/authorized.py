@@ -79,7 +79,7 @@ class Authorized:
     def calls(self, account: Account, calls_max: int) -> tuple[list[tuple[str, int, int]], int]:
         """(id, since, amount) of some that hold of an account, and how many do."""
         count = self._counts.get(account, 0)
-        found = []
+        found: list[tuple[str, int, int]] = []
         for given in self._held.values() if count else ():
             for hold in given.parts():
                 if hold.account == account and len(found) < calls_max:
