@@ -47,8 +47,8 @@ class Sender:
     def put(self, kind: str, document: dict[str, object]) -> None:
         with self._changed:
             if len(self._queue) >= QUEUE_MAX or self._closed:
-                self._spool.put([*self._queue, (kind, document)])
-                self._queue.clear()
+                self._queue.append((kind, document))
+                self._keep()
                 return
             self._queue.append((kind, document))
             if self._thread is None:
@@ -84,9 +84,12 @@ class Sender:
         if thread is not None:
             thread.join(timeout_s)
         with self._changed:
-            if self._queue:
-                self._spool.put(list(self._queue))
-                self._queue.clear()
+            self._keep()
+
+    def _keep(self) -> None:
+        """Leave all that waits in memory on disk. Under the lock."""
+        while self._queue:
+            self._spool.put([self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))])
 
     def forked(self) -> None:
         self._begin()

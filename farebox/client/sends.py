@@ -16,7 +16,7 @@ from farebox.client.calls import Call, Inflating, Service, begin
 from farebox.client.context import SCOPE, LimitWarning, Scope
 from farebox.client.door import Permit
 from farebox.core.attribution import HEADER_DIMENSIONS
-from farebox.errors import FareboxError, LimitExceeded
+from farebox.errors import FareboxError, LimitExceeded, Unreachable
 
 REFUSED: Final[ContextVar["list[FareboxError] | None"]] = ContextVar("farebox_refused", default=None)
 """Where refusals of the call that is being made are noted: SDKs turn exceptions below them into their own."""
@@ -138,18 +138,18 @@ class _Sends:
             request.method, request.url, headers=headers, content=body, extensions=dict(request.extensions)
         )
 
-    def _refused(self, call: Call, request: Any, error: LimitExceeded) -> Any:
-        """As the gateway answers: in the provider's own shape, so that its SDK raises its own error."""
+    def _refused(self, call: Call, request: Any, error: FareboxError) -> Any:
+        """As the gateway answers: in the provider's own shape, so that its SDK raises its own error, and no exception
+        of ours is taken for a broken connection and tried again."""
         noted = REFUSED.get()
         if noted is not None:
             noted.append(error)
-        body = call.provider.error_body(429, error.code, error.message, error.facts)
-        headers = {
-            "content-type": "application/json",
-            "x-should-retry": "false",
-            "x-farebox-limit": str(error.limit_id),
-        }
-        return self._streams.response(429, headers=headers, content=body, request=request)
+        status, code, facts = (503 if isinstance(error, Unreachable) else 400), "farebox", None
+        if isinstance(error, LimitExceeded):
+            status, code, facts = 429, error.code, error.facts
+        body = call.provider.error_body(status, code, str(error), facts)
+        headers = {"content-type": "application/json", "x-should-retry": "false"}
+        return self._streams.response(status, headers=headers, content=body, request=request)
 
     def _failed(self, call: Call, error: BaseException) -> None:
         kind = type(error).__name__

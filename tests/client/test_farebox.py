@@ -105,6 +105,42 @@ def test_by_way_of_the_gateway_a_call_is_attributed_warned_of_and_metered_once(
     expect_metered(server, simulated, mark, tenant=tenant, user="u_1")
 
 
+def test_a_downgraded_call_is_sent_to_the_other_model(
+    fb: Farebox, server: Server, simulated: SimulatedProviders, client: openai.OpenAI
+) -> None:
+    tenant, mark = new_mark("tenant"), new_mark()
+    limit_id = limit(server, tenant, "0 requests", action="downgrade", model="gpt-4.1-nano")
+    fb.tracked_call(client, params(mark), tenant_id=tenant, task_id=mark)
+    assert fb.flush()
+    event = expect_metered(server, simulated, mark, model_requested=MODEL)
+    assert event["model_billed"].startswith("gpt-4.1-nano")
+    assert event["limits"]["downgraded_by"] == limit_id
+
+
+def test_a_strict_limit_shortens_the_answer_to_what_surely_fits(
+    fb: Farebox, server: Server, simulated: SimulatedProviders, client: openai.OpenAI
+) -> None:
+    tenant, mark = new_mark("tenant"), new_mark()
+    limit(server, tenant, "400 tokens", strict=True)
+    fb.tracked_call(client, {**params(mark), "max_tokens": 1000}, tenant_id=tenant)
+    (served,) = simulated.served(mark)
+    sent = json.loads(served.body)
+    assert 16 <= sent["max_tokens"] == 400 - len(json.dumps({**sent, "max_tokens": 1000}, separators=(",", ":")))
+
+
+def test_a_customers_key_cannot_call_for_another(
+    connect: Callable[..., Farebox], server: Server, simulated: SimulatedProviders, client: openai.OpenAI
+) -> None:
+    bound = connect(server, server.key(new_mark("key"), "--bind", "tenant=acme"))
+    mark = new_mark()
+    with pytest.raises(FareboxError, match="attribution_conflict"):
+        bound.tracked_call(client, params(mark), tenant_id="globex")
+    assert simulated.served(mark) == []
+    bound.tracked_call(client, params(mark), task_id=mark)
+    assert bound.flush()
+    expect_metered(server, simulated, mark, tenant="acme")
+
+
 def test_a_task_groups_its_calls_and_says_how_it_ended(fb: Farebox, server: Server, client: openai.OpenAI) -> None:
     tenant = new_mark("tenant")
     fb.wrap(client)
