@@ -192,12 +192,11 @@ def begin(
     service: Service, method: str, path: str, host: str, headers: Mapping[str, str], body: bytes, scope: Scope
 ) -> Call | None:
     """The call that a request is; None for routes that nobody bills."""
-    below = path[len(service.base_path) :] if service.base_path and path.startswith(service.base_path) else path
-    if segments(below) is None:
+    found = _route(service, method, path)
+    if found is None:
         return None
     provider = service.provider
-    upstream = provider.upstream_path(below if below.startswith("/") else "/" + below)
-    endpoint = provider.endpoint(method, upstream)
+    upstream, endpoint = found
     if not endpoint.billed or endpoint.websocket or method not in ("POST", "PUT"):
         return None
     is_json = "json" in headers.get("content-type", "")
@@ -206,6 +205,21 @@ def begin(
     except FareboxError:
         return None
     return Call(service, endpoint, intent, upstream, body if is_json else b"", scope, host)
+
+
+def _route(service: Service, method: str, path: str) -> tuple[str, Endpoint] | None:
+    """The route below the provider's own address. What stands before it in a client's address may be part of it
+    (Azure's '/openai'), or be somebody's prefix: whichever makes a route that is known."""
+    below = path.removeprefix(service.base_path) if service.base_path else path
+    found = None
+    for candidate in (path, below):
+        if segments(candidate) is None:
+            return None
+        upstream = service.provider.upstream_path(candidate if candidate.startswith("/") else "/" + candidate)
+        found = upstream, service.provider.endpoint(method, upstream)
+        if found[1].operation != "other":
+            break
+    return found
 
 
 def _counts(metered: Metered, model: str) -> dict[str, object]:

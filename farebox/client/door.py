@@ -59,7 +59,7 @@ class Door:
             return self._alone(scope, str(error))
         return self._permit(answer, scope)
 
-    def post(self, path: str, body: object) -> Any:
+    def post(self, path: str, body: object) -> dict[str, Any]:
         """The answer's JSON. Raises Unreachable, FareboxError."""
         try:
             response = self._connected().post(path, json=body)
@@ -71,7 +71,13 @@ class Door:
             raise Unreachable(f"Farebox at {self.base_url} answers {response.status_code}")
         if response.status_code >= 400:
             raise FareboxError(f"Farebox refuses {path}: {_message(response)}")
-        return response.json()
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise Unreachable(f"what answers at {self.base_url} is no Farebox")
+        return answer
 
     def close(self) -> None:
         with self._lock:

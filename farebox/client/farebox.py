@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import inspect
+import logging
 import os
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ FLUSH_S: Final = 10.0
 EXIT_S: Final = 2.0
 """How long the end of a process waits for what is still to be sent; the rest goes to disk."""
 C = TypeVar("C")
+_log = logging.getLogger("farebox.client")
 _OPEN: "weakref.WeakSet[Farebox]" = weakref.WeakSet()
 
 
@@ -142,9 +144,15 @@ class Farebox:
             self._sender.put("event", event)
 
     def warn(self, scope: Scope, warning: LimitWarning) -> None:
+        """Tell whoever wants to know; in async code from another thread. What they raise is logged, and stops no
+        call."""
         for told in (scope.on_warning, self._on_warning):
-            if told is not None:
+            if told is None:
+                continue
+            try:
                 told(warning)
+            except Exception:  # noqa: BLE001 - the app's own code: whatever it raises
+                _log.exception("on_limit_warning failed")
 
 
 class AsyncFarebox(Farebox):

@@ -104,12 +104,15 @@ class Sender:
                 self._hurry = False
                 items = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
                 self._sending = len(items)
-            if items and not self._send(items):
-                self._spool.put(items)
+            try:
+                if items and not self._send(items):
+                    self._spool.put(items)
+                self._send_spooled()
+            except Exception:  # noqa: BLE001 - outermost loop of this thread: what comes next must still be sent
+                _log.exception("sending to Farebox failed")
             with self._changed:
                 self._sending = 0
                 self._changed.notify_all()
-            self._send_spooled()
 
     def _wait(self) -> None:
         """Until there is something to send, or to try again. Under the lock."""
@@ -144,7 +147,7 @@ class Sender:
         return True
 
 
-def _look(answer: Any) -> None:
+def _look(answer: dict[str, Any]) -> None:
     for verdict in answer.get("data", ()):
         if verdict.get("verdict") in ("invalid", "conflict"):
             _log.error("Farebox does not take event %s: %s", verdict.get("id"), verdict.get("error") or "conflict")

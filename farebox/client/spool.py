@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -56,8 +57,9 @@ class Spool:
             return msgspec.json.decode(path.read_bytes(), type=list[Item])
         except (OSError, msgspec.DecodeError) as error:
             if not isinstance(error, FileNotFoundError):
-                _log.error("%s cannot be read and stays: %s", path, error)
-                path.rename(path.with_suffix(".unreadable"))
+                _log.error("%s cannot be read, and is set aside: %s", path, error)
+                with suppress(OSError):
+                    path.rename(path.with_suffix(".unreadable"))
             return []
 
     def done(self, path: Path) -> None:

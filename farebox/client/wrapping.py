@@ -15,6 +15,11 @@ _SDKS: Final = {
     "google": "gemini",
 }  # fmt: skip
 _KINDS: Final = (("Azure", "azure"), ("Foundry", "azure"), ("Bedrock", "bedrock"), ("Vertex", "vertex"))
+_HOSTS: Final = (
+    (".openai.azure.com", "azure"), (".services.ai.azure.com", "azure"), (".cognitiveservices.azure.com", "azure"),
+    ("-aiplatform.googleapis.com", "vertex"),
+)  # fmt: skip
+"""Ends of hosts that each customer has one of its own of."""
 FUNNEL: Final = frozenset({"openai", "anthropic", "groq"})
 """SDKs of which every request goes through `request`: there, a refusal can be raised as what it is."""
 
@@ -62,6 +67,9 @@ def _provider(sdk: str, client: Any, host: str, named: str | None, base_url: str
             return _known(name)
     if sdk == "google" and getattr(getattr(client, "_api_client", client), "vertexai", False):
         return _known("vertex")
+    for end, name in _HOSTS:
+        if host.endswith(end):
+            return _known(name)
     for provider in PROVIDERS:
         if host and urlsplit(provider.base_url).hostname == host:
             return provider

@@ -91,6 +91,14 @@ def test_warnings_reach_whoever_wants_them(
     assert budget == told
 
 
+def test_a_callback_that_fails_stops_no_call(fb: Farebox, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(warning: LimitWarning) -> None:
+        raise ZeroDivisionError
+
+    fb.warn(Scope(on_warning=fails), LimitWarning("lim_1", 0.9))
+    assert "on_limit_warning failed" in caplog.text
+
+
 def test_by_way_of_the_gateway_a_call_is_attributed_warned_of_and_metered_once(
     connect: Callable[..., Farebox], server: Server, simulated: SimulatedProviders, key: Key
 ) -> None:
