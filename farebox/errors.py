@@ -37,7 +37,9 @@ FareboxError
 │   └── LedgerLocked            another process owns the store
 ├── AlertsError             the alerts' own store
 ├── DeliveryFailed          a channel did not take a message
-└── KeeperUnavailable       the keeper does not answer
+├── KeeperUnavailable       the keeper does not answer
+├── LimitExceeded           the SDK: a limit stands in the way of this call
+└── Unreachable             the SDK: Farebox cannot be asked, and may not be done without
 """
 
 
@@ -214,3 +216,22 @@ class DeliveryFailed(FareboxError):
 
 
 class KeeperUnavailable(FareboxError): ...
+
+
+class LimitExceeded(FareboxError):
+    """A limit stands in the way of a call; nothing was sent. `facts` is what a refused call's body says under
+    'farebox'; amounts are in the limit's unit, as a person reads them."""
+
+    def __init__(self, facts: dict[str, object]) -> None:
+        self.message = str(facts.get("message") or "a limit is used up")
+        super().__init__(self.message)
+        self.facts = facts
+        self.code = str(facts.get("code") or "limit_exceeded")
+        self.limit_id = facts.get("limit_id")
+        self.used = facts.get("used")
+        self.amount = facts.get("amount")
+        self.unit = facts.get("unit")
+        self.reset_at = facts.get("reset_at")
+
+
+class Unreachable(FareboxError): ...

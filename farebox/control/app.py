@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from farebox import __version__
 from farebox.control import (
     alerts,
+    authorizing,
     channels,
     customers,
     entrance,
@@ -36,6 +37,7 @@ from farebox.control.shield import Shield
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     questions.router,
     events.router,
+    authorizing.router,
     reports.router,
     keys.router,
     limits.router,

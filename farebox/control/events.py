@@ -52,7 +52,8 @@ async def post_events(request: Request) -> Response:
         except (InvalidEvent, CallRefused) as error:
             verdicts[number] = _invalid(document, error)
     if read:
-        asked = {"events": [(posted.head, posted.tail) for _, posted in read]}
+        settling = {posted.head.id: posted.authorization_id for _, posted in read if posted.authorization_id}
+        asked = {"events": [(posted.head, posted.tail) for _, posted in read], "authorizations": settling}
         found = await parts.keeper.call("post", msgspec.to_builtins(asked, builtin_types=(bytes,)), timeout_s=TIMEOUT_S)
         for (number, _), verdict in zip(read, found, strict=True):
             verdicts[number] = verdict

@@ -31,6 +31,8 @@ COUNT_MAX: Final = 10**12
 COST_MAX: Final = 10**18
 LATENCY_MS_MAX: Final = 30 * 86_400_000
 RAW_BYTES_MAX: Final = 65_536
+QUALIFIER_MAX: Final = 1024
+_QUALIFIERS: Final = ("batch", "speed", "region", "variant", "priced_as", "prompts")
 GIVEN: Final = "cost_given"
 """Mark of an event whose sender said what it cost."""
 POSTED: Final = "posted"
@@ -138,7 +140,12 @@ def read_event(
         parts=tuple(Part(identifier(part.model, "a part's model"), _usage(part.usage, "parts.usage"), {}, None)
                     for part in said.parts),
         outcome=_text(said.outcome, "outcome"),
-        marks=(POSTED, *((GIVEN,) if cost is not None else ()), *(() if counted else ("no_usage",))),
+        marks=(
+            POSTED,
+            *((GIVEN,) if cost is not None else ()),
+            *(() if counted else ("no_usage",)),
+            *(("estimated_usage",) if cost is None and said.cost_source == "estimated" else ()),
+        ),
         qualifiers=said.qualifiers,
     )  # fmt: skip
     return Posted(head, tail, said.authorization_id)
@@ -269,8 +276,8 @@ def _checked(said: _Posted) -> None:
     if said.state != "refused" and not (said.model_requested or said.model_billed):
         raise InvalidEvent("model_requested is missing: the model as it was asked for")
     for name, value in said.qualifiers.items():
-        if name not in ("batch", "speed", "region", "variant") or (name == "batch") != isinstance(value, bool):
-            raise InvalidEvent(f"qualifiers: {name[:40]!r} must be batch (true or false), speed, region or variant")
+        if name not in _QUALIFIERS or (name == "batch") != isinstance(value, bool) or len(str(value)) > QUALIFIER_MAX:
+            raise InvalidEvent(f"qualifiers: {name[:40]!r} must be batch (true or false), {', '.join(_QUALIFIERS[1:])}")
 
 
 def _id(text: str, name: str = "id") -> str:

@@ -13,12 +13,12 @@ from farebox.core.attribution import Attribution
 from farebox.core.events import DIMENSIONS, Limits, Tag
 from farebox.core.limits import NO_DAYS, RATE, STOPPING, Account, Applied, Limit, LimitBook, Who
 from farebox.core.meters import MILLION
+from farebox.core.told import refusal
 from farebox.core.windows import MINUTE_US
 from farebox.errors import CallRefused, LimitRefused, UnboundedCall, UnpricedModel
 from farebox.gateway.asking import REMEMBERED_MAX, Asking, Histories
 from farebox.gateway.holds import Hold
 from farebox.gateway.leases import KEPT_S, REQUESTS, TOKENS, USD, WAIT_S, Leases, LocalAccount
-from farebox.gateway.told import refusal
 from farebox.gateway.waiters import Waiters
 from farebox.providers.worth import NO_OUTPUT, Ceiling
 from farebox.settings import Limits as LimitSettings

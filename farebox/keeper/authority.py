@@ -1,9 +1,10 @@
 """The authority on limits: what of each account is spent, and how much of the rest which worker may spend by itself.
 
-It keeps nothing on disk. What is settled follows from the ledger, what living workers have spent since from their own
-word, which they repeat whole. So after a restart it is as it was once the journals are read and every worker that lives
-has been heard; until then nothing is lent (`ready`). A worker is gone when its journal is read to its end: from then on
-the ledger's sums stand for what it had counted, and the rest of its leases is free.
+What it authorized is on disk (`authorized.py`), and nothing else: what is settled follows from the ledger, what living
+workers have spent since from their own word, which they repeat whole. So after a restart it is as it was once the
+journals are read and every worker that lives has been heard; until then nothing is lent (`ready`). A worker is gone
+when its journal is read to its end: from then on the ledger's sums stand for what it had counted, and the rest of its
+leases is free.
 
 `tick` runs in the thread that takes in the journals, right after it did; `lease` on the keeper's loop. Both are short
 under the lock: whatever asks the ledger does so outside of it.
@@ -19,9 +20,13 @@ import msgspec
 
 from farebox.core.accounts import AccountState, Ask, Balance
 from farebox.core.attribution import NO_PLANS
+from farebox.core.authorizing import Authorization, Decision, Want, decide
+from farebox.core.authorizing import Standing as Applying
+from farebox.core.events import NO_LIMITS
 from farebox.core.limits import NO_DAYS, RATE, WITHIN_TENANT, Account, Applied, Limit, LimitBook, Who, by_anchor
-from farebox.core.windows import Window, around, zone
-from farebox.errors import QueryError
+from farebox.core.windows import MINUTE_US, Window, around, zone
+from farebox.errors import KeeperUnavailable, QueryError
+from farebox.keeper.authorized import OWNER, Authorized
 from farebox.keeper.messages import Answer, Asked, Message, Near, Standing, Sums
 from farebox.ledger.ledger import Ledger
 from farebox.ledger.stores.duckdb import spent
@@ -45,6 +50,8 @@ COUNT_S: Final = 0.5
 SHORT_S: Final = 1.0
 """How long an account counts as short after a worker asked for more than was free."""
 JUST_OVER_US: Final = 60_000_000
+CALLS_MAX: Final = 16
+"""Authorizations of an account that are told of by name."""
 NEAR_AT_ONCE: Final = 1000
 NEAR_MAX: Final = 20_000
 Windows = dict[str, Span]
@@ -129,6 +136,8 @@ class Authority:
         self._counted_s = 0.0
         self._seen: tuple[Limit, ...] | None = None
         self._swept_s = self._begun_s
+        self._authorized = Authorized(ledger.posted)
+        self._restored = False
 
     # what is in force
 
@@ -177,7 +186,9 @@ class Authority:
     ) -> None:
         """All is asked of the ledger before any of it is taken in: where it fails, the next tick finds things as they
         were."""
+        taken = self._ledger.taken_posted()  # asked before the batch: what it covers is counted below
         until = self._sums.last_batch(self._ledger.store)
+        over = self._authorized.over(taken, self._now_us())
         with self._lock:
             returns, self._returns = self._returns, {}  # nobody's word is taken back while a batch is being counted
         returns = returns if until == self._batch else {}
@@ -200,6 +211,7 @@ class Authority:
                 self._settle(account, amount)
             for gone, sums in buried.items():
                 self._bury(gone, sums)
+            self._free(over)
             self._days = days
             self._take_limits(wanted)
             if past:
@@ -213,7 +225,10 @@ class Authority:
                 for window in of_day
             }
             self._batch, self._alive = until, unfinished
+            self._restore()
             self._begin()
+        if over:
+            self._authorized.forget(over)
         self._stand_in(windows, unfinished, until, returns)
 
     def _begin(self) -> None:
@@ -440,6 +455,75 @@ class Authority:
             for account in [key for key in self._bases if (key.limit, key.start_us) not in self._summed]:
                 del self._bases[account]
 
+    # what apps hold
+
+    def _restore(self) -> None:
+        """Hold again what the authority before this one held. Under the lock."""
+        if self._restored:
+            return
+        self._restored = True
+        for hold in self._authorized.holds():
+            entry = self._entry(hold.account, hold.end_us)
+            if entry is not None:
+                self._authorized.state(hold.account, entry.state)
+
+    def _free(self, ids: Iterable[str]) -> None:
+        for found in ids:
+            for account in self._authorized.free(found):
+                if account in self._entries:
+                    self._authorized.state(account, self._entries[account].state)
+
+    def authorize(
+        self, given: Authorization, found: Iterable[Applied], wants: Mapping[str, Want], model: str | None
+    ) -> Decision:
+        """Judge a call that its app will send by itself, and hold what it wants until its event or its expiry. Raises
+        KeeperUnavailable while not all is known that was spent."""
+        with self._lock:
+            if not self.ready:
+                raise KeeperUnavailable("what was spent is still being read: ask again in a moment")
+            standings = [self._applying(applied) for applied in found if applied.limit.id in self._limits]
+            decision = decide(standings, wants, model)
+            if decision.refusal is not None:
+                self._refused(decision.refusal.standing)
+                return decision
+            held = [(*hold.account, hold.end_us, hold.amount) for hold in decision.holds]
+            given = msgspec.structs.replace(given, holds=held, limits=decision.limits)
+            self._authorized.take(given)
+            for hold in decision.holds:
+                self._authorized.state(hold.account, self._entries[hold.account].state)
+            for applied in decision.throttled:
+                of_minute = self._entry(*self._minute(applied))
+                if of_minute is not None:
+                    self._authorized.throttle(of_minute.state)
+        if decision.limits == NO_LIMITS:
+            return decision  # no limit applies: there is nothing to settle
+        try:
+            self._authorized.keep(given)
+        except BaseException:
+            with self._lock:
+                self._free([given.id])
+            raise
+        return decision
+
+    def _applying(self, applied: Applied) -> Applying:
+        entry = self._entry(applied.account, applied.window.end_us)
+        assert entry is not None, "its limit is known"
+        rate = None
+        if applied.limit.action == "throttle":
+            of_minute = self._entry(*self._minute(applied))
+            rate = of_minute.state.balance() if of_minute is not None else None
+        return Applying(applied, entry.state.balance(), rate)
+
+    def _minute(self, applied: Applied) -> tuple[Account, int]:
+        start_us = self._now_us() // MINUTE_US * MINUTE_US
+        return Account(applied.limit.id + RATE, applied.subject, start_us), start_us + MINUTE_US
+
+    def _refused(self, standing: Applying) -> None:
+        """Workers give back what they do not use, for whoever asks next."""
+        entry = self._entries.get(standing.applied.account)
+        if entry is not None:
+            entry.short_s = self._clock_s() + SHORT_S
+
     # what workers ask
 
     @property
@@ -473,13 +557,9 @@ class Authority:
             return [self.epoch, ready, [self._ask(said.owner, asked, lend=ready) for asked in said.asked]]
 
     def _ask(self, owner: str, asked: Asked, *, lend: bool) -> Answer | None:
-        account = Account(asked.limit, asked.subject, asked.start_us)
-        entry = self._entries.get(account)
+        entry = self._entry(Account(asked.limit, asked.subject, asked.start_us), asked.end_us)
         if entry is None:
-            if _limit_id(account) not in self._limits:
-                return None
-            entry = _Entry(AccountState(self._amount(asked.limit), self._bases.pop(account, 0)), asked.end_us)
-            self._entries[account] = entry
+            return None
         key = asked.limit, asked.start_us
         known = key in self._summed or asked.limit.endswith(RATE)
         need, least = (asked.need, asked.least) if lend and known else (asked.given, asked.given)
@@ -500,6 +580,14 @@ class Authority:
         balance = entry.state.balance()
         return Answer(asked.number, given, balance.amount, balance.settled, balance.held, short)
 
+    def _entry(self, account: Account, end_us: int | None) -> _Entry | None:
+        """The account's entry, made where there is none; None where its limit is not known."""
+        entry = self._entries.get(account)
+        if entry is None and _limit_id(account) in self._limits:
+            entry = _Entry(AccountState(self._amount(account.limit), self._bases.pop(account, 0)), end_us)
+            self._entries[account] = entry
+        return entry
+
     def _amount(self, limit_id: str) -> int:
         if limit_id.endswith(RATE):
             return self._limits[limit_id.removesuffix(RATE)].rate or 0
@@ -517,7 +605,11 @@ class Authority:
         entry = self._entries.get(account)
         if entry is None:
             return Standing(Balance(self._amount(account.limit), self._bases.get(account, 0), 0), {}, {})
-        return Standing(entry.state.balance(), entry.state.owners(), dict(entry.calls))
+        calls = dict(entry.calls)
+        held, count = self._authorized.calls(account, CALLS_MAX)
+        if count:
+            calls[OWNER] = Asked(*account, entry.end_us, 0, 0, 0, 0, 0, held, count)
+        return Standing(entry.state.balance(), entry.state.owners(), calls)
 
     def near(self, params: object) -> list[tuple[str, str, int, int | None, int, int]]:
         """Accounts of current windows, and of those just over, of which at least `share` is used: (limit, subject,

@@ -10,10 +10,13 @@ from farebox.core.limit_text import shown_amount
 from farebox.core.limits import Applied, Limit, Who
 from farebox.errors import QueryError
 from farebox.keeper.authority import Authority
+from farebox.keeper.authorized import OWNER
 from farebox.keeper.messages import Standing
 from farebox.ledger.ledger import Ledger
 
 _PASSES: Final = {"warn", "dry_run"}
+_LEASED: Final = "what no call holds goes back within a second; all of it when the worker ends"
+_AUTHORIZED: Final = "each with its event, or when it expires"
 
 
 class Explain(msgspec.Struct, frozen=True):
@@ -98,7 +101,7 @@ def _holder(name: str, applied: Applied, standing: Standing) -> dict[str, Any]:
             {"event_id": event_id, "since": iso_us(since_us), "held": shown_amount(amount, unit)}
             for event_id, since_us, amount in ((said.calls or ()) if said is not None else ())
         ],
-        "expires": "what no call holds goes back within a second; all of it when the worker ends",
+        "expires": _AUTHORIZED if name == OWNER else _LEASED,
     }
 
 

@@ -10,8 +10,9 @@ from typing import Final
 
 import msgspec
 
-from farebox.errors import FareboxError, LedgerError, NotFound, QueryError
+from farebox.errors import FareboxError, KeeperUnavailable, LedgerError, NotFound, QueryError
 from farebox.keeper.authority import Authority
+from farebox.keeper.authorizing import authorize
 from farebox.keeper.explaining import explain
 from farebox.ledger.client import FRAME_BYTES_MAX, LENGTH, frame
 from farebox.ledger.ledger import Ledger
@@ -37,7 +38,10 @@ class Server:
         self._makers = ThreadPoolExecutor(2, thread_name_prefix="makers")
         self._sums = ThreadPoolExecutor(SUMS_AT_ONCE, thread_name_prefix="sums")
         # A call waits for `makers` and `counted`: no page may keep it waiting.
-        self._own = {"flush": self._flusher, "makers": self._makers, "counted": self._makers, "sums": self._sums}
+        self._own = {
+            "flush": self._flusher, "makers": self._makers, "counted": self._makers, "authorize": self._makers,
+            "sums": self._sums,
+        }  # fmt: skip
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -111,6 +115,8 @@ class Server:
         try:
             if method == "limits_explain":
                 answered = frame([number, True, explain(self._authority, params)])
+            elif method == "authorize":
+                answered = frame([number, True, authorize(self._authority, self._ledger.pricer, params)])
             elif method == "limits_near":
                 answered = frame([number, True, self._authority.near(params)])
             else:
@@ -127,6 +133,8 @@ def code_of(error: FareboxError) -> str:
         return "not_found"
     if isinstance(error, QueryError):
         return "invalid_query"
+    if isinstance(error, KeeperUnavailable):
+        return "busy"
     return "ledger_error" if isinstance(error, LedgerError) else "internal"
 
 

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from farebox.core.authorizing import Authorization, decode_authorization
 from farebox.core.events import Event, Head, Outcome, Tail, iso_us
 from farebox.core.money import format_usd
 from farebox.core.posting import EVENTS_MAX, GIVEN
@@ -18,9 +19,10 @@ LATE: Final = "booked_late"
 
 
 class Post(msgspec.Struct, frozen=True):
-    """Events as `core.posting` reads them: (head, tail)."""
+    """Events as `core.posting` reads them: (head, tail). `authorizations`: by an event's id, the one it settles."""
 
     events: list[tuple[Head, Tail]]
+    authorizations: dict[str, str] = {}
 
 
 class PostOutcomes(msgspec.Struct, frozen=True):
@@ -33,12 +35,13 @@ def post(ledger: Ledger, asked: Post) -> list[dict[str, Any]]:
     if len(asked.events) > EVENTS_MAX:
         raise QueryError(f"{len(asked.events)} events: send at most {EVENTS_MAX} at once")
     at_us = now_us()
-    priced = [(head, _priced(ledger, head, tail)) for head, tail in asked.events]
+    known = _authorizations(ledger, asked)
+    priced = [_authorized(known.get(head.id), head, _priced(ledger, head, tail)) for head, tail in asked.events]
     entries = [
         Entry("event", head.id, _said(*sent), _record(head, tail, at_us))
         for sent, (head, tail) in zip(asked.events, priced, strict=True)
     ]
-    verdicts = ledger.posted.accept(entries, at_us)
+    verdicts = ledger.posted.accept(entries, at_us, asked.authorizations)
     return [
         {
             "id": head.id,
@@ -69,6 +72,25 @@ def _priced(ledger: Ledger, head: Head, tail: Tail) -> Tail:
     charged = ledger.pricer.again(Event(head, tail))
     return msgspec.structs.replace(
         tail, **msgspec.structs.asdict(msgspec.structs.replace(charged, usage_raw=tail.usage_raw))
+    )
+
+
+def _authorizations(ledger: Ledger, asked: Post) -> dict[str, Authorization]:
+    """By an event's id, what it was authorized by, where that is still known."""
+    if not asked.authorizations:
+        return {}
+    records = ledger.posted.authorizations(list(asked.authorizations.values()))
+    by_id = {found.id: found for found in map(decode_authorization, records)}
+    return {event: by_id[named] for event, named in asked.authorizations.items() if named in by_id}
+
+
+def _authorized(known: Authorization | None, head: Head, tail: Tail) -> tuple[Head, Tail]:
+    """The event with the limits that it was let pass by, and the tier that they went by."""
+    if known is None:
+        return head, tail
+    return (
+        msgspec.structs.replace(head, tier=head.tier or known.tier),
+        msgspec.structs.replace(tail, limits=known.limits),
     )
 
 

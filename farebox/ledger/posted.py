@@ -3,11 +3,14 @@
 `accept` keeps an event under its id, which is the idempotency key: what is sent again is told from what is new before
 anything is counted. The ledger takes entries by their number and keeps in the same transaction how far it has come,
 as it does for a journal; so each lands once, whenever a process is killed. Ids are remembered beyond that.
+
+Beside them stand the authorizations that were given out, each until its event has been counted or it expires, so that a
+keeper that is started again holds what the one before it held.
 """
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -26,7 +29,11 @@ CREATE TABLE IF NOT EXISTS entries (
     at_us INTEGER NOT NULL, UNIQUE (kind, id)
 );
 CREATE INDEX IF NOT EXISTS entries_at ON entries (at_us);
+CREATE TABLE IF NOT EXISTS authorizations (
+    id TEXT PRIMARY KEY, expires_at_us INTEGER NOT NULL, record BLOB NOT NULL, seq INTEGER
+);
 """
+NO_IDS: Final[Mapping[str, str]] = {}
 Kind = Literal["event", "outcome"]
 Verdict = Literal["accepted", "duplicate", "conflict"]
 """conflict: the id is taken by an event that says something else."""
@@ -59,8 +66,11 @@ class Inbox:
         with self._lock:
             self._connection.close()
 
-    def accept(self, entries: Sequence[Entry], now_us: int) -> list[Verdict]:
-        """Keep what is new; it is on the disk when this returns. Raises LedgerError, with nothing kept."""
+    def accept(
+        self, entries: Sequence[Entry], now_us: int, authorizations: Mapping[str, str] = NO_IDS
+    ) -> list[Verdict]:
+        """Keep what is new; it is on the disk when this returns. `authorizations`: by an event's id, the one that it
+        settles; the first event that names one does. Raises LedgerError, with nothing kept."""
         verdicts: list[Verdict] = []
         with self._transaction() as cursor:
             for entry in entries:
@@ -70,7 +80,52 @@ class Inbox:
                     "INSERT OR IGNORE INTO entries (kind, id, digest, record, at_us) VALUES (?, ?, ?, ?, ?)", row
                 ).rowcount
                 verdicts.append("accepted" if added else self._other(cursor, entry, digest))
+                if added and entry.kind == "event" and entry.id in authorizations:
+                    cursor.execute(
+                        "UPDATE authorizations SET seq = last_insert_rowid() WHERE id = ? AND seq IS NULL",
+                        [authorizations[entry.id]],
+                    )
         return verdicts
+
+    def authorize(self, authorization_id: str, expires_at_us: int, record: bytes) -> None:
+        """Keep an authorization; it is on the disk when this returns."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO authorizations (id, expires_at_us, record) VALUES (?, ?, ?)",
+                [authorization_id, expires_at_us, record],
+            )
+
+    def authorizations(self, ids: Sequence[str] | None = None) -> list[bytes]:
+        """The records of these, or of all, that are still kept."""
+        with self._lock, self._failing():
+            if ids is None:
+                rows = self._connection.execute("SELECT record FROM authorizations").fetchall()
+            else:
+                marks = ", ".join("?" * len(ids))
+                rows = self._connection.execute(
+                    f"SELECT record FROM authorizations WHERE id IN ({marks})",  # noqa: S608  (question marks)
+                    list(ids),
+                ).fetchall()
+            return [record for (record,) in rows]
+
+    def settled(self, taken_seq: int) -> list[str]:
+        """Authorizations whose event is among the entries up to this number."""
+        with self._lock, self._failing():
+            return [
+                found
+                for (found,) in self._connection.execute("SELECT id FROM authorizations WHERE seq <= ?", [taken_seq])
+            ]
+
+    def posted_for(self, ids: Sequence[str]) -> set[str]:
+        """Of these authorizations, those whose event has come."""
+        with self._lock, self._failing():
+            rows = self._connection.execute("SELECT id FROM authorizations WHERE seq IS NOT NULL").fetchall()
+            return {found for (found,) in rows} & set(ids)
+
+    def forget_authorizations(self, ids: Sequence[str]) -> None:
+        """Let go of these: their event is counted, or they have expired."""
+        with self._transaction() as cursor:
+            cursor.executemany("DELETE FROM authorizations WHERE id = ?", [(found,) for found in ids])
 
     def after(self, seq: int, count_max: int) -> list[tuple[int, Kind, bytes]]:
         """Entries behind this number, oldest first: (number, kind, record)."""

@@ -27,7 +27,7 @@ class Pricer:
     def interrupted(self, head: Head, input_tokens: int, output_tokens: int) -> Tail:
         """The end of an attempt whose process was killed, at its probable cost, or at what strict limits held for it
         where that is more. Its time is the caller's to set."""
-        guessed = estimate(self.book, self._prices_as(head.provider), head, input_tokens, output_tokens)
+        guessed = estimate(self.book, self.prices_as(head.provider), head, input_tokens, output_tokens)
         charged = at_least(guessed, head.held)
         return Tail(
             finished_at_us=head.started_at_us,
@@ -40,7 +40,7 @@ class Pricer:
 
     def again(self, event: Event) -> Charged:
         """What a recorded attempt costs by today's book: its own usage and date."""
-        return recharge(self.book, self._prices_as(event.head.provider), event.head, event.tail)
+        return recharge(self.book, self.prices_as(event.head.provider), event.head, event.tail)
 
     def with_model(self, event: Event, model: str) -> int | None:
         """What a recorded attempt would have cost (pico-dollars) had this model served the same tokens in the same way
@@ -51,12 +51,13 @@ class Pricer:
             return event.tail.cost
         head = msgspec.structs.replace(event.head, model_requested=model)
         tail = msgspec.structs.replace(event.tail, model_billed=model, parts=(), reported_cost=None)
-        return recharge(self.book, self._prices_as(head.provider), head, tail).cost
+        return recharge(self.book, self.prices_as(head.provider), head, tail).cost
 
     def apart(self) -> "Pricer":
         """The same prices for another thread."""
         return Pricer(self._price_rows, self._wires)
 
-    def _prices_as(self, provider: str) -> str:
+    def prices_as(self, provider: str) -> str:
+        """The provider's id in the price book, by its name here."""
         known = by_name(self._wires.get(provider, provider))
         return known.prices_as if known else provider

@@ -104,6 +104,48 @@ def expected_rates(quote: Quote, prompt: int) -> Rates | None:
     return Rates(rates.get("input", 0), rates.get("output", 0), rates.get("request", 0))
 
 
+class Bounds(NamedTuple):
+    """How long a call can get at most: counts only, nothing of its text. As `Ceiling`, without rates."""
+
+    prompt: int
+    choices: int
+    output_max: int | None
+    least: int
+    writes_cache: bool
+
+
+def bounds(endpoint: Endpoint, intent: Intent, body: bytes) -> Bounds | str:
+    """The most tokens that a call can come to, or why that cannot be told."""
+    if endpoint.operation not in TEXT_OPERATIONS and endpoint.operation not in NO_OUTPUT:
+        return f"what a call of {endpoint.operation} costs is known only once it is done"
+    try:
+        document = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return "its body cannot be read"
+    if not isinstance(document, dict):
+        return "its body is no JSON object"
+    if problem := _unbounded(document):
+        return problem
+    prompt = len(body) + (TOOL_TOKENS if document.get("tools") or document.get("toolConfig") else 0)
+    writes_cache = any(mark in body for mark in _CACHE_MARKS)
+    if endpoint.operation in NO_OUTPUT:
+        return Bounds(prompt, 1, 0, 0, writes_cache)
+    return Bounds(prompt, max(1, intent.choices), intent.output_max, _thinking_budget(document), writes_cache)
+
+
+def at_most(
+    book: PriceBook, prices_as: str, operation: str, model: str, found: Bounds, when_us: int, region: str | None
+) -> Ceiling | str:
+    """What a call of these bounds can come to, or why that cannot be told."""
+    quote = book.quote(prices_as, model, when_us, Qualifiers(region=region) if region else Qualifiers())
+    if quote.row is None or prices_as in REPORTS_COST:
+        return f"the price of {model} is not known ahead"
+    rates = _most(quote, found.writes_cache)
+    if operation in NO_OUTPUT:
+        rates = rates._replace(output=0)
+    return Ceiling(rates, found.prompt, found.choices, found.output_max, found.least)
+
+
 def ceiling(
     book: PriceBook,
     prices_as: str,
@@ -115,24 +157,10 @@ def ceiling(
     region: str | None,
 ) -> Ceiling | str:
     """The most that a call can come to, or why that cannot be told."""
-    if endpoint.operation not in TEXT_OPERATIONS and endpoint.operation not in NO_OUTPUT:
-        return f"what a call of {endpoint.operation} costs is known only once it is done"
-    try:
-        document = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        return "its body cannot be read"
-    if not isinstance(document, dict):
-        return "its body is no JSON object"
-    if problem := _unbounded(document):
-        return problem
-    quote = book.quote(prices_as, model, when_us, Qualifiers(region=region) if region else Qualifiers())
-    if quote.row is None or prices_as in REPORTS_COST:
-        return f"the price of {model} is not known ahead"
-    rates = _most(quote, any(mark in body for mark in _CACHE_MARKS))
-    prompt = len(body) + (TOOL_TOKENS if document.get("tools") or document.get("toolConfig") else 0)
-    if endpoint.operation in NO_OUTPUT:
-        return Ceiling(rates._replace(output=0), prompt, 1, 0, 0)
-    return Ceiling(rates, prompt, max(1, intent.choices), intent.output_max, _thinking_budget(document))
+    found = bounds(endpoint, intent, body)
+    if isinstance(found, str):
+        return found
+    return at_most(book, prices_as, endpoint.operation, model, found, when_us, region)
 
 
 _INVOKE_BOUNDS: Final = ("max_tokens", "max_gen_len", "maxTokens", "max_tokens_to_sample")

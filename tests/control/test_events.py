@@ -72,3 +72,49 @@ def test_an_outcome_names_its_task(api: Api) -> None:
     assert api.keeper.last("post_outcomes")["outcomes"][0][2:] == ["acme", "invoice-1", "success", 1_500_000_000_000]
     wrong = api.ask("POST", "/api/v1/outcomes", "ingest", json=[{"task": "t"}, {"task": "t", "outcome": "s", "x": 1}])
     assert [verdict["verdict"] for verdict in wrong.json()["data"]] == ["invalid", "invalid"]
+
+
+def test_an_authorization_is_asked_for_under_the_keys_bindings(api: Api) -> None:
+    api.keeper.answers["authorize"] = {"verdict": "allow"}
+    bound = key_of(api, bind={"tenant": "acme"}, audience="customer", models=["gpt-*"])
+    asked = {"provider": "openai", "model": "gpt-4.1-mini", "user_id": "u_1", "input_bytes": 400, "max_tokens": 5}
+    assert api.ask("POST", "/api/v1/authorize", None, headers=bound, json=asked).json() == {"verdict": "allow"}
+    told = api.keeper.last("authorize")
+    assert {name: told["dimensions"][name] for name in ("tenant", "user")} == {"tenant": "acme", "user": "u_1"}
+    assert told["dimensions"]["key"].startswith("key_")
+    assert (told["names_usd"], told["input_tokens"], told["output_max"]) == (False, 101, 5)
+    other = api.ask("POST", "/api/v1/authorize", None, headers=bound, json={**asked, "tenant": "globex"})
+    assert (other.status_code, other.json()["error"]["code"]) == (403, "attribution_conflict")
+    model = api.ask("POST", "/api/v1/authorize", None, headers=bound, json={**asked, "model": "claude-haiku-4-5"})
+    assert model.json()["error"]["code"] == "model_not_allowed"
+
+
+def test_a_requests_own_body_is_read_as_the_gateway_reads_it(api: Api) -> None:
+    api.keeper.answers["authorize"] = {"verdict": "allow"}
+    body = {"model": "gpt-4.1-mini", "max_tokens": 7, "messages": [{"role": "user", "content": "hi"}]}
+    api.ask("POST", "/api/v1/authorize", "ingest", json={"provider": "openai", "request": body})
+    told = api.keeper.last("authorize")
+    assert (told["model"], told["operation"], told["output_max"]) == ("gpt-4.1-mini", "chat", 7)
+    assert told["bounds"][0] >= len("hi")
+    assert "hi" not in str(told)
+
+
+def test_a_question_that_cannot_be_asked_says_what_is_wrong(api: Api) -> None:
+    for asked in ({"provider": "openai"}, {"provider": "openai", "model": "m", "max_token": 1}, [], {"model": "m"}):
+        found = api.ask("POST", "/api/v1/authorize", "ingest", json=asked)
+        assert (found.status_code, found.json()["error"]["code"]) == (400, "invalid_request")
+    assert api.ask("POST", "/api/v1/authorize", "analyst", json={}).status_code == 403
+
+
+def test_leases_that_come_back_are_waited_for(api: Api) -> None:
+    busy = {"verdict": "block", "refusal": {"code": "limit_busy"}, "retry_after_s": 1}
+    api.keeper.answers["authorize"] = busy
+    asked = {"provider": "openai", "model": "gpt-4.1-mini"}
+    assert api.ask("POST", "/api/v1/authorize", "ingest", json=asked).json() == busy
+    assert len([method for method, _ in api.keeper.asked if method == "authorize"]) > 5
+
+
+def test_an_event_names_what_it_settles(api: Api) -> None:
+    accepting(api)
+    api.ask("POST", "/api/v1/events", "ingest", json={**EVENT, "authorization_id": "a1"})
+    assert api.keeper.last("post")["authorizations"] == {"e1": "a1"}

@@ -47,6 +47,13 @@ class Journal:
         """How the calls are booked that its worker left open when it was killed."""
 
 
+class NothingPosted:
+    """The inbox of an installation whose apps authorize nothing."""
+
+    def authorizations(self) -> list[bytes]:
+        return []
+
+
 class Journals:
     """Plays the ledger, its store and its intake for `keeper.authority`."""
 
@@ -54,6 +61,7 @@ class Journals:
         self.journals: dict[str, Journal] = {}
         self.batches: list[list[Event]] = []
         self.store = self.intake = self
+        self.posted = NothingPosted()
         self.records_max: Callable[[], int] = lambda: 1_000_000
         """How many records of a journal are taken in at once."""
         self.meanwhile: Callable[[], None] = lambda: None
@@ -86,6 +94,9 @@ class Journals:
         if not journal.is_alive and journal.read == len(journal.records):
             batch += journal.interrupted
             journal.ended = True
+
+    def taken_posted(self) -> int:
+        return 0
 
     def unfinished(self) -> frozenset[str]:
         return frozenset(name for name, journal in self.journals.items() if not journal.ended)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farebox.core.told import reset_at
 from farebox.core.windows import window_at, zone
-from farebox.gateway.told import reset_at
 
 ZONES = [
     "UTC", "Etc/UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe",

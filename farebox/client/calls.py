@@ -1,0 +1,277 @@
+"""One call: what is asked before it, what its answer's reader finds, and the event that says so. No I/O.
+
+The readers are the gateway's own, and so are the counts. Nothing of a prompt or an answer is kept or sent.
+"""
+
+import time
+import uuid
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from farebox.client.context import Scope
+from farebox.client.door import Permit
+from farebox.core import jsonsplice
+from farebox.core.events import iso_us
+from farebox.core.meters import Usage, shown
+from farebox.core.money import format_usd
+from farebox.errors import FareboxError
+from farebox.providers.charging import REPORTS_COST
+from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
+from farebox.providers.routing import segments
+from farebox.providers.worth import bounds, tightened
+
+BYTES_PER_TOKEN: Final = 4
+RAW_BYTES_MAX: Final = 16_384
+"""A longer usage object is not sent: a batch of events fits into one request."""
+_CODINGS: Final = frozenset({"gzip", "deflate"})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A provider as a client reaches it: `base_path` is what stands before its routes."""
+
+    provider: Provider
+    base_path: str
+
+
+class Call:
+    """`begin` makes one; then `permitted`, `answered`, `take` for each piece of the body, and `finish`."""
+
+    def __init__(
+        self, service: Service, endpoint: Endpoint, intent: Intent, path: str, body: bytes, scope: Scope, host: str
+    ) -> None:
+        self.id = uuid.uuid4().hex
+        self.scope = scope
+        self.endpoint = endpoint
+        self.intent = intent
+        self.body = body
+        self._provider = service.provider
+        self._path = path
+        self._region = endpoint.region or service.provider.region(host)
+        self._retries = 0
+        self._permit = Permit()
+        self._model_sent: str | None = None
+        self._strips_usage = False
+        self._reader: Reader | None = None
+        self._status: int | None = None
+        self._started_us = time.time_ns() // 1000
+        self._began_s = time.monotonic()
+        self._first_byte_s: float | None = None
+        self._is_over = False
+
+    # before it is sent
+
+    def question(self) -> dict[str, object]:
+        """The body of POST /authorize. Counts, and nothing of the text."""
+        intent, scope = self.intent, self.scope
+        asked: dict[str, object] = {
+            "provider": self._provider.name,
+            "model": self._model,
+            "operation": self.endpoint.operation,
+            **scope.dimensions,
+            "tags": dict(scope.tags),
+            "units": dict(scope.units),
+            "input_tokens": self._input_estimate,
+            "max_tokens": intent.output_max,
+            "choices": max(1, intent.choices),
+            "pieces": max(1, intent.pieces),
+            "region": self._region,
+        }
+        found = bounds(self.endpoint, intent, self.body) if self.body else "its body is not read before it is sent"
+        if isinstance(found, str):
+            return {**asked, "unbounded": found}
+        return {
+            **asked,
+            "input_tokens_max": found.prompt,
+            "output_tokens_min": found.least,
+            "writes_cache": found.writes_cache,
+        }
+
+    def permitted(self, permit: Permit, retries: int) -> bytes:
+        """The body to send: with another model or a shorter answer where a limit says so, and asking for the usage that
+        a stream would not tell."""
+        self._permit, self._retries = permit, retries
+        body = self.body
+        if permit.model is not None and self.endpoint.model is None and body:
+            body = jsonsplice.replace_member(body, "model", permit.model)
+            self._model_sent = permit.model
+        if permit.max_tokens is not None and body:
+            body = tightened(self.endpoint, self._provider.name, body, permit.max_tokens) or body
+        asking = self._provider.with_usage(self.endpoint, self.intent, body) if body else None
+        if asking is not None:
+            self._strips_usage = True
+            body = asking
+        self._started_us, self._began_s = time.time_ns() // 1000, time.monotonic()
+        return body
+
+    @property
+    def provider(self) -> Provider:
+        return self._provider
+
+    @property
+    def _input_estimate(self) -> int:
+        return (self.intent.input_bytes or len(self.body)) // BYTES_PER_TOKEN + 1
+
+    @property
+    def _model(self) -> str | None:
+        return self.intent.model or self.endpoint.model
+
+    # while it is answered
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        self._status = status
+        lowered = {name.lower(): value for name, value in headers.items()}
+        self._reader = self._provider.reader(
+            self.endpoint, self.intent, status, lowered, strip_usage=self._strips_usage
+        )
+        self._first_byte_s = time.monotonic()
+
+    def take(self, data: bytes) -> bytes:
+        """What the app gets of these bytes."""
+        return data if self._reader is None else self._reader.feed(data)
+
+    def end(self) -> bytes:
+        """The body is over: what was held back."""
+        return b"" if self._reader is None else self._reader.end()
+
+    def finish(self, state: str, error: str | None = None, *, sent: bool = True) -> dict[str, object] | None:
+        """The event, once. `sent`: whether anything may have reached the provider."""
+        if self._is_over:
+            return None
+        self._is_over = True
+        self.end()
+        metered = Metered() if self._reader is None else self._reader.metered()
+        if state == "client_closed" and metered.complete and metered.quality == "exact":
+            state = "done"  # it has missed nothing
+        if state == "done" and (metered.error is not None or (self._status or 0) >= 400):
+            state = "upstream_error"
+        if self._reader is None and sent:  # nobody saw what it came to: at least its prompt was read
+            metered = Metered(usage={"input": self._input_estimate}, quality="estimated")
+        event = self._event(metered, state, error or metered.error)
+        return event if sent else {**event, "cost_usd": "0"}
+
+    def _event(self, metered: Metered, state: str, error: str | None) -> dict[str, object]:
+        now_s = time.monotonic()
+        scope = self.scope
+        billed = metered.model or self._model_sent or self._model
+        event: dict[str, object] = {
+            "id": self.id,
+            "authorization_id": self._permit.authorization_id,
+            "started_at": iso_us(self._started_us),
+            "latency_ms": (now_s - self._began_s) * 1000,
+            "first_byte_ms": None if self._first_byte_s is None else (self._first_byte_s - self._began_s) * 1000,
+            **scope.dimensions,
+            "tags": dict(scope.tags),
+            "units": dict(scope.units),
+            "provider": self._provider.name,
+            "operation": self.endpoint.operation,
+            "endpoint": self._path,
+            "model_requested": self._model,
+            "model_billed": billed,
+            "service_tier": metered.service_tier,
+            "streaming": self.intent.streaming or self.endpoint.streaming is True,
+            "status": self._status,
+            "state": state,
+            "error": None if error is None else error[:200],
+            "retries": self._retries,
+            **_counts(metered, billed or ""),
+            "qualifiers": _qualifiers(metered, self._region),
+        }
+        if self._permit.tier is not None:
+            event["tier"] = self._permit.tier
+        if metered.reported_cost is not None and self._provider.prices_as in REPORTS_COST:
+            event["cost_usd"] = format_usd(metered.reported_cost)
+        return {name: value for name, value in event.items() if value is not None}
+
+
+def begin(
+    service: Service, method: str, path: str, host: str, headers: Mapping[str, str], body: bytes, scope: Scope
+) -> Call | None:
+    """The call that a request is; None for routes that nobody bills."""
+    found = _route(service, method, path)
+    if found is None:
+        return None
+    provider = service.provider
+    upstream, endpoint = found
+    if not endpoint.billed or endpoint.websocket or method not in ("POST", "PUT"):
+        return None
+    is_json = "json" in headers.get("content-type", "")
+    try:
+        intent = provider.intent(endpoint, body)
+    except FareboxError:
+        return None
+    return Call(service, endpoint, intent, upstream, body if is_json else b"", scope, host)
+
+
+def _route(service: Service, method: str, path: str) -> tuple[str, Endpoint] | None:
+    """The route below the provider's own address. What stands before it in a client's address may be part of it
+    (Azure's '/openai'), or be somebody's prefix: whichever makes a route that is known."""
+    below = path.removeprefix(service.base_path) if service.base_path else path
+    found = None
+    for candidate in (path, below):
+        if segments(candidate) is None:
+            return None
+        upstream = service.provider.upstream_path(candidate if candidate.startswith("/") else "/" + candidate)
+        found = upstream, service.provider.endpoint(method, upstream)
+        if found[1].operation != "other":
+            break
+    return found
+
+
+def _counts(metered: Metered, model: str) -> dict[str, object]:
+    """Usage as an event tells it, each count by whoever billed it."""
+    if metered.quality == "missing" and metered.reported_cost is None:
+        return {}
+    found: dict[str, object] = {"usage": shown(metered.usage)}
+    if metered.parts:
+        total: Usage = dict(metered.usage)
+        for part in metered.parts:
+            for meter, count in part.usage.items():
+                total[meter] = total.get(meter, 0) + count
+        own = [{"model": model, "usage": shown(metered.usage)}] if metered.usage else []
+        others = [{"model": part.model, "usage": shown(part.usage)} for part in metered.parts]
+        found |= {"usage": shown(total), "parts": [*own, *others]}
+    if metered.quality == "estimated":
+        found["cost_source"] = "estimated"
+    if 0 < len(metered.usage_raw) <= RAW_BYTES_MAX:
+        found["usage_raw"] = msgspec.json.decode(metered.usage_raw)
+    return found
+
+
+def _qualifiers(metered: Metered, region: str | None) -> dict[str, Any]:
+    """What the price depends on beside the model."""
+    found: dict[str, Any] = {
+        "speed": metered.speed,
+        "region": metered.region or region,
+        "variant": metered.variant,
+        "priced_as": metered.priced_as,
+        "batch": metered.batch or None,
+    }
+    own = [metered.prompt_tokens] if metered.usage else []
+    prompts = [*own, *(part.prompt_tokens for part in metered.parts)]
+    if any(prompts):
+        found["prompts"] = ",".join(str(tokens or "") for tokens in prompts)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+class Inflating:
+    """Decodes the codings that a metered request asks for."""
+
+    def __init__(self, coding: str) -> None:
+        self._is_read = coding.strip().lower() in _CODINGS
+        # 32: gzip or zlib, by their own first bytes
+        self._decoder = zlib.decompressobj(32 + zlib.MAX_WBITS)
+
+    @property
+    def is_read(self) -> bool:
+        return self._is_read
+
+    def feed(self, data: bytes) -> bytes:
+        return self._decoder.decompress(data)
+
+    def end(self) -> bytes:
+        return self._decoder.flush()

@@ -1,0 +1,170 @@
+"""Asking Farebox whether a call may be sent, and what holds while it cannot be asked."""
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import httpx
+
+from farebox.client.context import LimitWarning, Scope
+from farebox.core.limits import Who
+from farebox.errors import FareboxError, LimitExceeded, Unreachable
+
+ASK_S: Final = 5.0
+"""Longest wait for an answer: Farebox itself waits up to a second for workers."""
+CONNECT_S: Final = 1.0
+AGAIN_S: Final = 1.0
+"""How long after a failure calls go on without asking."""
+KNOWN_MAX: Final = 10_000
+"""Subjects remembered as blocked, and as strict."""
+_AWAY: Final = frozenset({502, 503, 504})
+
+
+class Permit(NamedTuple):
+    """What a call was let pass with. No `authorization_id`: Farebox was not asked."""
+
+    authorization_id: str | None = None
+    model: str | None = None
+    max_tokens: int | None = None
+    tier: str | None = None
+    warnings: tuple[LimitWarning, ...] = ()
+
+
+class Door:
+    """Safe to use from several threads, and after a fork."""
+
+    def __init__(self, base_url: str, key: str, *, fail_open: bool) -> None:
+        self.base_url = base_url
+        self._key = key
+        self._fail_open = fail_open
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._pid = 0
+        self._away_until_s = 0.0
+        self._blocked: dict[tuple[str, ...], tuple[float, dict[str, object]]] = {}
+        self._strict: dict[tuple[str, ...], bool] = {}
+
+    def ask(self, question: Mapping[str, object], scope: Scope) -> Permit:
+        """Raises LimitExceeded; Unreachable where Farebox cannot be asked and `fail_open` is off; FareboxError where
+        the question is refused, such as for a key that is unknown."""
+        if time.monotonic() < self._away_until_s:
+            return self._alone(scope, "it did not answer a moment ago")
+        try:
+            answer = self.post("/api/v1/authorize", question)
+        except Unreachable as error:
+            self._away_until_s = time.monotonic() + AGAIN_S
+            return self._alone(scope, str(error))
+        return self._permit(answer, scope)
+
+    def post(self, path: str, body: object) -> dict[str, Any]:
+        """The answer's JSON. Raises Unreachable, FareboxError."""
+        try:
+            response = self._connected().post(path, json=body)
+        except httpx.HTTPError as error:
+            raise Unreachable(
+                f"Farebox does not answer at {self.base_url}: {str(error) or type(error).__name__}"
+            ) from error
+        if response.status_code in _AWAY:
+            raise Unreachable(f"Farebox at {self.base_url} answers {response.status_code}")
+        if response.status_code >= 400:
+            raise FareboxError(f"Farebox refuses {path}: {_message(response)}")
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise Unreachable(f"what answers at {self.base_url} is no Farebox")
+        return answer
+
+    def close(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            client.close()
+
+    def _connected(self) -> httpx.Client:
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():  # a child has no use of its parent's connections
+                headers = {"authorization": f"Bearer {self._key}"}
+                timeout = httpx.Timeout(ASK_S, connect=CONNECT_S)
+                self._client = httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout)
+                self._pid = os.getpid()
+            return self._client
+
+    def forked(self) -> None:
+        """In the child: the lock may have been held by a thread that is not here."""
+        self._lock = threading.Lock()
+
+    def _permit(self, answer: Mapping[str, Any], scope: Scope) -> Permit:
+        limits = answer.get("limits") or {}
+        self._remember_strict(scope, answer.get("strict") is True)
+        if answer.get("verdict") == "block":
+            refusal = dict(answer.get("refusal") or {})
+            self._remember_blocked(refusal, scope)
+            raise LimitExceeded(refusal)
+        warnings = tuple(
+            LimitWarning(warned["limit_id"], float(warned["share"]), warned.get("subject"), warned.get("reset_at"))
+            for warned in limits.get("warned") or ()
+        )
+        return Permit(
+            answer.get("authorization_id"), answer.get("model"), answer.get("max_tokens"), answer.get("tier"), warnings
+        )
+
+    # while it cannot be asked
+
+    def _alone(self, scope: Scope, why: str) -> Permit:
+        now_s = time.time()
+        for key, (until_s, refusal) in list(self._blocked.items()):
+            if until_s > now_s and key == _account(scope, str(refusal.get("per")), str(refusal.get("subject"))):
+                raise LimitExceeded(refusal)
+        if self._strict.get(_subject(scope)):
+            message = f"a strict limit applies, and Farebox cannot be asked: {why}"
+            raise LimitExceeded({"code": "limit_busy", "message": message})
+        if not self._fail_open:
+            raise Unreachable(f"Farebox cannot be asked: {why}")
+        return Permit()
+
+    def _remember_blocked(self, refusal: dict[str, object], scope: Scope) -> None:
+        if refusal.get("code") != "limit_exceeded":
+            return
+        until_s = _moment_s(refusal.get("reset_at"))
+        if len(self._blocked) >= KNOWN_MAX:
+            self._blocked.clear()
+        self._blocked[_account(scope, str(refusal.get("per")), str(refusal.get("subject")))] = until_s, refusal
+
+    def _remember_strict(self, scope: Scope, strict: bool) -> None:
+        if len(self._strict) >= KNOWN_MAX:
+            self._strict.clear()
+        self._strict[_subject(scope)] = strict
+
+
+def _subject(scope: Scope) -> tuple[str, ...]:
+    """Whom a limit may look at, but for the single task and session."""
+    said = scope.dimensions
+    return tuple(said.get(name, "") for name in ("tenant", "workspace", "user", "tier", "feature"))
+
+
+def _account(scope: Scope, per: str, told: str) -> tuple[str, ...]:
+    """The account of a refusal, for calls of this scope. What only Farebox knows (a key) stands as it was told."""
+    said = scope.dimensions
+    subject = told if per == "key" else Who(said, scope.tags).subject(per)
+    return per, subject, said.get("tier", ""), said.get("feature", "")
+
+
+def _moment_s(text: object) -> float:
+    """An RFC 3339 moment; for ever where there is none, as for a limit without an end."""
+    if not isinstance(text, str):
+        return float("inf")
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        error = response.json()["error"]
+        return f"{response.status_code} {error['code']}: {error['message']}"
+    except (ValueError, KeyError, TypeError):
+        return str(response.status_code)

@@ -1,0 +1,372 @@
+"""`Farebox` and `AsyncFarebox`: what an app works with."""
+
+import asyncio
+import atexit
+import inspect
+import logging
+import os
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from uuid import uuid4
+
+from farebox.client.calls import Call
+from farebox.client.context import SCOPE, Context, LimitWarning, OnWarning, Scope, widened
+from farebox.client.door import Door, Permit
+from farebox.client.sender import Sender
+from farebox.client.sends import REFUSED
+from farebox.client.spool import Spool
+from farebox.client.wrapping import FUNNEL, async_method_for, meter_client, method_for, sdk_of
+from farebox.core.events import Tag
+from farebox.errors import FareboxError
+
+URL: Final = "http://localhost:3273"
+FLUSH_S: Final = 10.0
+EXIT_S: Final = 2.0
+"""How long the end of a process waits for what is still to be sent; the rest goes to disk."""
+C = TypeVar("C")
+_log = logging.getLogger("farebox.client")
+_OPEN: "weakref.WeakSet[Farebox]" = weakref.WeakSet()
+
+
+class Farebox:
+    """A connection to Farebox: asks before calls, meters them, and sends what they used.
+
+    `base_url` and `key` from FAREBOX_URL and FAREBOX_KEY unless given. `fail_open`: whether calls go on while Farebox
+    cannot be reached; what they used is kept in `spool` (FAREBOX_SPOOL_DIR, else below ~/.cache) and sent later, once
+    each. Safe to use from several threads, tasks and forked processes."""
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        key: str | None = None,
+        *,
+        fail_open: bool = True,
+        on_limit_warning: OnWarning | None = None,
+        spool: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.base_url = (base_url or os.environ.get("FAREBOX_URL") or URL).rstrip("/")
+        secret = key or os.environ.get("FAREBOX_KEY") or ""
+        if not secret:
+            raise FareboxError(
+                "Farebox needs a key: Farebox(key=…) or FAREBOX_KEY; `farebox keys create NAME` makes one"
+            )
+        self._on_warning = on_limit_warning
+        self._door = Door(self.base_url, secret, fail_open=fail_open)
+        self._sender = Sender(self._door, Spool(_spool_of(spool, self.base_url, secret)))
+        _OPEN.add(self)
+
+    # what an app does
+
+    def wrap(self, client: C, *, provider: str | None = None) -> C:
+        """The same client of an official SDK, its calls metered from now on: sync, async and streams. `provider`: by
+        whose format and prices, where the client's own address does not tell."""
+        meter_client(client, self, provider)
+        if sdk_of(client) in FUNNEL:
+            _raise_refusals(client)
+        return client
+
+    def tracked_call(
+        self,
+        client: Any,
+        params: Mapping[str, Any],
+        *,
+        tags: Mapping[str, Tag] | None = None,
+        units: Mapping[str, int] | None = None,
+        on_budget_warning: OnWarning | None = None,
+        method: Callable[..., Any] | None = None,
+        **who: object,
+    ) -> Any:
+        """Ask, call, meter, settle. `params` are the SDK's own for the call, with `stream` for a stream; `method` is
+        its method where it is none that answers a prompt. `who`: user_id, tenant_id, tier, feature (or group), task_id,
+        session_id, workspace_id. Raises LimitExceeded, with nothing sent, and what the SDK raises."""
+        self.wrap(client)
+        scope = widened(SCOPE.get(), who, tags, units, on_budget_warning)
+        given = dict(params)
+        call = method or method_for(client, given)
+        with _noting(scope) as noting:
+            try:
+                answer = call(**given)
+            except Exception as error:
+                noting.reveal(error)
+                raise
+        return _within(answer, scope) if inspect.isgenerator(answer) else answer
+
+    def context(
+        self, *, tags: Mapping[str, Tag] | None = None, units: Mapping[str, int] | None = None, **who: object
+    ) -> Context:
+        """Whose the calls are that follow in this thread or task; to the end of the block, in a `with`."""
+        return Context(widened(SCOPE.get(), who, tags, units))
+
+    def task(self, task_id: str | None = None, **who: object) -> "Task":
+        """A piece of work that several calls belong to, retries and fallbacks included. What it costs to get one done
+        follows from how they end: `succeeded()`, `failed()`, or an exception."""
+        return Task(self, task_id or uuid4().hex, who)
+
+    def outcome(
+        self, task_id: str, outcome: str, *, value_usd: str | None = None, tenant_id: str | None = None
+    ) -> None:
+        """Say how a task ended."""
+        said = {"id": uuid4().hex, "task": task_id, "outcome": outcome, "value_usd": value_usd, "tenant": tenant_id}
+        self._sender.put("outcome", {name: value for name, value in said.items() if value is not None})
+
+    def flush(self, timeout_s: float = FLUSH_S) -> bool:
+        """Send what waits, on disk also; whether Farebox has all of it in time."""
+        return self._sender.flush(timeout_s)
+
+    def close(self, timeout_s: float = EXIT_S) -> None:
+        """Send what can be sent in time; the rest waits on disk for the next process. Done at exit by itself."""
+        self._sender.close(timeout_s)
+        self._door.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # what metered clients work with
+
+    def permit(self, call: Call) -> Permit:
+        """Ask for a call. Raises LimitExceeded, Unreachable."""
+        found = self._door.ask(call.question(), call.scope)
+        for warning in found.warnings:
+            self.warn(call.scope, warning)
+        return found
+
+    def post(self, event: dict[str, object] | None) -> None:
+        if event is not None:
+            self._sender.put("event", event)
+
+    def warn(self, scope: Scope, warning: LimitWarning) -> None:
+        """Tell whoever wants to know; in async code from another thread. What they raise is logged, and stops no
+        call."""
+        for told in (scope.on_warning, self._on_warning):
+            if told is None:
+                continue
+            try:
+                told(warning)
+            except Exception:  # noqa: BLE001 - the app's own code: whatever it raises
+                _log.exception("on_limit_warning failed")
+
+
+class AsyncFarebox(Farebox):
+    """The same for code that awaits. `wrap`, `context` and `task` are as they are; what waits is awaited."""
+
+    async def tracked_call(
+        self,
+        client: Any,
+        params: Mapping[str, Any],
+        *,
+        tags: Mapping[str, Tag] | None = None,
+        units: Mapping[str, int] | None = None,
+        on_budget_warning: OnWarning | None = None,
+        method: Callable[..., Any] | None = None,
+        **who: object,
+    ) -> Any:
+        """As Farebox.tracked_call."""
+        self.wrap(client)
+        scope = widened(SCOPE.get(), who, tags, units, on_budget_warning)
+        given = dict(params)
+        call = method or async_method_for(client, given)
+        with _noting(scope) as noting:
+            try:
+                answer = call(**given)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+            except Exception as error:
+                noting.reveal(error)
+                raise
+        return _within_async(answer, scope) if inspect.isasyncgen(answer) else answer
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *ended: Any) -> None:
+        await _in_thread(self.close)
+
+    async def flushed(self, timeout_s: float = FLUSH_S) -> bool:
+        """As `flush`, awaited."""
+        return bool(await _in_thread(lambda: self.flush(timeout_s)))
+
+
+class Task:
+    """See `Farebox.task`. Its calls carry `id` as their task."""
+
+    def __init__(self, farebox: Farebox, task_id: str, who: Mapping[str, object]) -> None:
+        self.id = task_id
+        self._farebox = farebox
+        self._who = who
+        self._context: Context | None = None
+        self._tenant: str | None = None
+        self._is_told = False
+
+    def succeeded(self, value_usd: str | None = None) -> None:
+        """It is done, and worth so much."""
+        self._tell("success", value_usd)
+
+    def failed(self, outcome: str = "failure") -> None:
+        self._tell(outcome, None)
+
+    def _tell(self, outcome: str, value_usd: str | None) -> None:
+        self._is_told = True
+        self._farebox.outcome(self.id, outcome, value_usd=value_usd, tenant_id=self._tenant)
+
+    def __enter__(self) -> Self:
+        scope = widened(SCOPE.get(), {**self._who, "task_id": self.id})
+        self._tenant = scope.dimensions.get("tenant")
+        self._context = Context(scope)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._context is not None:
+            self._context.__exit__(kind, error, trace)
+        if isinstance(error, Exception) and not self._is_told:
+            self.failed()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+
+# refusals, as what they are
+
+
+class _noting:
+    """The scope of a call, and the refusals below it that an SDK would dress up."""
+
+    def __init__(self, scope: Scope | None = None) -> None:
+        self._scope = scope
+        self._noted: list[FareboxError] = []
+
+    def __enter__(self) -> Self:
+        self._refused = REFUSED.set(self._noted)
+        self._scoped = None if self._scope is None else SCOPE.set(self._scope)
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        REFUSED.reset(self._refused)
+        if self._scoped is not None:
+            SCOPE.reset(self._scoped)
+
+    def reveal(self, error: Exception) -> None:
+        """Raises the refusal that an SDK's error stands for, where it stands for one."""
+        if self._noted and error is not self._noted[-1]:
+            raise self._noted[-1] from error
+
+
+def _raise_refusals(client: Any) -> None:
+    """Have `request` of an SDK's client raise LimitExceeded where a limit refused the call."""
+    if "request" in vars(client):
+        return
+    original = client.request
+
+    def request(*given: Any, **named: Any) -> Any:
+        with _noting() as noting:
+            try:
+                return original(*given, **named)
+            except Exception as error:
+                noting.reveal(error)
+                raise
+
+    async def request_async(*given: Any, **named: Any) -> Any:
+        with _noting() as noting:
+            try:
+                return await original(*given, **named)
+            except Exception as error:
+                noting.reveal(error)
+                raise
+
+    client.request = request_async if inspect.iscoroutinefunction(original) else request
+
+
+def _within(items: Iterator[Any], scope: Scope) -> Iterator[Any]:
+    """A generator whose call begins when it is first asked, in the scope that it was made in."""
+    while True:
+        with _noting(scope) as noting:
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            except Exception as error:
+                noting.reveal(error)
+                raise
+        yield item
+
+
+async def _within_async(items: AsyncIterator[Any], scope: Scope) -> AsyncIterator[Any]:
+    while True:
+        with _noting(scope) as noting:
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            except Exception as error:
+                noting.reveal(error)
+                raise
+        yield item
+
+
+async def _in_thread(run: Callable[[], Any]) -> Any:
+    return await asyncio.to_thread(run)
+
+
+def _spool_of(given: str | os.PathLike[str] | None, base_url: str, key: str) -> Path:
+    """A directory for each address and key: events of one are never sent with another."""
+    root = given or os.environ.get("FAREBOX_SPOOL_DIR") or Path.home() / ".cache" / "farebox"
+    return Path(root) / blake2b(f"{base_url} {key}".encode(), digest_size=8).hexdigest()
+
+
+def _at_exit() -> None:
+    for farebox in list(_OPEN):
+        farebox.close()
+
+
+atexit.register(_at_exit)
+
+
+# for scripts: one client for the process
+
+_DEFAULTS: dict[tuple[str | None, str | None], Farebox] = {}
+
+
+def default(base_url: str | None = None, key: str | None = None) -> Farebox:
+    """The process's own client of this address and key; from the environment unless given."""
+    found = _DEFAULTS.get((base_url, key))
+    if found is None:
+        found = _DEFAULTS[base_url, key] = Farebox(base_url, key)
+    return found
+
+
+def tracked_call(
+    client: Any, params: Mapping[str, Any], *, api_key: str | None = None, base_url: str | None = None, **more: Any
+) -> Any:
+    """As Farebox.tracked_call, by the process's own client. `api_key` is a Farebox key."""
+    return default(base_url, api_key).tracked_call(client, params, **more)
+
+
+def wrap(client: C, *, provider: str | None = None) -> C:
+    """As Farebox.wrap, by the process's own client."""
+    return default().wrap(client, provider=provider)
+
+
+def task(task_id: str | None = None, **who: object) -> Task:
+    """As Farebox.task, by the process's own client."""
+    return default().task(task_id, **who)
+
+
+def context(**who: Any) -> Context:
+    """As Farebox.context; needs no client."""
+    tags, units = who.pop("tags", None), who.pop("units", None)
+    return Context(widened(SCOPE.get(), who, tags, units))

@@ -1,0 +1,162 @@
+"""Sends events and outcomes in the background: soon, once each, and by way of the disk while Farebox is away."""
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+from farebox.client.door import Door
+from farebox.client.spool import Item, Spool
+from farebox.errors import FareboxError, Unreachable
+
+PAUSE_S: Final = 0.2
+"""How long events are gathered before they are sent."""
+BATCH_MAX: Final = 250
+QUEUE_MAX: Final = 10_000
+"""What waits in memory; beyond it, it waits on disk."""
+AGAIN_S: Final = 1.0
+AGAIN_S_MAX: Final = 30.0
+_PATHS: Final = {"event": "/api/v1/events", "outcome": "/api/v1/outcomes"}
+_log = logging.getLogger("farebox.client")
+_ALL: "weakref.WeakSet[Sender]" = weakref.WeakSet()
+
+
+class Sender:
+    """Safe to use from several threads, and after a fork: the child sends what is its own."""
+
+    def __init__(self, door: Door, spool: Spool) -> None:
+        self._door = door
+        self._spool = spool
+        self._again_s = AGAIN_S
+        self._begin()
+        _ALL.add(self)
+
+    def _begin(self) -> None:
+        self._changed = threading.Condition()
+        self._queue: deque[Item] = deque()
+        self._sending = 0
+        self._hurry = False
+        self._rounds = 0
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def put(self, kind: str, document: dict[str, object]) -> None:
+        with self._changed:
+            if len(self._queue) >= QUEUE_MAX or self._closed:
+                self._queue.append((kind, document))
+                self._keep()
+                return
+            self._queue.append((kind, document))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="farebox-sender", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Send what waits, also on disk, now; whether all of it was taken in time."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            if self._thread is None and not self._spool.files():
+                return True
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="farebox-sender", daemon=True)
+                self._thread.start()
+            while self._queue or self._sending or self._spool.files():
+                left_s = deadline - time.monotonic()
+                if left_s <= 0 or self._closed:
+                    return False
+                self._hurry = True
+                self._changed.notify_all()
+                self._changed.wait(min(left_s, PAUSE_S))
+        return True
+
+    def close(self, timeout_s: float) -> None:
+        """Send what can be sent in time, and leave the rest on disk."""
+        self.flush(timeout_s)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+        with self._changed:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Leave all that waits in memory on disk. Under the lock."""
+        while self._queue:
+            self._spool.put([self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))])
+
+    def forked(self) -> None:
+        self._begin()
+        self._door.forked()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._wait()
+                if self._closed:
+                    return
+                self._hurry = False
+                items = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
+                self._sending = len(items)
+            try:
+                if items and not self._send(items):
+                    self._spool.put(items)
+                self._send_spooled()
+            except Exception:  # noqa: BLE001 - outermost loop of this thread: what comes next must still be sent
+                _log.exception("sending to Farebox failed")
+            with self._changed:
+                self._sending = 0
+                self._changed.notify_all()
+
+    def _wait(self) -> None:
+        """Until there is something to send, or to try again. Under the lock."""
+        if not self._queue and not self._hurry and not self._closed:
+            self._changed.wait(self._again_s if self._spool.files() else None)
+        elif not self._hurry and not self._closed:
+            self._changed.wait(PAUSE_S)
+
+    def _send_spooled(self) -> None:
+        for path in self._spool.files():
+            items = self._spool.read(path)
+            if items and not self._send(items):
+                return
+            self._spool.done(path)
+
+    def _send(self, items: Sequence[Item]) -> bool:
+        """Whether Farebox has them now, or will never take them."""
+        for kind, path in _PATHS.items():
+            documents = [document for found, document in items if found == kind]
+            if not documents:
+                continue
+            try:
+                _look(self._door.post(path, {f"{kind}s": documents}))
+            except Unreachable:
+                self._again_s = min(self._again_s * 2, AGAIN_S_MAX)
+                return False
+            except FareboxError as error:
+                _log.error("%d %ss stay on disk: %s", len(documents), kind, error)
+                self._again_s = AGAIN_S_MAX
+                return False
+        self._again_s = AGAIN_S
+        return True
+
+
+def _look(answer: dict[str, Any]) -> None:
+    for verdict in answer.get("data", ()):
+        if verdict.get("verdict") in ("invalid", "conflict"):
+            _log.error("Farebox does not take event %s: %s", verdict.get("id"), verdict.get("error") or "conflict")
+
+
+def _forked() -> None:
+    for sender in list(_ALL):
+        sender.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

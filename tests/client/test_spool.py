@@ -1,0 +1,53 @@
+"""What waits on disk: whole or not there, bounded, and never in the way of an app."""
+
+from pathlib import Path
+
+import pytest
+
+from farebox.client.door import Door
+from farebox.client.sender import QUEUE_MAX, Sender
+from farebox.client.spool import BYTES_MAX, Spool
+from farebox.core.posting import EVENTS_MAX
+
+ITEM = ("event", {"id": "e1"})
+
+
+def test_a_batch_is_read_back_as_it_was(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    assert spool.put([ITEM, ("outcome", {"id": "o1"})])
+    (file,) = spool.files()
+    assert file.stat().st_mode & 0o077 == 0
+    assert spool.read(file) == [ITEM, ("outcome", {"id": "o1"})]
+    spool.done(file)
+    assert spool.files() == []
+
+
+def test_beyond_its_bound_nothing_is_kept_and_that_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spool = Spool(tmp_path)
+    (tmp_path / "1.events.json").touch()
+    with (tmp_path / "1.events.json").open("r+b") as file:
+        file.truncate(BYTES_MAX)
+    assert not spool.put([ITEM])
+    assert "1 events are lost" in caplog.text
+    assert len(spool.files()) == 1
+
+
+def test_a_file_that_cannot_be_read_is_set_aside(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    (tmp_path / "1.events.json").write_bytes(b"[[")
+    assert spool.read(spool.files()[0]) == []
+    assert spool.files() == []
+    assert spool.read(tmp_path / "gone.events.json") == []
+
+
+def test_what_is_more_than_memory_may_hold_goes_to_disk(tmp_path: Path) -> None:
+    door = Door("http://127.0.0.1:1", "fbx_none", fail_open=True)
+    sender = Sender(door, Spool(tmp_path))
+    for number in range(QUEUE_MAX + 300):
+        sender.put("event", {"id": str(number)})
+    sender.close(1)
+    batches = [Spool(tmp_path).read(file) for file in Spool(tmp_path).files()]
+    assert max(len(batch) for batch in batches) <= EVENTS_MAX
+    kept = [document["id"] for batch in batches for _, document in batch]
+    assert sorted(kept, key=int) == [str(number) for number in range(QUEUE_MAX + 300)]
+    door.close()
