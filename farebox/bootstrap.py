@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -52,8 +53,10 @@ def pages(parts: "ControlParts") -> "ASGIApp":
     from farebox.dashboard.app import create_app
     from farebox.dashboard.parts import Parts
     from farebox.dashboard.passwords import Passwords
+    from farebox.reports import charts
     from farebox.reports.registry import REPORTS
 
+    threading.Thread(target=charts.assets, name="charts", daemon=True).start()  # so that no browser waits for Vega
     return create_app(
         Parts(
             keeper=parts.keeper,

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -139,10 +140,12 @@ def _paths(page: Page) -> tuple[str, str, str]:
 
 def _static(assets: Assets) -> list[Route]:
     async def static(request: Request) -> Response:
-        found = assets.files.get(request.path_params["name"])
+        found = await run_in_threadpool(assets.find, request.path_params["name"])
         if found is None:
             raise HTTPException(404)
-        content, kind = found
-        return Response(content, media_type=kind, headers=_FOR_EVER)
+        headers = {**_FOR_EVER, "vary": "accept-encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(found.packed, media_type=found.kind, headers={**headers, "content-encoding": "gzip"})
+        return Response(found.content, media_type=found.kind, headers=headers)
 
     return [Route("/static/{name}", static, methods=["GET"])]

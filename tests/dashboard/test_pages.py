@@ -82,7 +82,7 @@ def test_no_page_has_a_style_or_a_script_of_its_own(browser, path):
     text = browser.get(path).text
     assert not re.search(r"<[^>]+\sstyle=", text)
     assert not re.search(r"<[^>]+\son[a-z]+=", text)
-    assert not re.search(r"<script(?! src=)", text)
+    assert not re.search(r'<script(?! src=| type="application/json">)', text)
     assert "<style" not in text
 
 

@@ -100,7 +100,7 @@ async def _with_link(visit: Visit, user: UserRow) -> View:
 def _effective(settings: Settings) -> list[dict[str, Any]]:
     found = []
     for row in TABLE:
-        if row.section == "providers.*":
+        if row.section.endswith(".*"):
             continue
         section = getattr(settings, row.section) if row.section else settings
         value = getattr(section, row.key)
