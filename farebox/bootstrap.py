@@ -68,6 +68,7 @@ def pages(parts: "ControlParts") -> "ASGIApp":
             reports=REPORTS,
             facts=facts_here(parts),
             books=parts.directory.books,
+            env=parts.env,
         )
     )
 

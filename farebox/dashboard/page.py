@@ -89,6 +89,7 @@ class Tile:
     note: str = ""
     change: Any = None
     better: Literal["more", "less", ""] = ""
+    tone: Literal["loss", ""] = ""
 
 
 @dataclass(frozen=True, slots=True)
