@@ -47,8 +47,13 @@ def _web(settings: Settings, _start: Start, ready: Callable[[], None]) -> None:
     run(settings, ready, pages)
 
 
+BUNDLE_AFTER_S = 5.0
+"""The start of all processes goes before."""
+
+
 def pages(parts: "ControlParts") -> "ASGIApp":
     """The dashboard, on the parts of the web process. The one place where API and pages meet."""
+    from farebox.control.alerting import tester_of
     from farebox.control.reporting import facts_here
     from farebox.dashboard.app import create_app
     from farebox.dashboard.parts import Parts
@@ -56,7 +61,9 @@ def pages(parts: "ControlParts") -> "ASGIApp":
     from farebox.reports import charts
     from farebox.reports.registry import REPORTS
 
-    threading.Thread(target=charts.assets, name="charts", daemon=True).start()  # so that no browser waits for Vega
+    bundling = threading.Timer(BUNDLE_AFTER_S, charts.assets)  # so that no browser waits for Vega
+    bundling.daemon = True
+    bundling.start()
     return create_app(
         Parts(
             keeper=parts.keeper,
@@ -69,6 +76,7 @@ def pages(parts: "ControlParts") -> "ASGIApp":
             facts=facts_here(parts),
             books=parts.directory.books,
             env=parts.env,
+            send_test=tester_of(parts),
         )
     )
 

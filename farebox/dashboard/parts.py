@@ -9,6 +9,7 @@ from farebox.core.customers import Books
 from farebox.dashboard.passwords import Passwords
 from farebox.dashboard.remembered import Remembered
 from farebox.directory.store import Directory
+from farebox.errors import NotFound
 from farebox.reports.report import Answer, Facts, Report
 from farebox.settings import Settings
 
@@ -23,6 +24,10 @@ class Keeper(Protocol):
 
 def no_books() -> Books:
     return Books({}, {})
+
+
+def no_channel(channel: str) -> None:
+    raise NotFound(f"nothing can be sent to {channel!r} here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,9 @@ class Parts:
     remembered: Remembered[Answer] = field(default_factory=Remembered)
     env: Mapping[str, str] = field(default_factory=dict)
     """Where providers' credentials may stand."""
+
+    send_test: Callable[[str], None] = no_channel
+    """Sends a message to the channel of an id now. Blocks; raises DeliveryFailed."""
 
     @property
     def is_secure(self) -> bool:

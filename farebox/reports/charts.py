@@ -7,6 +7,7 @@ any width and follows the reader's theme. `svg` and `png` run Vega inside this p
 
 import html
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -164,4 +165,5 @@ def _table(drawn: Drawing) -> str:
 
 
 if __name__ == "__main__":
+    os.nice(19)  # whoever waits for it waits a little longer; calls do not
     sys.stdout.buffer.write(bundle().encode())
