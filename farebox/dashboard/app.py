@@ -79,9 +79,9 @@ class Door:
     def _acting(self, action: Action) -> Handler:
         async def act(request: Request) -> Response:
             viewer = await self._entrance.let_in(request, action.role)
-            form = await request.form(max_files=1, max_fields=FIELDS_MAX)
-            self._entrance.check_form(request, form, viewer.secret)
-            visit = self._visit(request, viewer, fields(form), await files(form))
+            async with request.form(max_files=1, max_fields=FIELDS_MAX) as form:
+                self._entrance.check_form(request, form, viewer.secret)
+                visit = self._visit(request, viewer, fields(form), await files(form))
             try:
                 done = await action.act(visit)
             except errors.FareboxError as error:

@@ -65,7 +65,7 @@ def cell(row: Row, column: Column, filters: Filters) -> Markup:
     value = row.get(column.name)
     inside = _marked(row, column, inline(value, column.kind))
     if column.name in ("share", "used_share") and value is not None:
-        inside = _small_bar(decimal(value)) + inside
+        inside = _small_bar(decimal(value)) + Markup('<span class="share">{}</span>').format(inside)
     href = door(row, column, filters)
     return Markup('<a href="{}">{}</a>').format(href, inside) if href else inside
 

@@ -16,7 +16,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATHS = ("/", "/customers", "/customers/acme", "/users", "/features", "/models", "/calls", f"/calls/{EVENT['id']}",
-         "/reports", "/reports/losses", "/keys", "/settings", "/help", "/nothing")  # fmt: skip
+         "/reports", "/reports/losses", "/limits", "/alerts", "/channels", "/books", "/plans", "/providers", "/prices", "/audit", "/keys",
+         "/settings", "/help", "/nothing")  # fmt: skip
 WIDTHS = (1280, 820, 360)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install one, or name it in CHROMIUM")

@@ -49,4 +49,4 @@ def _told(detail: dict[str, Any]) -> str | None:
     return "; ".join(said) or None
 
 
-AUDIT: Final = Page("/audit", "admin", "Audit log", show, group="Setup")
+AUDIT: Final = Page("/audit", "analyst", "Audit log", show, group="Setup")

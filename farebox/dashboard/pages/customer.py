@@ -54,7 +54,7 @@ async def show(visit: Visit) -> View:
     return View(
         tenant,
         answer,
-        (*_money_tiles(months), *_tiles(visit, tenant, found)),
+        (*_money_tiles(months), *_tiles(visit, tenant, found, is_short=bool(months))),
         template="customer.html",
         more={
             "tenant": tenant,
@@ -104,9 +104,9 @@ async def _section(visit: Visit, tenant: str, name: str, title: str, columns: tu
     return Section(title=title, columns=columns, rows=rows, totals=sums.totals(rows))
 
 
-def _tiles(visit: Visit, tenant: str, found: Mapping[str, Any]) -> tuple[Tile, ...]:
+def _tiles(visit: Visit, tenant: str, found: Mapping[str, Any], *, is_short: bool) -> tuple[Tile, ...]:
     calls = visit.filters.href("/calls", tenant=tenant)
-    return (
+    tiles = (
         Tile("Spend", sums.usd(found.get("spend")), "usd", visit.filters.label, calls),
         Tile("Calls", found.get("calls") or 0, "count", href=calls),
         Tile("Per call", sums.usd(found.get("avg_cost")), "usd"),
@@ -116,6 +116,7 @@ def _tiles(visit: Visit, tenant: str, found: Mapping[str, Any]) -> tuple[Tile, .
             visit.filters.href("/calls?state=refused", tenant=tenant),
         ),
     )  # fmt: skip
+    return tuple(tile for tile in tiles if not is_short or tile.title in ("Spend", "Calls", "Refused"))
 
 
 def _money_tiles(months: list[dict[str, Any]]) -> tuple[Tile, ...]:

@@ -29,6 +29,8 @@ from farebox.reports.report import Answer, Column, Section
 SIMULATE_TIMEOUT_S: Final = 600
 NEAR_SHARE: Final = 0.7
 ROWS: Final = 20
+AMOUNT_WORDS: Final = ("counted in",)
+"""What errors say of a unit that is none."""
 PERS: Final = "user, tenant, workspace, tier, feature, key, tag.NAME, or all together"
 COLUMNS: Final = (
     Column("limit", "Limit", door="/limits?limit={id}"),
@@ -237,7 +239,8 @@ def _new(visit: Visit, *, is_open: bool) -> Form:
     subject = query.get("subject", "")
     fields = (
         Field("per", "Per", query.get("per", "user"), PERS, is_required=True),
-        Field("amount", "Amount", "", "with its unit: 5 usd, 2000 requests, 100 analyses", is_required=True),
+        Field("amount", "Amount", "", "with its unit: 5 usd, 2000 requests, 100 analyses", is_required=True,
+              words=AMOUNT_WORDS),
         Field("window", "Window", "month", kind="choice", options={kind: kind for kind in CHOICES["window"]}),
         Field("where", "Only where", "", "tier=free, feature=chat; empty: all calls", words=("where",)),
         Field(
@@ -252,7 +255,8 @@ def _new(visit: Visit, *, is_open: bool) -> Form:
 def _change(row: LimitRow) -> Form:
     limit = row.limit
     fields = (
-        Field("amount", "Amount", amount_text(limit.amount, limit.unit), "with its unit", is_required=True),
+        Field("amount", "Amount", amount_text(limit.amount, limit.unit), "with its unit", is_required=True,
+              words=AMOUNT_WORDS),
         *_fields(
             limit.action, limit.model or "", "" if limit.rate is None else str(limit.rate),
             ", ".join(f"{share:g}" for share in limit.warn_at), limit.message or "", is_strict=limit.strict,
@@ -282,7 +286,7 @@ def _overrides(row: LimitRow) -> list[Form]:
     fields = (
         Field("subject", "Whom", "", f"one {limit.per}, such as {'acme/u_7' if limit.per == 'user' else 'acme'}",
               is_required=True, words=("subject",)),
-        Field("amount", "Amount", amount_text(limit.amount, limit.unit), "up or down", is_required=True),
+        Field("amount", "Amount", amount_text(limit.amount, limit.unit), "up or down", is_required=True, words=AMOUNT_WORDS),
     )  # fmt: skip
     return [Form(f"/limits/override?limit={row.id}", "Override for one", "Set override", fields)]
 

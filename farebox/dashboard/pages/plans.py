@@ -27,7 +27,7 @@ COLUMNS: Final = (
     Column("customers", "Customers", "count", "On it today.", "/books?plan={name}"),
     *_TERMS,
 )
-VERSIONS: Final = (Column("valid_from", "From", "day"), *_TERMS, Column("entered_at", "Entered", "moment"))
+VERSIONS: Final = (Column("valid_from", "From"), *_TERMS, Column("entered_at", "Entered", "moment"))
 PERIODS: Final = {"month": "a month", "year": "a year"}
 
 

@@ -27,7 +27,7 @@ COLUMNS: Final = (
     Column("cache_read", "Cache read", "usd", "Dollars for a million tokens."),
     Column("cache_write", "Cache write", "usd", "Dollars for a million tokens."),
     Column("further", "Further"),
-    Column("valid_from", "From", "day"),
+    Column("valid_from", "From"),
     Column("origin", "From where", "flag"),
 )
 UNPRICED: Final = (
