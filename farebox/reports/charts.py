@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
 from typing import Any, Final, NamedTuple
 
 import vl_convert
@@ -31,7 +31,7 @@ WIDTH: Final = 720
 SCALE: Final = 2.0
 _HEIGHT_STEP: Final = 40
 _HEIGHT_MAX: Final = 920
-VEGA_VERSION: Final = f"{VEGA_LITE} {vl_convert.__version__}"
+VEGA_VERSION: Final = f"{VEGA_LITE} {metadata.version('vl-convert-python')}"
 """What vega.js is made of: known before it is bundled, and changes with it."""
 _bundling: Final = threading.Lock()
 _VALUES_MAX: Final = 60

@@ -16,8 +16,8 @@ from farebox.errors import KeeperUnavailable, NotFound
 
 ID = EVENT["id"]
 PATHS = ("/", "/customers", "/customers/acme", "/users", "/features", "/models", "/calls", f"/calls/{ID}", "/reports",
-         "/reports/losses", "/limits", "/alerts", "/channels", "/books", "/plans", "/providers", "/prices", "/audit", "/keys",
-         "/settings", "/help")  # fmt: skip
+         "/reports/losses", "/limits", "/alerts", "/channels", "/books", "/plans", "/providers", "/prices",
+         "/audit", "/keys", "/settings", "/help")  # fmt: skip
 
 
 @pytest.fixture

@@ -239,8 +239,14 @@ def _new(visit: Visit, *, is_open: bool) -> Form:
     subject = query.get("subject", "")
     fields = (
         Field("per", "Per", query.get("per", "user"), PERS, is_required=True),
-        Field("amount", "Amount", "", "with its unit: 5 usd, 2000 requests, 100 analyses", is_required=True,
-              words=AMOUNT_WORDS),
+        Field(
+            "amount",
+            "Amount",
+            "",
+            "with its unit: 5 usd, 2000 requests, 100 analyses",
+            is_required=True,
+            words=AMOUNT_WORDS,
+        ),
         Field("window", "Window", "month", kind="choice", options={kind: kind for kind in CHOICES["window"]}),
         Field("where", "Only where", "", "tier=free, feature=chat; empty: all calls", words=("where",)),
         Field(
@@ -286,7 +292,8 @@ def _overrides(row: LimitRow) -> list[Form]:
     fields = (
         Field("subject", "Whom", "", f"one {limit.per}, such as {'acme/u_7' if limit.per == 'user' else 'acme'}",
               is_required=True, words=("subject",)),
-        Field("amount", "Amount", amount_text(limit.amount, limit.unit), "up or down", is_required=True, words=AMOUNT_WORDS),
+        Field("amount", "Amount", amount_text(limit.amount, limit.unit), "up or down", is_required=True,
+              words=AMOUNT_WORDS),
     )  # fmt: skip
     return [Form(f"/limits/override?limit={row.id}", "Override for one", "Set override", fields)]
 
