@@ -14,10 +14,10 @@ from farebox.reports.spending import usd
 
 LOSING: Final = (
     Column("tenant", "Customer", door="tenant"),
-    Column("plan", "Plan"),
     Column("ai_cost", "AI cost", "usd", "What its calls cost this month so far."),
     Column("revenue", "Revenue", "usd", "Of the whole month, as booked or by its plan."),
     Column("margin", "Margin", "usd", "Revenue less AI cost."),
+    Column("plan", "Plan"),
 )
 
 MONTHS: Final = (

@@ -59,10 +59,10 @@ def test_every_page_answers_as_html_json_and_csv_with_the_same_rows(browser, pat
     assert f'href="{base}.json' in page.text
     if path != f"/calls/{ID}":  # its table is a sum
         shown = cells(page.text)
-        assert len(shown) == len(data["data"])
+        assert len(shown) == min(100, len(data["data"]))
         first = data["columns"][0]
         if first["kind"] == "text":
-            assert [row[0] for row in shown] == [str(row[first["name"]]) for row in data["data"]]
+            assert [row[0] for row in shown] == [str(row[first["name"]]) for row in data["data"][:100]]
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing", "/customers.json", "/login", "/static/none.css"])

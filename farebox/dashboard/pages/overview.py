@@ -20,6 +20,9 @@ NEAR_ROWS: Final = 8
 LOSING_ROWS: Final = 8
 CHANGES_ROWS: Final = 4
 CHANGES_DAYS: Final = 14
+HISTORY_ROWS: Final = 50
+TOLD_BESIDE: Final = ("limit", "limit_projected")
+"""Alerts of what stands on the page anyway, near their limit."""
 FEATURES: Final = (Column("feature", "Feature", door="feature"), sums.SPEND, sums.SHARE, sums.CALLS, sums.AVERAGE)
 NEAR: Final = (
     Column("subject", "Whose", door="/customers/{tenant}"),
@@ -176,7 +179,8 @@ def _changes(visit: Visit) -> list[sums.Row]:
     """Days unlike those before them, and the latest alerts; newest first."""
     rows = [
         {"day": iso_us(alert.at_us)[:10], "what": alert.message.title, "kind": None, "subject": None}
-        for alert, _ in visit.parts.outbox.history(CHANGES_ROWS)
+        for alert, _ in visit.parts.outbox.history(HISTORY_ROWS)
+        if alert.kind not in TOLD_BESIDE
     ]
     report = next((report for report in visit.parts.reports if report.name == "anomalies"), None)
     facts = visit.parts.facts
@@ -203,7 +207,7 @@ def _sentence(spent: Mapping[str, Any], money: Earned | None, near: list[sums.Ro
     if money is not None and money.losing:
         text += f". {_who_loses(money)}"
     if over := sum(row["used_share"] >= 100 for row in near):
-        text += f"; {over} limits are used up"
+        text += f"; {over} accounts have used up their limit"
     return text + "."
 
 
