@@ -157,7 +157,7 @@ def _marked(row: Row, column: Column, inside: Markup) -> Markup:
 
 def _small_bar(share: Decimal) -> Markup:
     """A share as a length, too."""
-    tone = " over" if share > 100 else ""
+    tone = " full" if share > 100 else ""
     return Markup(
         '<svg class="small-bar{}" width="48" height="6" aria-hidden="true"><rect class="track" width="48" height="6" '
         'rx="3"/><rect class="fill" width="{:.1f}" height="6" rx="3"/></svg>'

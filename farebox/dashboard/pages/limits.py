@@ -215,7 +215,8 @@ def _sentence(rows: list[sums.Row]) -> str:
     if not rows:
         return "No limit is set: every call passes."
     near, over = sum(row["near"] for row in rows), sum(row["over"] for row in rows)
-    return f"{len(rows)} limits are in force; {near} accounts are near theirs, {over} have used it up."
+    text = "One limit is" if len(rows) == 1 else f"{len(rows)} limits are"
+    return f"{text} in force; {near} accounts are near theirs, {over} of them have used it up."
 
 
 def _one(visit: Visit, row: LimitRow, near: list[sums.Row]) -> View:
