@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -46,14 +47,23 @@ def _web(settings: Settings, _start: Start, ready: Callable[[], None]) -> None:
     run(settings, ready, pages)
 
 
+BUNDLE_AFTER_S = 5.0
+"""The start of all processes goes before."""
+
+
 def pages(parts: "ControlParts") -> "ASGIApp":
     """The dashboard, on the parts of the web process. The one place where API and pages meet."""
+    from farebox.control.alerting import tester_of
     from farebox.control.reporting import facts_here
     from farebox.dashboard.app import create_app
     from farebox.dashboard.parts import Parts
     from farebox.dashboard.passwords import Passwords
+    from farebox.reports import charts
     from farebox.reports.registry import REPORTS
 
+    bundling = threading.Timer(BUNDLE_AFTER_S, charts.assets)  # so that no browser waits for Vega
+    bundling.daemon = True
+    bundling.start()
     return create_app(
         Parts(
             keeper=parts.keeper,
@@ -65,6 +75,8 @@ def pages(parts: "ControlParts") -> "ASGIApp":
             reports=REPORTS,
             facts=facts_here(parts),
             books=parts.directory.books,
+            env=parts.env,
+            send_test=tester_of(parts),
         )
     )
 

@@ -130,6 +130,7 @@ class Site:
             "event": EVIDENCE,
             "limits_near": [],
             "limits_explain": {"limits": []},
+            "unpriced": [],
         }
         (home / "directory.sqlite3").write_bytes(_empty_directory())
         self.directory = Directory(home / "directory.sqlite3", Vault(b"k" * 32), clock_us=lambda: self.now_us)
@@ -186,9 +187,9 @@ class Browser:
         assert found, page
         return found[1]
 
-    def send(self, page: str, action: str, headers: dict[str, str] | None = None, **fields: str) -> Any:
-        """Send a form of `page` to `action`."""
-        return self.client.post(action, data={FORM_FIELD: self.token(page), **fields}, headers=headers)
+    def send(self, page: str, path: str, /, headers: dict[str, str] | None = None, **fields: str) -> Any:
+        """Send a form of `page` to a path."""
+        return self.client.post(path, data={FORM_FIELD: self.token(page), **fields}, headers=headers)
 
     def log_in(self, name: str, password: str = PASSWORD, **fields: str) -> Any:
         return self.send("/login", "/login", name=name, password=password, **fields)

@@ -5,11 +5,12 @@ from contextlib import suppress
 
 import msgspec
 
-from farebox.alerts.dispatcher import Dispatcher
+from farebox.alerts.dispatcher import Dispatcher, send_test
 from farebox.alerts.evaluation import Evaluation
 from farebox.alerts.outbox import Outbox
 from farebox.alerts.service import Alerts
 from farebox.alerts.targets import Target
+from farebox.control.parts import Parts
 from farebox.control.reporting import books_of, limits_of
 from farebox.control.scheduled import WeeklyMail
 from farebox.core.alert_rules import Rule
@@ -96,6 +97,16 @@ def target_of(directory: Directory, row: ChannelRow) -> Target:
     opened = directory.channels.open(row)
     disabled = None if row.disabled_at_us is None else row.note or "by hand"
     return Target(row.id, row.name, row.kind, opened.url, opened.secret, row.to, row.allow_private, disabled)
+
+
+def tester_of(parts: Parts) -> Callable[[str], None]:
+    """Sends a message to a channel now. Raises NotFound, DeliveryFailed."""
+
+    def test(channel: str) -> None:
+        target = target_of(parts.directory, parts.directory.channels.get(channel))
+        send_test(target, parts.now_us(), parts.settings.alerts.dashboard_url)
+
+    return test
 
 
 class InForce:

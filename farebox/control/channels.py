@@ -4,9 +4,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from farebox.alerts.apprise import understood
-from farebox.alerts.dispatcher import send_test
 from farebox.control.access import needs
-from farebox.control.alerting import target_of
+from farebox.control.alerting import tester_of
 from farebox.control.answers import Json
 from farebox.control.forms import ChannelChange, ChannelForm
 from farebox.control.listing import asked, author, paged, parameters
@@ -61,9 +60,8 @@ def remove_channel(request: Request, channel: str) -> Response:
 def test_channel(request: Request, channel: str) -> Response:
     """Send a test message now, and say whether it was taken: {"ok", "error"}."""
     parts = parts_of(request)
-    target = target_of(parts.directory, parts.directory.channels.get(channel))
     try:
-        send_test(target, parts.now_us(), parts.settings.alerts.dashboard_url)
+        tester_of(parts)(channel)
     except DeliveryFailed as error:
         return Json({"ok": False, "error": str(error)})
     return Json({"ok": True, "error": None})

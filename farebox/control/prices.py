@@ -1,7 +1,6 @@
 """Prices: what ships, what was added, what is missing, and pricing the past anew."""
 
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -11,12 +10,11 @@ from farebox.control.access import needs
 from farebox.control.answers import Json, page
 from farebox.control.forms import PricesForm, RepriceForm
 from farebox.control.listing import asked, author, paged, parameters
-from farebox.control.parts import Parts, parts_of
+from farebox.control.parts import parts_of
 from farebox.control.questions import ask
-from farebox.core.price_text import read_row, shown_row
-from farebox.core.pricing import PriceBook, PriceRow
-from farebox.directory.vault import new_id
-from farebox.providers.sheets import checked, load_book
+from farebox.core.price_text import shown_row
+from farebox.directory.price_rows import listed, new_row
+from farebox.providers.sheets import load_book
 
 router = APIRouter(prefix="/api/v1/prices", tags=["prices"])
 
@@ -28,30 +26,11 @@ _FILTERS: Final = {
 }
 
 
-def _listed(parts: Parts, query: dict[str, str]) -> list[tuple[str, PriceRow]]:
-    """(origin, row) of what was added here, newest first, then of what ships."""
-    book = load_book(parts.directory.prices.list())
-    rows = [("added", row) for row in reversed(book.overrides)]
-    if "model" in query:
-        shipped = [row for name in _sellers(query, book.sheet.rows) for row in book.entry(name, query["model"])]
-        rows += [("shipped", row) for row in {row.id: row for row in shipped}.values()]
-        rows = [pair for pair in rows if pair[0] == "shipped" or pair[1].model == query["model"]]
-    else:
-        rows += [("shipped", row) for row in book.sheet.rows]
-    if "provider" in query:
-        rows = [pair for pair in rows if pair[1].provider == book.provider(query["provider"])]
-    return [pair for pair in rows if query.get("origin") in (None, pair[0])]
-
-
-def _sellers(query: dict[str, str], rows: tuple[PriceRow, ...]) -> list[str]:
-    return [query["provider"]] if "provider" in query else list(dict.fromkeys(row.provider for row in rows))
-
-
 @router.get("", dependencies=[needs("analyst")], openapi_extra=parameters(_FILTERS))
 def list_prices(request: Request) -> Response:
     """Dated prices in dollars per million (per hour for seconds): those added here, then those that ship."""
     query = asked(request, _FILTERS)
-    rows = _listed(parts_of(request), query)
+    rows = listed(load_book(parts_of(request).directory.prices.list()), query)
     return paged(rows, query, lambda pair: pair[1].id, lambda pair: {"origin": pair[0], **shown_row(pair[1])})
 
 
@@ -61,18 +40,9 @@ def add_prices(request: Request, form: PricesForm) -> Response:
     what ships from their date on; no row is ever changed."""
     parts = parts_of(request)
     book = load_book(parts.directory.prices.list())
-    rows = [_new(row, book, parts.now_us()) for row in form.rows]
+    rows = [new_row(row, book, parts.now_us()) for row in form.rows]
     parts.directory.prices.add([msgspec.to_builtins(row) for row in rows], by=author(request))
     return Json({"data": [{"origin": "added", **shown_row(row)} for row in rows], "next_cursor": None}, 201)
-
-
-def _new(written: dict[str, Any], book: PriceBook, now_us: int) -> PriceRow:
-    """A row to add; where it names no date, from today on, or for ever of a model that had no price."""
-    row = checked(read_row({"id": new_id("price_"), **written}))
-    known = book.quote(row.provider, row.model, now_us).row is not None
-    today = datetime.fromtimestamp(now_us // 1_000_000, UTC).date().isoformat()
-    provider = book.provider(row.provider)
-    return msgspec.structs.replace(row, provider=provider, valid_from=row.valid_from or (today if known else ""))
 
 
 @router.get("/unpriced", dependencies=[needs("analyst")])

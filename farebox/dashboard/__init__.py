@@ -9,5 +9,7 @@ gets `visit.by`) and returns `Done` (a redirect with a message on the next page)
 FareboxError that it raises shows the page again with the message (`visit.problem`), what was typed (`visit.form`) and
 where it was sent (`visit.asked_at`). Forms are written with the macros of `templates/forms.html`: `form` carries the
 token against forged ones, `field` and `choice` label their fields, `confirm` asks before what cannot be undone,
-`secret` shows one once.
+`secret` shows one once. Pages with more than a few fields describe them in Python (`forms.Form`, `forms.Field`) and use
+`manage.html`, which draws them, says an error beside the field that it names, and hides from an analyst what only an
+admin may send.
 """

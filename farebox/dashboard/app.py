@@ -1,10 +1,12 @@
 """The dashboard's application: public entrances, and every page behind a login and a role."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from starlette.applications import Starlette
-from starlette.datastructures import FormData
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -79,9 +81,9 @@ class Door:
     def _acting(self, action: Action) -> Handler:
         async def act(request: Request) -> Response:
             viewer = await self._entrance.let_in(request, action.role)
-            form = await request.form(max_files=1, max_fields=FIELDS_MAX)
-            self._entrance.check_form(request, form, viewer.secret)
-            visit = self._visit(request, viewer, fields(form))
+            async with request.form(max_files=1, max_fields=FIELDS_MAX) as form:
+                self._entrance.check_form(request, form, viewer.secret)
+                visit = self._visit(request, viewer, fields(form), await files(form))
             try:
                 done = await action.act(visit)
             except errors.FareboxError as error:
@@ -89,26 +91,30 @@ class Door:
                     raise
                 return await self._refused(request, visit, action, str(error))
             if isinstance(done, View):
-                return self._html(request, visit, done)
+                return self._html(request, replace(visit, path=self._page.path), done)
             self._entrance.tell(viewer.session.id, done.told)
             return RedirectResponse(done.to, 303)
 
         return act
 
     async def _refused(self, request: Request, visit: Visit, action: Action, why: str) -> Response:
-        again = Visit(
-            self._parts, visit.viewer, self._page.path, visit.names, visit.filters, visit.form, why, action.path
-        )
+        again = replace(visit, path=self._page.path, problem=why, asked_at=action.path)
         view = await self._page.show(again)
         return RedirectResponse(view.to, 303) if isinstance(view, Done) else self._html(request, again, view)
 
-    def _visit(self, request: Request, viewer: Viewer, form: Mapping[str, str] | None = None) -> Visit:
+    def _visit(
+        self,
+        request: Request,
+        viewer: Viewer,
+        form: Mapping[str, str] | None = None,
+        sent: Mapping[str, bytes] | None = None,
+    ) -> Visit:
         names = {name: str(value).removesuffix(".html") for name, value in request.path_params.items()}
         filters = self._filters(request)
         path = request.url.path
         for suffix in (".json", ".csv"):
             path = path.removesuffix(suffix)
-        return Visit(self._parts, viewer, path, names, filters, form or {})
+        return Visit(self._parts, viewer, path, names, filters, form or {}, sent or {})
 
     def _filters(self, request: Request) -> Filters:
         return read_filters(request.query_params.multi_items(), self._parts.now_us(), self._page.period or "30d")
@@ -135,16 +141,27 @@ def fields(form: FormData) -> dict[str, str]:
     return found
 
 
+async def files(form: FormData) -> dict[str, bytes]:
+    """What was uploaded; a field without a file is none."""
+    return {
+        name: await value.read()
+        for name, value in form.multi_items()
+        if isinstance(value, UploadFile) and value.filename
+    }
+
+
 def _paths(page: Page) -> tuple[str, str, str]:
     return page.path, f"{page.file}.json", f"{page.file}.csv"
 
 
 def _static(assets: Assets) -> list[Route]:
     async def static(request: Request) -> Response:
-        found = assets.files.get(request.path_params["name"])
+        found = await run_in_threadpool(assets.find, request.path_params["name"])
         if found is None:
             raise HTTPException(404)
-        content, kind = found
-        return Response(content, media_type=kind, headers=_FOR_EVER)
+        headers = {**_FOR_EVER, "vary": "accept-encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(found.packed, media_type=found.kind, headers={**headers, "content-encoding": "gzip"})
+        return Response(found.content, media_type=found.kind, headers=headers)
 
     return [Route("/static/{name}", static, methods=["GET"])]

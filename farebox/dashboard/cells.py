@@ -64,6 +64,8 @@ def cell(row: Row, column: Column, filters: Filters) -> Markup:
     """The inside of a table's cell, with its door."""
     value = row.get(column.name)
     inside = _marked(row, column, inline(value, column.kind))
+    if column.name in ("share", "used_share") and value is not None:
+        inside = _small_bar(decimal(value)) + Markup('<span class="share">{}</span>').format(inside)
     href = door(row, column, filters)
     return Markup('<a href="{}">{}</a>').format(href, inside) if href else inside
 
@@ -96,11 +98,9 @@ def door(row: Row, column: Column, filters: Filters) -> str:
     if target.startswith("/"):
         return filters.href(_filled(target, row)) if all(row.get(name) is not None for name in _names(target)) else ""
     if "=" in target:
-        pairs = [part.partition("=") for part in target.split("&")]
-        if pairs[0][0] == "report":
-            asked = urlencode([(name, _plain(row, text)) for name, _, text in pairs[1:]])
-            return f"/reports/{pairs[0][2]}?{asked}"
-        return filters.href("/calls?" + urlencode([(name, _plain(row, text)) for name, _, text in pairs]))
+        if target.startswith("report="):
+            return _report(row, target)
+        return _calls(row, target, filters)
     if target in ("day", "month"):
         return "" if value is None else _period(str(value), target, filters)
     if target == "tenant" and value:
@@ -109,6 +109,26 @@ def door(row: Row, column: Column, filters: Filters) -> str:
     if target in ("user", "workspace", "task", "session") and row.get("tenant"):
         pairs_of = {"tenant": str(row["tenant"]), **pairs_of}
     return filters.href("/calls?" + urlencode(pairs_of))
+
+
+def _report(row: Row, target: str) -> str:
+    """A report asked with what the row says: 'report=statement&tenant=tenant'."""
+    (_, _, name), *pairs = [part.partition("=") for part in target.split("&")]
+    return f"/reports/{name}?" + urlencode([(asked, _plain(row, text)) for asked, _, text in pairs])
+
+
+def _calls(row: Row, target: str, filters: Filters) -> str:
+    """The log under the filters that a door writes; a name that the row does not say, or 'all', is no filter."""
+    pairs: list[tuple[str, str]] = []
+    for part in target.split("&"):
+        name, _, text = part.partition("=")
+        name, value = _plain(row, name), _plain(row, text)
+        if name == "day" and value != "(none)":
+            pairs += [("since", value[:10]), ("until", value[:10])]
+        elif name not in ("(none)", "all"):
+            pairs.append((name, value))
+    is_dated = any(name == "since" for name, _ in pairs)
+    return filters.href("/calls?" + urlencode(pairs), **({"period": None} if is_dated else {}))
 
 
 def decimal(value: Any) -> Decimal:
@@ -141,6 +161,15 @@ def _marked(row: Row, column: Column, inside: Markup) -> Markup:
     return Markup('{}<span class="unsure" title="{}" role="img" aria-label="{}">~</span>').format(
         inside, "; ".join(why), "; ".join(why)
     )
+
+
+def _small_bar(share: Decimal) -> Markup:
+    """A share as a length, too."""
+    tone = " full" if share > 100 else ""
+    return Markup(
+        '<svg class="small-bar{}" width="48" height="6" aria-hidden="true"><rect class="track" width="48" height="6" '
+        'rx="3"/><rect class="fill" width="{:.1f}" height="6" rx="3"/></svg>'
+    ).format(tone, max(Decimal(0), min(share, Decimal(100))) * 48 / 100)
 
 
 def _percent(value: Decimal) -> str:

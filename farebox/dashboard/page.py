@@ -47,6 +47,8 @@ class Visit:
     filters: Filters
     form: Mapping[str, str] = field(default_factory=dict)
     """What was sent: to an action, or back to the page where the action refused it."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Files that were sent with it, by the field's name."""
     problem: str = ""
     """Why it was refused."""
     asked_at: str = ""
@@ -89,6 +91,7 @@ class Tile:
     note: str = ""
     change: Any = None
     better: Literal["more", "less", ""] = ""
+    tone: Literal["loss", ""] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """Views become HTML, JSON or CSV."""
 
+import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jinja2
 import msgspec
@@ -18,27 +19,54 @@ from farebox.dashboard.drawing import draw
 from farebox.dashboard.filters import DIMENSIONS, PERIODS, Filters, segment
 from farebox.dashboard.page import Page, View, Visit
 from farebox.dashboard.tables import Table, as_csv, chosen, table_of
+from farebox.reports import charts
 
 HERE: Final = Path(__file__).parent
 STATIC: Final = HERE / "static"
 _encoder = msgspec.json.Encoder(decimal_format="string")
 
 
+class Asset(NamedTuple):
+    content: bytes
+    kind: str
+    packed: bytes
+    """The same by gzip."""
+
+
 class Assets:
-    """Files with their content's hash in the name, so that a browser may keep them for ever."""
+    """Files with their content's hash in the name, so that a browser may keep them for ever. Of Vega, which takes
+    seconds to bundle, the version's: no page waits for it, only the request for the file itself."""
 
     def __init__(self, directory: Path = STATIC) -> None:
-        self.files: dict[str, tuple[bytes, str]] = {}
+        self._files: dict[str, Asset] = {}
         self._names: dict[str, str] = {}
         for path in sorted(directory.iterdir()):
             if kind := KINDS.get(path.suffix):
-                content = path.read_bytes()
-                named = f"{path.stem}-{hashlib.sha256(content).hexdigest()[:16]}{path.suffix}"
-                self.files[named] = content, kind
-                self._names[path.name] = named
+                self._add(path.name, path.read_bytes(), kind)
+        for name, asset in charts.light_assets().items():
+            self._add(name, asset.content, asset.content_type)
+        self._vega = f"vega-{hashlib.sha256(charts.VEGA_VERSION.encode()).hexdigest()[:16]}.js"
+        self._names["vega.js"] = self._vega
 
     def url(self, name: str) -> str:
         return f"/static/{self._names[name]}"
+
+    def find(self, named: str) -> Asset | None:
+        """By the name with its hash. Takes seconds for Vega the first time."""
+        if named == self._vega and named not in self._files:
+            vega = charts.assets()["vega.js"]
+            self._files[named] = _packed(vega.content, vega.content_type)
+        return self._files.get(named)
+
+    def _add(self, name: str, content: bytes, kind: str) -> None:
+        stem, _, ending = name.rpartition(".")
+        named = f"{stem}-{hashlib.sha256(content).hexdigest()[:16]}.{ending}"
+        self._files[named] = _packed(content, kind)
+        self._names[name] = named
+
+
+def _packed(content: bytes, kind: str) -> Asset:
+    return Asset(content, kind, gzip.compress(content, 6, mtime=0))
 
 
 KINDS: Final = {
@@ -97,6 +125,7 @@ class Renderer:
             "file_csv": filters.same(_file(page, visit) + ".csv", rows=None),
             "periods": PERIODS,
             "dimensions": DIMENSIONS,
+            "is_drawn": bool(answer.charts) or any(section.charts for section in answer.sections),
             **view.more,
         }
         html = self._env.get_template(view.template).render(context)

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
+
 from farebox.core import figures
 from farebox.core.queries import LIMIT_MAX
 from farebox.dashboard.filters import Filters
@@ -128,6 +130,28 @@ def every_day(rows: list[Row], filters: Filters) -> list[Row]:
         day = (first + timedelta(days=offset)).isoformat()
         found += by_day.get(day, [{"day": day, "spend": None}])
     return found
+
+
+def with_projection(chart: Chart, now_us: int) -> Chart:
+    """The same days, and dotted those to the month's end, each as the month's whole days so far were on average."""
+    today = datetime.fromtimestamp(now_us / 1_000_000, UTC).date()
+    first = today.replace(day=1).isoformat()
+    series = chart.series or ""
+    whole: dict[Any, Decimal] = {}
+    days = set()
+    for row in chart.rows:
+        if first <= row["day"] < today.isoformat():
+            days.add(row["day"])
+            if row["spend"] is not None:
+                whole[row.get(series)] = whole.get(row.get(series), Decimal(0)) + row["spend"]
+    rows, day = list(chart.rows), today + timedelta(days=1)
+    while days and day.month == today.month:
+        rows += [
+            {"day": day.isoformat(), series: name, "spend": spend / len(days), "projected": True}
+            for name, spend in whole.items()
+        ]
+        day += timedelta(days=1)
+    return msgspec.structs.replace(chart, rows=rows)
 
 
 def _now_period(now_us: int, period: str) -> str:

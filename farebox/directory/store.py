@@ -89,10 +89,13 @@ class Directory:
         with self.reading() as connection:
             return _revision(connection)
 
-    def audit(self, limit: int = 100) -> list[AuditRow]:
-        """The latest changes, newest first."""
+    def audit(self, limit: int = 100, *, by: str = "", action: str = "", subject: str = "") -> list[AuditRow]:
+        """The latest changes, newest first; only those whose author, action or subject holds a text."""
         log = schema.audit_log
         query = select(log.c.at_us, log.c.by, log.c.action, log.c.subject, log.c.detail).order_by(log.c.seq.desc())
+        for column, text in ((log.c.by, by), (log.c.action, action), (log.c.subject, subject)):
+            if text:
+                query = query.where(column.contains(text, autoescape=True))
         with self.reading() as connection:
             rows = connection.execute(query.limit(limit)).all()
         return [

@@ -7,10 +7,14 @@ any width and follows the reader's theme. `svg` and `png` run Vega inside this p
 
 import html
 import json
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
 from typing import Any, Final, NamedTuple
 
 import vl_convert
@@ -27,6 +31,9 @@ WIDTH: Final = 720
 SCALE: Final = 2.0
 _HEIGHT_STEP: Final = 40
 _HEIGHT_MAX: Final = 920
+VEGA_VERSION: Final = f"{VEGA_LITE} {metadata.version('vl-convert-python')}"
+"""What vega.js is made of: known before it is bundled, and changes with it."""
+_bundling: Final = threading.Lock()
 _VALUES_MAX: Final = 60
 """Rows of the table behind a chart."""
 
@@ -58,9 +65,10 @@ def _alone(chart: Chart, theme: Theme, width: int) -> dict[str, Any]:
     return spec(chart, theme, width=width, titled=True)
 
 
-def fragment(chart: Chart) -> str:
+def fragment(chart: Chart, behind: str | None = None) -> str:
     """HTML of one chart for a page that loads `assets`: a figure with its title, its specification as data, a
-    sentence for those who cannot see it, and its values as a table behind a summary. No inline style or script."""
+    sentence for those who cannot see it, and its values as a table behind a summary, or `behind` (HTML) in place of
+    that table. No inline style or script."""
     drawn = drawing(chart)
     caption = f"<figcaption>{html.escape(_title(chart))}</figcaption>"
     if not any(point.value is not None for point in drawn.points):
@@ -71,15 +79,13 @@ def fragment(chart: Chart) -> str:
     return (
         f'<figure class="chart">{caption}'
         f'<div class="chart-drawn chart-{height}" role="img" aria-label="{html.escape(_described(drawn))}"></div>'
-        f'<script type="application/json">{safe}</script>{_table(drawn)}</figure>'
+        f'<script type="application/json">{safe}</script>{_table(drawn) if behind is None else behind}</figure>'
     )
 
 
 @cache
-def assets() -> Mapping[str, Asset]:
-    """By file name, in the order in which a page loads them: charts.css, vega.js, charts.js (both deferred, or at the
-    body's end). Nothing in them needs more than script-src 'self' and style-src 'self'. The first time, Vega is
-    bundled, which takes seconds: ask early, in a thread."""
+def light_assets() -> Mapping[str, Asset]:
+    """By file name: what is at hand at once, all but Vega."""
     browser = resources.files("farebox.reports") / "browser"
     script = (browser / "charts.js").read_text(encoding="utf-8")
     configs = json.dumps({theme: config(theme) for theme in THEMES})
@@ -88,9 +94,25 @@ def assets() -> Mapping[str, Asset]:
     style = (browser / "charts.css").read_text(encoding="utf-8") + heights
     return {
         "charts.css": Asset(style.encode(), "text/css; charset=utf-8"),
-        "vega.js": Asset(bundle().encode(), "text/javascript; charset=utf-8"),
         "charts.js": Asset(script.replace("/* CONFIG */ {}", configs).encode(), "text/javascript; charset=utf-8"),
     }
+
+
+def assets() -> Mapping[str, Asset]:
+    """By file name, in the order in which a page loads them: charts.css, vega.js, charts.js (both deferred, or at the
+    body's end). Nothing in them needs more than script-src 'self' and style-src 'self'. The first time, Vega is
+    bundled, which takes seconds: ask early, in a thread; it is done by a process of its own, since vl-convert lets no
+    other thread of its process run meanwhile."""
+    with _bundling:
+        return _assets()
+
+
+@cache
+def _assets() -> Mapping[str, Asset]:
+    light = light_assets()
+    bundled = subprocess.run((sys.executable, "-m", __name__), capture_output=True, check=True)  # noqa: S603 (our own)
+    vega = Asset(bundled.stdout, "text/javascript; charset=utf-8")
+    return {"charts.css": light["charts.css"], "vega.js": vega, "charts.js": light["charts.js"]}
 
 
 def bundle() -> str:
@@ -140,3 +162,8 @@ def _table(drawn: Drawing) -> str:
         for x in drawn.xs[-_VALUES_MAX:]
     ]
     return f"<details><summary>Values</summary><table><tr>{head}</tr>{''.join(rows)}</table></details>"
+
+
+if __name__ == "__main__":
+    os.nice(19)  # whoever waits for it waits a little longer; calls do not
+    sys.stdout.buffer.write(bundle().encode())

@@ -8,7 +8,9 @@ from dashboard_site import EVENT, NASTY
 from served_dashboard import CHROMIUM, Served
 
 PATHS = ("/", "/customers", "/customers/acme", "/users", "/features", "/models", "/calls", f"/calls/{EVENT['id']}",
-         "/reports", "/reports/losses", "/keys", "/settings", "/help", "/nothing")  # fmt: skip
+         "/reports", "/reports/losses",
+         "/limits", "/alerts", "/channels", "/books", "/plans", "/providers", "/prices",
+         "/audit", "/keys", "/settings", "/help", "/nothing")  # fmt: skip
 WIDTHS = (1280, 820, 360)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install one, or name it in CHROMIUM")
@@ -46,7 +48,8 @@ def test_every_page_is_without_a_complaint_and_fits_every_width(served, theme):
 
 
 def test_no_page_has_a_serious_fault_for_assistive_technology(served):
-    alike = ("/users", "/features", "/models", "/reports")  # as /customers: the same template, which takes its time
+    # as /customers and /limits: the same templates, and each takes its time
+    alike = ("/users", "/features", "/models", "/reports", "/alerts", "/channels", "/plans", "/providers", "/prices")
     for path in (*(path for path in PATHS if path not in alike), "/login"):
         assert faults(served.page(), path, {"resultTypes": ["violations"]}) == {}, path
 
@@ -172,6 +175,18 @@ def test_a_name_that_is_a_whole_attack_is_shown_as_a_name(page):
     page.wait_for_url("**/customers/%3Cscript%3E**")
     assert NASTY in page.locator("h1").inner_text()
     assert page.url.partition("/customers/")[2].startswith(urllib.parse.quote(NASTY[:10], safe="'()"))
+
+
+def test_a_chart_is_drawn_and_stays_drawn_while_its_figures_do(page):
+    page.goto("/customers")
+    page.wait_for_selector("figure.is-drawn canvas")
+    page.evaluate("document.querySelector('figure.chart').dataset.same = 'yes'")
+    page.click("#rows thead a:has-text('Calls')")
+    page.wait_for_selector("#rows [aria-sort=descending]")
+    assert page.locator("figure.is-drawn[data-same] canvas").count() == 1
+    assert page.locator("figure[data-same]").count() == 1
+    page.goto("/help")
+    assert page.evaluate("window.vegaEmbed === undefined")
 
 
 def test_the_filter_bar_offers_what_there_is_and_fits_a_phone(page):

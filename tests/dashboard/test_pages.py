@@ -16,7 +16,8 @@ from farebox.errors import KeeperUnavailable, NotFound
 
 ID = EVENT["id"]
 PATHS = ("/", "/customers", "/customers/acme", "/users", "/features", "/models", "/calls", f"/calls/{ID}", "/reports",
-         "/reports/losses", "/keys", "/settings", "/help")  # fmt: skip
+         "/reports/losses", "/limits", "/alerts", "/channels", "/books", "/plans", "/providers", "/prices",
+         "/audit", "/keys", "/settings", "/help")  # fmt: skip
 
 
 @pytest.fixture
@@ -58,10 +59,10 @@ def test_every_page_answers_as_html_json_and_csv_with_the_same_rows(browser, pat
     assert f'href="{base}.json' in page.text
     if path != f"/calls/{ID}":  # its table is a sum
         shown = cells(page.text)
-        assert len(shown) == len(data["data"])
+        assert len(shown) == min(100, len(data["data"]))
         first = data["columns"][0]
         if first["kind"] == "text":
-            assert [row[0] for row in shown] == [str(row[first["name"]]) for row in data["data"]]
+            assert [row[0] for row in shown] == [str(row[first["name"]]) for row in data["data"][:100]]
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing", "/customers.json", "/login", "/static/none.css"])
@@ -82,7 +83,7 @@ def test_no_page_has_a_style_or_a_script_of_its_own(browser, path):
     text = browser.get(path).text
     assert not re.search(r"<[^>]+\sstyle=", text)
     assert not re.search(r"<[^>]+\son[a-z]+=", text)
-    assert not re.search(r"<script(?! src=)", text)
+    assert not re.search(r'<script(?! src=| type="application/json">)', text)
     assert "<style" not in text
 
 

@@ -76,4 +76,4 @@ def cost_text(event: Mapping[str, Any]) -> str:
     return "no price known" if cost is None else figures.exact(Decimal(cost))
 
 
-CALLS: Final = Page("/calls", "analyst", "Calls", show, group="What", period="7d", key="l")
+CALLS: Final = Page("/calls", "analyst", "Calls", show, group="Money", period="7d", key="l")

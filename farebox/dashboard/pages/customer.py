@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from farebox.core import figures
+from farebox.core.customers import Customer
 from farebox.dashboard import sums
+from farebox.dashboard.cells import text_of
+from farebox.dashboard.earned import MONTHS, months_of
 from farebox.dashboard.page import Page, Tile, View, Visit
 from farebox.errors import NotFound
 from farebox.reports.report import Answer, Chart, Column, Section
@@ -29,6 +33,8 @@ async def show(visit: Visit) -> View:
     found = whole[0] if whole else {}
     if not found.get("calls") and not found.get("refused"):
         await _check_known(visit, tenant)
+    known = (await visit.run(visit.parts.books)).customers.get(tenant)
+    months = await visit.run(months_of, visit.parts, tenant, visit.now_us)
     users = sums.with_shares(
         await visit.usage(("tenant", "user"), sums.MEASURES, order="-spend", only={"tenant": tenant})
     )
@@ -40,6 +46,7 @@ async def show(visit: Visit) -> View:
         charts=await _charts(visit, tenant) if users else (),
         notes=sums.notes(users),
         sections=(
+            *([Section(title="Profit and loss by month", columns=MONTHS, rows=months)] if months else []),
             await _section(visit, tenant, "feature", "By feature", FEATURES),
             await _section(visit, tenant, "model", "By model", MODELS),
         ),
@@ -47,9 +54,14 @@ async def show(visit: Visit) -> View:
     return View(
         tenant,
         answer,
-        _tiles(visit, tenant, found),
+        (*_money_tiles(months), *_tiles(visit, tenant, found, is_short=bool(months))),
         template="customer.html",
-        more={"tenant": tenant, "limits": await limits_of(visit, {"tenant": tenant})},
+        more={
+            "tenant": tenant,
+            "about": _about(known, months),
+            "is_known": known is not None,
+            "limits": await limits_of(visit, {"tenant": tenant}),
+        },
         caption="Users",
         rows=10,
     )
@@ -92,9 +104,9 @@ async def _section(visit: Visit, tenant: str, name: str, title: str, columns: tu
     return Section(title=title, columns=columns, rows=rows, totals=sums.totals(rows))
 
 
-def _tiles(visit: Visit, tenant: str, found: Mapping[str, Any]) -> tuple[Tile, ...]:
+def _tiles(visit: Visit, tenant: str, found: Mapping[str, Any], *, is_short: bool) -> tuple[Tile, ...]:
     calls = visit.filters.href("/calls", tenant=tenant)
-    return (
+    tiles = (
         Tile("Spend", sums.usd(found.get("spend")), "usd", visit.filters.label, calls),
         Tile("Calls", found.get("calls") or 0, "count", href=calls),
         Tile("Per call", sums.usd(found.get("avg_cost")), "usd"),
@@ -104,6 +116,39 @@ def _tiles(visit: Visit, tenant: str, found: Mapping[str, Any]) -> tuple[Tile, .
             visit.filters.href("/calls?state=refused", tenant=tenant),
         ),
     )  # fmt: skip
+    return tuple(tile for tile in tiles if not is_short or tile.title in ("Spend", "Calls", "Refused"))
+
+
+def _money_tiles(months: list[dict[str, Any]]) -> tuple[Tile, ...]:
+    if not months:
+        return ()
+    now = months[0]
+    statement = f"/reports/statement?{urlencode({'tenant': now['tenant'], 'month': now['month']})}"
+    return (
+        Tile("AI cost this month", now["ai_cost"], "usd", "Of the calendar month so far.", statement),
+        Tile("Revenue this month", now["revenue"], "usd", "Of the whole month, as booked or by its plan."),
+        Tile(
+            "Margin", now["margin"], "usd", "Revenue of the month less AI cost so far.",
+            note="" if now["margin_percent"] is None else text_of(now["margin_percent"], "percent"),
+            tone="loss" if (now["margin"] or 0) < 0 else "",
+        ),
+    )  # fmt: skip
+
+
+def _about(known: Customer | None, months: list[dict[str, Any]]) -> str:
+    """'Acme Inc · plan pro · customer since 3 Nov 2025 · came by google / cpc'."""
+    if known is None:
+        return ""
+    plan = months[0]["plan"] if months else None
+    came = " / ".join(part for part in (known.source, known.medium, known.campaign) if part)
+    parts = [
+        known.name,
+        f"plan {plan}" if plan else "on no plan",
+        f"customer since {known.started_on.day} {known.started_on:%b %Y}" if known.started_on else "",
+        f"came by {came}" if came else "",
+        known.owner_email,
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def _sentence(found: Mapping[str, Any], period: str) -> str:

@@ -32,4 +32,4 @@ async def show(visit: Visit) -> View:
     return View("Customers", answer)
 
 
-CUSTOMERS: Final = Page("/customers", "analyst", "Customers", show, group="Who", period="30d", live_s=30, key="c")
+CUSTOMERS: Final = Page("/customers", "analyst", "Customers", show, group="Customers", period="30d", live_s=30, key="c")

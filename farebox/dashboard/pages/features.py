@@ -32,4 +32,4 @@ async def show(visit: Visit) -> View:
     return View("Features", answer)
 
 
-FEATURES: Final = Page("/features", "analyst", "Features", show, group="What", period="30d", live_s=30, key="f")
+FEATURES: Final = Page("/features", "analyst", "Features", show, group="Money", period="30d", live_s=30, key="f")

@@ -34,4 +34,4 @@ async def show(visit: Visit) -> View:
     return View("Models", answer)
 
 
-MODELS: Final = Page("/models", "analyst", "Models", show, group="What", period="30d", live_s=30, key="m")
+MODELS: Final = Page("/models", "analyst", "Models", show, group="Money", period="30d", live_s=30, key="m")

@@ -1,4 +1,4 @@
-"""Overview: what this month costs so far, by tier and feature, and who is near a limit."""
+"""Overview: what this month costs and earns so far, who costs more than they pay, what changed, who is near a limit."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -6,27 +6,35 @@ from decimal import Decimal
 from typing import Any, Final
 
 from farebox.core import figures
-from farebox.core.customers import Books
 from farebox.core.events import iso_us
 from farebox.core.limit_text import shown_amount
-from farebox.core.money import format_usd
 from farebox.dashboard import sums
+from farebox.dashboard.earned import LOSING, Earned, earned
 from farebox.dashboard.filters import Filters, read_filters
 from farebox.dashboard.page import Page, Tile, View, Visit
 from farebox.directory.rows import LimitRow
-from farebox.reports.report import Answer, Chart, Column, Section
+from farebox.reports.report import Answer, Asked, Chart, Column, Section
 
 NEAR_SHARE: Final = 0.7
 NEAR_ROWS: Final = 8
+LOSING_ROWS: Final = 8
+CHANGES_ROWS: Final = 4
+CHANGES_DAYS: Final = 14
+HISTORY_ROWS: Final = 50
+TOLD_BESIDE: Final = ("limit", "limit_projected")
+"""Alerts of what stands on the page anyway, near their limit."""
 FEATURES: Final = (Column("feature", "Feature", door="feature"), sums.SPEND, sums.SHARE, sums.CALLS, sums.AVERAGE)
 NEAR: Final = (
     Column("subject", "Whose", door="/customers/{tenant}"),
-    Column("limit", "Limit"),
+    Column("limit", "Limit", door="/limits?limit={limit_id}"),
     Column("used_share", "Used", "percent", "Of the limit's amount, in its current window."),
     Column("used", "So far"),
     Column("resets_at", "Resets", "moment", "When it begins anew (UTC)."),
 )
-CHANGES: Final = (Column("at", "When", "moment"), Column("what", "What"))
+CHANGES: Final = (
+    Column("day", "Day", "day"),
+    Column("what", "What", door="{kind}={subject}&day={day}"),
+)
 
 
 async def show(visit: Visit) -> View:
@@ -34,21 +42,24 @@ async def show(visit: Visit) -> View:
     spent = await _month(visit, month)
     features = sums.with_shares(await visit.usage(("feature",), sums.MEASURES, order="-spend"))
     near = await _near(visit)
-    losing, tiles = await _money_tiles(visit, month, spent)
-    sections = [_near_section(near)] if near else []
+    money = await visit.run(earned, visit.parts, month)
+    sections = _losing_section(money)
     if changes := await visit.run(_changes, visit):
-        sections.append(Section(title="What happened", columns=CHANGES, rows=changes))
+        sections.append(Section(title="What changed", columns=CHANGES, rows=changes))
+    if near:
+        sections.append(_near_section(near))
     answer = Answer(
-        sentence=_sentence(spent, losing, near),
+        sentence=_sentence(spent, money, near),
         columns=FEATURES,
         rows=features,
         totals=sums.totals(features),
-        charts=await _charts(visit, features) if features else (),
+        charts=(await _by_tier(visit),) if features else (),
         notes=sums.notes(features),
         sections=tuple(sections),
     )
     is_new = not features and not await visit.run(visit.parts.directory.keys.exist)
-    more = {"is_new": is_new, "first_steps": not features}
+    more = {"is_new": is_new, "first_steps": not features, "losing": len(money.losing) if money else 0}
+    tiles = _tiles(month, spent) if money is None else _money_tiles(month, spent, money)
     return View("Overview", answer, tiles, template="overview.html", more=more, caption="By feature")
 
 
@@ -69,56 +80,68 @@ def _first(answer: Mapping[str, Any]) -> dict[str, Any]:
     return rows[0] if rows else {}
 
 
-async def _money_tiles(visit: Visit, month: Filters, spent: Mapping[str, Any]) -> tuple[int, tuple[Tile, ...]]:
-    """The figures at the top, with revenue where there are books; how many customers pay less than they cost."""
-    spend = sums.usd(spent["spend"])
-    tiles = [
-        Tile(
-            "AI spend this month", spend, "usd", "Since the first of the month, by UTC.", month.href("/customers"),
-            change=_change(spend, sums.usd(spent.get("spend_before"))), better="less",
-            note="against the same days of last month",
-        ),
+def _tiles(month: Filters, spent: Mapping[str, Any]) -> tuple[Tile, ...]:
+    """The figures at the top where nothing is known of revenue."""
+    return (
+        _spend_tile(month, spent),
         Tile(
             "Calls this month", spent["calls"] or 0, "count", href=month.href("/calls"),
             change=_change(sums.usd(spent["calls"]), sums.usd(spent.get("calls_before"))),
         ),
         Tile("Customers that called", spent["tenants"] or 0, "count", href=month.href("/customers")),
-        Tile("Per customer", _divided(spend, spent["tenants"]), "usd", "Spend divided by customers that called."),
-    ]  # fmt: skip
-    books = await visit.run(visit.parts.books)
-    if not books.customers:
-        return 0, tuple(tiles)
-    rows = await visit.ask("usage", month.usage(("tenant",), ("spend",)))
-    by_tenant = {row["tenant"]: sums.usd(row["spend"]) or Decimal(0) for row in rows["rows"]}
-    revenue, losing = _revenue(books, by_tenant, visit.now_us)
-    margin = None if not revenue or spend is None else (revenue - spend) * 100 / revenue
-    tiles[1:1] = [
-        Tile("Revenue this month", revenue, "usd", "Of the whole month, as booked or by plan."),
-        Tile("Margin on AI", margin, "percent", "Revenue of the whole month less AI spend so far, of revenue."),
-    ]
-    tiles.append(
-        Tile(
-            "Customers at a loss", len(losing), "count", note=figures.money(-sum(losing, Decimal(0))) if losing else ""
-        )
-    )
-    return len(losing), tuple(tiles)
+        Tile("Per customer", _per_customer(spent), "usd", "Spend divided by customers that called."),
+    )  # fmt: skip
 
 
-def _revenue(books: Books, spend: Mapping[Any, Decimal], now_us: int) -> tuple[Decimal | None, list[Decimal]]:
-    """(what all customers pay this month, by how much each of those costs more that does)."""
-    month = datetime.fromtimestamp(now_us / 1_000_000, UTC).strftime("%Y-%m")
-    known = {tenant: books.revenue(customer, month) for tenant, customer in books.customers.items()}
-    paid = {tenant: Decimal(format_usd(amount)) for tenant, amount in known.items() if amount is not None}
-    losing = [spend[t] - amount for t, amount in paid.items() if spend.get(t, Decimal(0)) > amount]
-    return (sum(paid.values(), Decimal(0)) if paid else None), losing
-
-
-async def _charts(visit: Visit, features: list[sums.Row]) -> tuple[Chart, ...]:
-    bars = [{"feature": sums.named(row["feature"]), "spend": sums.usd(row["spend"])} for row in features[:10]]
+def _money_tiles(month: Filters, spent: Mapping[str, Any], money: Earned) -> tuple[Tile, ...]:
+    pnl = month.href("/reports/customers-pnl")
+    arpu = figures.money(money.per_paying)
     return (
-        await sums.by_day(visit, "tier", "by tier"),
-        Chart(title="Spend by feature", kind="bars", rows=bars, x="feature", y="spend"),
-    )
+        _spend_tile(month, spent),
+        Tile("Revenue this month", money.revenue, "usd", "Of the whole month, as booked or by plan.", pnl),
+        Tile(
+            "Margin on AI", money.margin_percent, "percent",
+            "Revenue of the whole month less AI cost so far, of revenue.", month.href("/reports/margin"),
+        ),
+        Tile(
+            "Per customer", _per_customer(spent), "usd",
+            "Spend divided by customers that called; beside it revenue divided by customers that pay.",
+            month.href("/reports/unit-costs"), note=f"of {arpu} each that pays",
+        ),
+        Tile(
+            "Customers at a loss", len(money.losing), "count", "They cost more than they pay this month.", pnl,
+            note=figures.money(-money.lost) if money.losing else "none", tone="loss" if money.losing else "",
+        ),
+    )  # fmt: skip
+
+
+def _spend_tile(month: Filters, spent: Mapping[str, Any]) -> Tile:
+    spend = sums.usd(spent["spend"])
+    return Tile(
+        "AI spend this month", spend, "usd", "Since the first of the month, by UTC.", month.href("/customers"),
+        change=_change(spend, sums.usd(spent.get("spend_before"))), better="less",
+        note="against the same days of last month",
+    )  # fmt: skip
+
+
+def _per_customer(spent: Mapping[str, Any]) -> Decimal | None:
+    spend, count = sums.usd(spent["spend"]), spent["tenants"]
+    return spend / count if spend is not None and count else None
+
+
+async def _by_tier(visit: Visit) -> Chart:
+    """Days by tier; where they end now, with the rest of the month at its pace."""
+    chart = await sums.by_day(visit, "tier", "by tier")
+    if chart.x != "day" or visit.filters.period not in ("30d", "month"):
+        return chart
+    return sums.with_projection(chart, visit.now_us)
+
+
+def _losing_section(money: Earned | None) -> list[Section]:
+    if money is None:
+        return []
+    rows = money.losing[:LOSING_ROWS]
+    return [Section(title="Losing money", columns=LOSING, rows=rows)]
 
 
 async def _near(visit: Visit) -> list[sums.Row]:
@@ -153,29 +176,52 @@ def _near_section(rows: list[sums.Row]) -> Section:
 
 
 def _changes(visit: Visit) -> list[sums.Row]:
-    """The latest alerts, newest first."""
-    return [{"at": iso_us(alert.at_us), "what": alert.message.title} for alert, _ in visit.parts.outbox.history(6)]
+    """Days unlike those before them, and the latest alerts; newest first."""
+    rows = [
+        {"day": iso_us(alert.at_us)[:10], "what": alert.message.title, "kind": None, "subject": None}
+        for alert, _ in visit.parts.outbox.history(HISTORY_ROWS)
+        if alert.kind not in TOLD_BESIDE
+    ]
+    report = next((report for report in visit.parts.reports if report.name == "anomalies"), None)
+    facts = visit.parts.facts
+    if report is not None and facts is not None:
+        asked = Asked(
+            since_us=visit.now_us - CHANGES_DAYS * 86_400_000_000,
+            until_us=visit.now_us,
+            now_us=visit.now_us,
+            where=dict(visit.filters.where),
+            top=CHANGES_ROWS,
+        )
+        question = ("changes", tuple(sorted(asked.where.items())))
+        answer = visit.parts.remembered.get(question, visit.now_us, lambda: report.answer(asked, facts()))
+        rows += [{name: row[name] for name in ("day", "what", "kind", "subject")} for row in answer.rows]
+    return sorted(rows, key=lambda row: str(row["day"]), reverse=True)[:CHANGES_ROWS]
 
 
-def _sentence(spent: Mapping[str, Any], losing: int, near: list[sums.Row]) -> str:
-    spend = sums.usd(spent["spend"])
+def _sentence(spent: Mapping[str, Any], money: Earned | None, near: list[sums.Row]) -> str:
     if not spent["calls"]:
         return "No calls this month yet."
-    text = f"{figures.money(spend)} for {figures.count(spent['calls'])} calls this month"
-    if losing:
-        text += f"; {losing} customers cost more than they pay"
-    over = sum(row["used_share"] >= 100 for row in near)
-    if over:
-        text += f"; {over} limits are used up"
+    text = f"{figures.money(sums.usd(spent['spend']))} for {figures.count(spent['calls'])} calls this month"
+    if money is not None and money.projected is not None and money.revenue is not None:
+        text += f", on course for {figures.money(money.projected)} against {figures.money(money.revenue)} of revenue"
+    if money is not None and money.losing:
+        text += f". {_who_loses(money)}"
+    if over := sum(row["used_share"] >= 100 for row in near):
+        text += f"; {over} accounts have used up their limit"
     return text + "."
+
+
+def _who_loses(money: Earned) -> str:
+    first, count = money.losing[0], len(money.losing)
+    who = first["name"] or first["tenant"] or "(none)"
+    if count == 1:
+        return f"{who} costs {figures.money(-first['margin'])} more than it pays"
+    most = f"{who} alone {figures.money(-first['margin'])}"
+    return f"{figures.count(count)} customers cost {figures.money(money.lost)} more than they pay, {most}"
 
 
 def _change(now: Decimal | None, before: Decimal | None) -> Decimal | None:
     return (now - before) * 100 / before if now is not None and before else None
-
-
-def _divided(part: Decimal | None, count: int | None) -> Decimal | None:
-    return part / count if part is not None and count else None
 
 
 def _kept(filters: Filters) -> list[tuple[str, str]]:

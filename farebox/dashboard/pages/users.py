@@ -30,4 +30,4 @@ async def show(visit: Visit) -> View:
     return View("Users", answer)
 
 
-USERS: Final = Page("/users", "analyst", "Users", show, group="Who", period="30d", key="u")
+USERS: Final = Page("/users", "analyst", "Users", show, group="Customers", period="30d", key="u")

@@ -20,6 +20,7 @@
       if (mine !== asked || !fresh || !page.querySelector("nav.side")) throw new Error("another page");
       const focused = document.activeElement && document.activeElement.id;
       const caret = focused && document.activeElement.selectionStart;
+      keepDrawn(content(), fresh);
       content().replaceWith(fresh);
       document.title = page.title;
       if (push) history.pushState({ swapped: true }, "", answer.url);
@@ -32,6 +33,33 @@
       }
     } catch {
       if (mine === asked) location.assign(url);
+    }
+  }
+
+  // A picture whose figures have not changed stays as it is drawn.
+  function keepDrawn(before, fresh) {
+    const figures = [...before.querySelectorAll("figure.is-drawn")];
+    for (const figure of fresh.querySelectorAll("figure.chart")) {
+      const data = figure.querySelector("script")?.textContent;
+      const same = figures.find((drawn) => drawn.querySelector("script").textContent === data);
+      if (same && same.querySelector("figcaption").textContent === figure.querySelector("figcaption").textContent) {
+        figures.splice(figures.indexOf(same), 1);
+        figure.replaceWith(same);
+      }
+    }
+  }
+
+  // What draws pictures comes with the first page that has one, be it one that took another's place.
+  let drawing = window.fareboxCharts !== undefined;
+  function drawn() {
+    if (window.fareboxCharts) return window.fareboxCharts.find();
+    if (drawing || !document.querySelector("figure.chart script")) return;
+    drawing = true;
+    for (const url of root.dataset.charts.split(" ")) {
+      const script = document.createElement("script");
+      script.src = url;
+      script.async = false;
+      document.head.append(script);
     }
   }
 
@@ -99,6 +127,17 @@
     button.textContent = "Copied";
   }
 
+  // A canvas is no difference: it was drawn here.
+  function differs(now, fresh) {
+    const bare = now.cloneNode(true);
+    for (const place of bare.querySelectorAll(".chart-drawn")) {
+      place.replaceChildren();
+      place.className = place.className.replace(/ ?vega-embed/, "");
+    }
+    for (const figure of bare.querySelectorAll("figure.is-drawn")) figure.classList.remove("is-drawn");
+    return bare.innerHTML !== fresh.innerHTML;
+  }
+
   // Live figures: asked for again while the page is looked at, and changed only where they are different.
   let etag = null;
   let failures = 0;
@@ -116,8 +155,9 @@
       etag = answer.headers.get("etag");
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-live]");
       const now = document.querySelector("[data-live]");
-      if (mine === asked && fresh && now && fresh.innerHTML !== now.innerHTML) {
+      if (mine === asked && fresh && now && differs(now, fresh)) {
         const scrolled = [...now.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
+        keepDrawn(now, fresh);
         now.replaceWith(fresh);
         fresh.querySelectorAll(".scroll").forEach((box, place) => { box.scrollLeft = scrolled[place] || 0; });
         dress();
@@ -143,6 +183,7 @@
   });
 
   function dress() {
+    drawn();
     for (const hidden of document.querySelectorAll("[data-copy][hidden], [data-dismiss][hidden]")) hidden.hidden = false;
     if (every > 0) for (const said of document.querySelectorAll("[data-live-said]")) said.hidden = false;
   }

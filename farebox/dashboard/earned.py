@@ -1,0 +1,93 @@
+"""A month's cost and revenue for the pages: the customers' profit and loss as its report ranks them."""
+
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from farebox.core.money import to_decimal
+from farebox.dashboard.filters import Filters
+from farebox.dashboard.parts import Parts
+from farebox.reports import customers_pnl, earnings, months
+from farebox.reports.earnings import Sums
+from farebox.reports.months import Span
+from farebox.reports.report import Asked, Column
+from farebox.reports.spending import usd
+
+LOSING: Final = (
+    Column("tenant", "Customer", door="tenant"),
+    Column("ai_cost", "AI cost", "usd", "What its calls cost this month so far."),
+    Column("revenue", "Revenue", "usd", "Of the whole month, as booked or by its plan."),
+    Column("margin", "Margin", "usd", "Revenue less AI cost."),
+    Column("plan", "Plan"),
+)
+
+MONTHS: Final = (
+    Column("month", "Month", "month", door="/reports/statement?tenant={tenant}&month={month}"),
+    Column("plan", "Plan"),
+    Column("ai_cost", "AI cost", "usd", "What its calls cost that month.",
+           door="/reports/statement?tenant={tenant}&month={month}"),
+    Column("revenue", "Revenue", "usd", "As booked, else by its plan."),
+    Column("margin", "Margin", "usd", "Revenue less AI cost."),
+    Column("margin_percent", "Of revenue", "percent"),
+)  # fmt: skip
+TRAILING: Final = 6
+
+
+class Earned(NamedTuple):
+    """`rows` as `customers-pnl` has them: the greatest loss first."""
+
+    rows: list[dict[str, Any]]
+    total: Sums
+    span: Span
+    paying: int
+    """Customers whose revenue is known and not nothing."""
+
+    @property
+    def losing(self) -> list[dict[str, Any]]:
+        return [row for row in self.rows if row["margin"] is not None and row["margin"] < 0]
+
+    @property
+    def lost(self) -> Decimal:
+        return -sum((row["margin"] for row in self.losing), Decimal(0))
+
+    @property
+    def revenue(self) -> Decimal | None:
+        return usd(self.total.revenue)
+
+    @property
+    def per_paying(self) -> Decimal | None:
+        """Revenue for each customer that pays."""
+        return self.revenue / self.paying if self.revenue is not None and self.paying else None
+
+    @property
+    def margin_percent(self) -> Decimal | None:
+        margin, revenue = self.total.margin, self.total.counted_revenue
+        return to_decimal(margin) * 100 / to_decimal(revenue) if margin is not None and revenue else None
+
+    @property
+    def projected(self) -> Decimal | None:
+        """AI cost at the month's end if it goes on like this."""
+        return usd(self.span.projected(self.total.spend.amount))
+
+
+def earned(parts: Parts, filters: Filters) -> Earned | None:
+    """Of the months under these filters; None where there are no books to set cost against. Blocks."""
+    if parts.facts is None or not (books := parts.books()).customers:
+        return None
+    asked = filters.asked()
+    span = months.span(asked)
+    lines = earnings.lines(asked, parts.facts(), span, books)
+    paying = {line.tenant for line in lines if line.revenue}
+    return Earned(customers_pnl.ranked(lines, span), earnings.sums(lines), span, len(paying))
+
+
+def months_of(parts: Parts, tenant: str, now_us: int) -> list[dict[str, Any]]:
+    """A customer's months, newest first; none where there are no books. Blocks."""
+    if parts.facts is None or not (books := parts.books()).customers:
+        return []
+    asked = Asked(since_us=now_us, until_us=now_us + 1, now_us=now_us, where={"tenant": (tenant,)})
+    span = months.trailing(months.span(asked), TRAILING)
+    found = earnings.lines(asked, parts.facts(), span, books)
+    return [
+        {"tenant": tenant, "month": line.month, "plan": line.plan, **earnings.sums([line]).row()}
+        for line in reversed(found)
+    ]
