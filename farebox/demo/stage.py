@@ -20,6 +20,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
+from farebox.core.limit_text import read_limit
 from farebox.demo import books, history, saas
 from farebox.demo.history import OnProgress
 from farebox.demo.simulated import PROVIDERS as SIMULATED
@@ -57,6 +58,14 @@ class Note(msgspec.Struct):
     history: str = "none"
     """none | begun | written. One that was interrupted stays as it is: it is never written twice."""
     events: int = 0
+
+
+LIMITS: Final[tuple[dict[str, object], ...]] = (
+    {"per": "tenant", "where": {"tier": "free"}, "amount": "1 usd", "window": "month", "action": "warn"},
+    {"per": "user", "where": {"tier": "pro"}, "amount": "10 usd", "window": "month", "action": "warn"},
+    {"per": "all", "amount": "1000 usd", "window": "month", "action": "warn"},
+)
+"""They only tell: no visitor's first call is refused."""
 
 
 class Stage:
@@ -169,6 +178,8 @@ class Stage:
             directory.plans.set(name, plan, books.PLANS_FROM, by="demo")
         today = directory.today(time.time_ns() // 1000)
         directory.customers.take(books.statements(self.world, today), by="demo")
+        for limit in LIMITS:
+            directory.limits.set(read_limit(limit), by="demo")
 
     def _make_key(self, directory: Directory) -> tuple[str, str]:
         with suppress(FareboxError):  # gone or revoked: a new one is as good
