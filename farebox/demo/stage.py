@@ -60,6 +60,8 @@ class Note(msgspec.Struct):
     events: int = 0
 
 
+WEB_STARTS_S: Final = 30.0
+"""The gateway answers before its web process does: for so long the latter may be on its way."""
 LIMITS: Final[tuple[dict[str, object], ...]] = (
     {"per": "tenant", "where": {"tier": "free"}, "amount": "1 usd", "window": "month", "action": "warn"},
     {"per": "user", "where": {"tier": "pro"}, "amount": "10 usd", "window": "month", "action": "warn"},
@@ -132,11 +134,16 @@ class Stage:
         return self._process is not None and self._process.poll() is None
 
     def api(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # Any: decoded JSON
-        """GET below /api/v1. Raises FareboxError."""
+        """GET below /api/v1; a web process that is still starting is waited for. Raises FareboxError."""
         headers = {"authorization": f"Bearer {self.token}"}
+        until_s = time.monotonic() + WEB_STARTS_S
         try:
             with httpx.Client(base_url=self.url, timeout=FLUSH_TIMEOUT_S, trust_env=False) as client:
-                answer = client.get(f"/api/v1{path}", params=params, headers=headers)
+                while True:
+                    answer = client.get(f"/api/v1{path}", params=params, headers=headers)
+                    if answer.status_code not in (502, 503) or time.monotonic() > until_s:
+                        break
+                    time.sleep(0.25)
         except httpx.HTTPError as error:
             raise FareboxError(f"the demo's server does not answer ({error}){self._why()}") from error
         if not answer.is_success:
