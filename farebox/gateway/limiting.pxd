@@ -30,4 +30,4 @@ cdef class Gate:
     @cython.locals(now=cython.double)
     cdef bint _must_ask(self, LocalAccount local, long long least, double since_s) except -1
     cdef long long _by_ceiling(self, LocalAccount local, long long want, Asking asking) except -1
-    cdef Counted _counted(self, Asking asking)
+    cpdef Counted _counted(self, Asking asking)

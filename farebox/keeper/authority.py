@@ -596,8 +596,11 @@ class Authority:
     # what people ask
 
     def applied(self, who: Who) -> list[tuple[Applied, Standing]]:
-        """The limits that a call of these falls under now, and how each account stands."""
+        """The limits that a call of these falls under now, and how each account stands. Raises KeeperUnavailable while
+        they are not known."""
         with self._lock:
+            if not self._ticked:
+                raise KeeperUnavailable("the limits are still being read: ask again in a moment")
             found = self._book.applied(who, self._now_us())
             return [(applied, self._standing(applied.account)) for applied in found]
 
