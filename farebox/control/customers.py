@@ -49,10 +49,8 @@ def import_customers(request: Request, form: ImportForm) -> Response:
     failed = any(isinstance(each, Took) for each in read)
     statements = [each for each in read if isinstance(each, Statement)]
     customers = parts_of(request).directory.customers
-    if form.all_or_none and failed:
-        taken = iter([Took(each.tenant) for each in statements])
-    else:
-        taken = iter(customers.take(statements, by=author(request), all_or_none=form.all_or_none))
+    whole = form.all_or_none
+    taken = iter(customers.take(statements, by=author(request), all_or_none=whole, only_tried=whole and failed))
     done = [each if isinstance(each, Took) else next(taken) for each in read]
     return page([_took(each) for each in done])
 

@@ -65,9 +65,11 @@ class Customers:
         by: str = "shell",
         *,
         all_or_none: bool = False,
+        only_tried: bool = False,
         once: tuple[str, str] | None = None,
     ) -> "list[Took]":
-        """All statements in one change, each whole or not at all. `all_or_none`: where one has an error, none is taken.
+        """All statements in one change, each whole or not at all. `all_or_none`: where one has an error, none is taken;
+        `only_tried`: none is taken in any case.
         `once` is the (source, id) of the notice that they came by: one that was taken before changes nothing."""
         taken: list[Took] = []
         try:
@@ -75,10 +77,10 @@ class Customers:
                 if once is not None and not is_first(change, *once):
                     return []
                 taken += [self._tried(change, statement) for statement in statements]
-                if all_or_none and any(took.error for took in taken):
+                if only_tried or (all_or_none and any(took.error for took in taken)):
                     raise _UndoneError
         except _UndoneError:
-            pass
+            return [Took(took.tenant, error=took.error) for took in taken]
         return taken
 
     def _tried(self, change: Change, statement: Statement) -> Took:

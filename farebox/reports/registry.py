@@ -20,7 +20,7 @@ from farebox.reports.users import Users
 from farebox.reports.waste import Waste
 from farebox.reports.workspaces import Workspaces
 
-REPORTS: Final[tuple[Report, ...]] = (
+USAGE_REPORTS: Final[tuple[Report, ...]] = (
     TopCustomers(),
     Users(),
     Tiers(),
@@ -34,8 +34,8 @@ REPORTS: Final[tuple[Report, ...]] = (
     Anomalies(),
     Audit(),
     Unpriced(),
-    *PNL_REPORTS,
 )
+REPORTS: Final = (*USAGE_REPORTS, *PNL_REPORTS)
 
 
 def find(name: str) -> Report:

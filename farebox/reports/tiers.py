@@ -230,7 +230,7 @@ def _charts(asked: Asked, rows: list[dict[str, Any]], users: dict[str | None, _S
     if not dots:
         return ()
     title = f"What each user costs, by tier, {span(asked)}"
-    return (Chart(title=title, kind="strip", rows=dots, x="spend", y="tier", y_title="Spend of a user, USD"),)
+    return (Chart(title=title, kind="strip", rows=dots, x="tier", y="spend", y_title="Spend of a user, USD"),)
 
 
 def _picked(costs: list[int]) -> list[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
+from scripted import until
 
 from farebox.reports import charts
 from farebox.reports.report import Chart
@@ -77,7 +78,7 @@ def opened(site: str) -> Iterator[tuple[Page, list[str]]]:
         shown.on("console", lambda message: said.append(message.text))
         shown.on("pageerror", lambda error: said.append(str(error)))
         shown.goto(site)
-        shown.wait_for_function(f"document.querySelectorAll('figure.is-drawn').length === {len(CHARTS)}")
+        assert until(lambda: shown.evaluate("document.querySelectorAll('figure.is-drawn').length") == len(CHARTS), 30)
         yield shown, said
         browser.close()
 
@@ -103,7 +104,7 @@ def test_the_tooltip_shows_every_value_of_the_day_as_text(opened):
 def test_a_chart_follows_the_pages_width(opened):
     shown, _ = opened
     shown.set_viewport_size({"width": 420, "height": 1400})
-    shown.wait_for_function("document.querySelector('canvas').getBoundingClientRect().width < 420")
+    assert until(lambda: shown.evaluate("document.querySelector('canvas').getBoundingClientRect().width") < 420, 30)
     assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -112,5 +113,5 @@ def test_a_chart_follows_the_theme(opened):
     ground = "document.querySelector('canvas').getContext('2d').getImageData(2, 2, 1, 1).data[0]"
     assert shown.evaluate(ground) > 200
     shown.evaluate("document.documentElement.dataset.theme = 'dark'")
-    shown.wait_for_function(f"{ground} < 60")
+    assert until(lambda: shown.evaluate(ground) < 60, 30)
     assert said == []

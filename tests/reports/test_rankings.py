@@ -4,7 +4,7 @@ import pytest
 from reports_ledger import NOW_US, Made, Sums, grouped, of, percent, usd, within
 
 from farebox.ledger.stores.duckdb.writing import stamp
-from farebox.reports.registry import REPORTS, find
+from farebox.reports.registry import USAGE_REPORTS, find
 from farebox.reports.top_customers import few
 
 RANKINGS = {
@@ -163,7 +163,7 @@ def test_the_notes_say_how_the_spend_is_known(made):
     assert f"${usd(own_keys):.4f}".rstrip("0")[:5] in answer.notes[2] or "own keys cost" in answer.notes[2]
 
 
-@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.name)
+@pytest.mark.parametrize("report", USAGE_REPORTS, ids=lambda report: report.name)
 def test_no_option_is_named_as_a_filter_or_word(report):
     from farebox.core.asking import FILTERS
     from farebox.reports.asking import WORDS

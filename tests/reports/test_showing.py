@@ -15,7 +15,8 @@ from farebox.errors import FareboxError, QueryError
 from farebox.ledger.stores.duckdb import open_store
 from farebox.reports import pictures, telling
 from farebox.reports.cells import shown as cell_shown
-from farebox.reports.registry import REPORTS, find
+from farebox.reports.charts import spec
+from farebox.reports.registry import USAGE_REPORTS, find
 from farebox.reports.showing import csv_of, plain, shown
 
 
@@ -26,7 +27,7 @@ def empty(tmp_path_factory):
     store.close()
 
 
-@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.name)
+@pytest.mark.parametrize("report", USAGE_REPORTS, ids=lambda report: report.name)
 def test_an_empty_ledger_is_said_with_what_to_do(empty, report):
     question, answer = empty.answer(report)
     assert answer.rows == []
@@ -42,7 +43,7 @@ def test_an_empty_ledger_is_said_with_what_to_do(empty, report):
     assert terminal(report, question, answer).strip()
 
 
-@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.name)
+@pytest.mark.parametrize("report", USAGE_REPORTS, ids=lambda report: report.name)
 def test_filters_that_nothing_meets_are_said(made, report):
     if report.name == "near-limits":
         return
@@ -51,7 +52,7 @@ def test_filters_that_nothing_meets_are_said(made, report):
     assert "filters" in answer.sentence
 
 
-@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.name)
+@pytest.mark.parametrize("report", USAGE_REPORTS, ids=lambda report: report.name)
 def test_rows_have_exactly_the_columns_and_pictures_their_fields(made, report):
     _question, answer = made.answer(report)
     for part in (answer, *answer.sections):
@@ -67,7 +68,7 @@ def test_rows_have_exactly_the_columns_and_pictures_their_fields(made, report):
     assert answer.sentence.endswith(".")
 
 
-@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.name)
+@pytest.mark.parametrize("report", USAGE_REPORTS, ids=lambda report: report.name)
 def test_json_has_every_digit_and_no_exponent(made, report):
     question, answer = made.answer(report)
     data = json.loads(msgspec.json.encode(shown(report, question, answer)))
@@ -83,7 +84,7 @@ def test_json_has_every_digit_and_no_exponent(made, report):
 
 
 def test_csv_has_every_row_and_runs_in_no_spreadsheet(made):
-    for report in REPORTS:
+    for report in USAGE_REPORTS:
         _, answer = made.answer(report, ("top", "10000"))
         text = csv_of(answer.columns, answer.rows)
         rows = list(csv.reader(io.StringIO(text, newline="")))
@@ -103,7 +104,7 @@ def test_a_name_comes_back_as_it_was_sent(made):
     assert set(NASTY) <= names
 
 
-@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.name)
+@pytest.mark.parametrize("report", USAGE_REPORTS, ids=lambda report: report.name)
 def test_a_page_shows_names_and_runs_none(made, report):
     _, answer = made.answer(report, ("top", "10000"))
     page = pictures.page(report, answer)
@@ -114,7 +115,7 @@ def test_a_page_shows_names_and_runs_none(made, report):
         assert "&lt;img src=x onerror=alert(1)&gt;" in page
 
 
-@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.name)
+@pytest.mark.parametrize("report", USAGE_REPORTS, ids=lambda report: report.name)
 def test_a_terminal_gets_no_escape_sequence_of_a_caller(made, report):
     question, answer = made.answer(report)
     text = terminal(report, question, answer)
@@ -176,3 +177,10 @@ def test_where_nothing_can_draw_a_picture_that_is_said(made):
 )
 def test_each_kind_reads_in_its_own_way(value, kind, text):
     assert cell_shown(kind, value) == text
+
+
+@pytest.mark.parametrize("report", USAGE_REPORTS, ids=lambda report: report.name)
+def test_every_chart_can_be_drawn(made, report):
+    _question, answer = made.answer(report)
+    for chart in (chart for part in (answer, *answer.sections) for chart in part.charts):
+        assert spec(chart, "light")["config"]
