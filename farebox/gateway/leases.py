@@ -305,6 +305,10 @@ class Leases:
             number, given, local.amount, local.settled, local.held, local.is_short = answer
             local.own_given, local.own_spent, local.told_s = given, was_spent, now
             local.lease.granted(number, given)
+            if local.settled + local.held > local.amount and local.lease.free > 0:
+                # More is lent than there is: the limit was lowered since. What no call holds is not spent any more.
+                local.lease.give_back()
+                self._keep(local, (0, 0))
             if local.lease.free > 0 and not local.is_lent:
                 local.is_lent = True  # possibly long after who asked for it has left: then it goes back
                 self._lending.append(local)

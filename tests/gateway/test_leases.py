@@ -33,6 +33,7 @@ class Scripted:
     def __init__(self) -> None:
         self.epoch = 7
         self.lost = 0
+        self.amount = 1000
         self.messages: list[tuple[bool | int, list[Any]]] = []
 
     async def call(self, method: str, params: Any = None, timeout_s: float | None = None) -> Any:
@@ -41,7 +42,12 @@ class Scripted:
             self.lost -= 1
             raise KeeperUnavailable("lost")
         self.messages.append((whole, asked))
-        return [self.epoch, True, [Answer(said[4], max(said[5], said[7]), 1000, 0, 0, False) for said in asked]]
+        answers = []
+        for said in asked:
+            given = max(said[5], said[7]) if self.amount == 1000 else said[5]
+            held = given if self.amount != 1000 else 0
+            answers.append(Answer(said[4], given, self.amount, 0, held, False))
+        return [self.epoch, True, answers]
 
     async def close(self) -> None:
         pass
@@ -69,6 +75,22 @@ def account(leases: Leases, subject: str, want: int) -> LocalAccount:
     made.want(want, want)
     leases.ask(made)
     return made
+
+
+def test_what_was_lent_before_a_limit_was_lowered_is_given_back_at_once() -> None:
+    async def script(leases: Leases, keeper: Scripted) -> None:
+        ann = account(leases, "ann", 100)
+        await asyncio.sleep(SYNC_S)
+        assert ann.lease.free == 100
+        assert ann.lease.reserve(3)  # a call is open
+        keeper.amount = 50  # the authority hears of the change after the worker did
+        leases.touch(ann)
+        await asyncio.sleep(2 * SYNC_S)
+        assert (ann.lease.free, ann.lease.given, ann.amount) == (0, 3, 50)
+        await asyncio.sleep(SYNC_S)
+        assert keeper.given()["ann"] == 3
+
+    played(script)
 
 
 def test_what_was_given_back_is_told_again_where_the_message_was_lost() -> None:
