@@ -27,7 +27,7 @@ class Scene:
     def in_force(self) -> None:
         wanted = tuple(row.limit for row in self.worker.directory.limits.list())
         assert until(lambda: self.worker.worker.gate._limits == wanted and self.keeper.authority._book is not None)
-        assert until(lambda: tuple(self.keeper.authority._limits.values()) == wanted)
+        assert until(lambda: tuple(self.keeper.authority.limits.values()) == wanted)
 
     def call(self, *headers: str, body: bytes = CHAT, path: str = "/proxy/openai/v1/chat/completions") -> Answer:
         return self.worker.post(body, *(headers or ACME), path=path)

@@ -57,6 +57,11 @@ class Decision(NamedTuple):
     shares: Mapping[str, float] = {}
     """How much of each limit is used that told of itself."""
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a limit counts it, so that its event has something to settle."""
+        return self.refusal is None and self.limits != NO_LIMITS
+
 
 class Authorization(msgspec.Struct, array_like=True, frozen=True):
     """What is kept of one that was given. `holds`: (limit, subject, window's start, its end, amount)."""

@@ -1,7 +1,7 @@
 """What workers and the authority on limits say to each other, what it asks the ledger, and what it tells people."""
 
 from collections.abc import Collection
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -9,6 +9,9 @@ from farebox.core.accounts import Balance, Held
 from farebox.core.limits import Limit
 from farebox.ledger.stores.duckdb.spent import Batches, Span, Spent
 from farebox.ledger.stores.duckdb.store import Store
+
+SHORT_S: Final = 1.0
+"""How long an account counts as short after somebody asked for more than was free."""
 
 
 class Asked(msgspec.Struct, array_like=True, frozen=True):

@@ -24,7 +24,7 @@ from farebox.ledger.stores.duckdb import Store, keeping, open_store, rollups, un
 from farebox.ledger.stores.duckdb.events import booked_event, objects_of
 from farebox.ledger.stores.duckdb.schema import ROLLUPS
 from farebox.ledger.stores.duckdb.totals import Totals, totals
-from farebox.ledger.stores.duckdb.writing import apply, journal_state, stamp
+from farebox.ledger.stores.duckdb.writing import apply, journal_state, position_of, stamp
 from farebox.settings import Settings
 
 ROLL_UP_EVENTS: Final = 500_000
@@ -169,8 +169,7 @@ class Ledger:
 
     def taken_posted(self) -> int:
         """Up to which number of the inbox the ledger has what was posted."""
-        found = journal_state(self.store)[0].get(POSTED)
-        return 0 if found is None else found.offset
+        return position_of(self.store, POSTED)
 
     def lag_s(self) -> float:
         """How long ago the journals were last read to their end, if anything may wait since then."""

@@ -72,7 +72,7 @@ def test_limits_of_a_tier_hold_for_who_is_on_that_plan(scene: tuple[Running, Kee
     row = worker.directory.limits.set(
         read_limit({"per": "tenant", "amount": "1 requests", "where": {"tier": "free"}, "strict": False})
     )
-    assert until(lambda: row.id in keeper.authority._limits and worker.worker.gate.active)
+    assert until(lambda: row.id in keeper.authority.limits and worker.worker.gate.active)
     assert worker.post(CHAT, "x-tenant-id: acme", "x-tier: enterprise").status == 200
     refused = worker.post(CHAT, "x-tenant-id: acme", "x-tier: enterprise")
     assert refused.status == 429
@@ -89,7 +89,7 @@ def test_a_billing_month_begins_on_the_customers_own_day_at_worker_and_authority
     own = (today + timedelta(days=3)).day  # not the first, and not today
     put(worker, "acme", billing_anchor=own)
     row = worker.directory.limits.set(read_limit({"per": "tenant", "amount": "2 requests", "window": "billing"}))
-    assert until(lambda: row.id in keeper.authority._limits and worker.worker.gate.active)
+    assert until(lambda: row.id in keeper.authority.limits and worker.worker.gate.active)
     for tenant in ("acme", "globex"):
         statuses = [worker.post(CHAT, f"x-tenant-id: {tenant}").status for _ in range(3)]
         assert statuses == [200, 200, 429]

@@ -133,7 +133,7 @@ class Scene:
             read_limit({"per": "tenant", "subject": tenant, "amount": amount, **more})
         )
         assert until(lambda: row.id in {limit.id for limit in self.worker.worker.gate._limits})
-        assert until(lambda: row.id in self._keeper.authority._limits)
+        assert until(lambda: row.id in self._keeper.authority.limits)
 
 
 def ask(scene: Scene, way: Way, *headers: str, key: str = "", model: str = "", bare: bool = False, **more: Any) -> Any:

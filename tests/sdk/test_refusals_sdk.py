@@ -87,7 +87,7 @@ class Scene:
         tenant = f"tenant-{uuid4().hex[:8]}"
         row = self.worker.directory.limits.set(read_limit({"per": "tenant", "subject": tenant, **limit}))
         assert until(lambda: row.id in {limit.id for limit in self.worker.worker.gate._limits})
-        assert until(lambda: row.id in self._keeper.authority._limits)
+        assert until(lambda: row.id in self._keeper.authority.limits)
         return tenant, row.id
 
 

@@ -113,3 +113,10 @@ def journal_state(store: Store) -> tuple[dict[str, Position], list[tuple[str, by
         positions = cursor.execute("SELECT incarnation, segment, offset_bytes FROM journals").fetchall()
         opened = cursor.execute("SELECT incarnation, id, record FROM open_calls").fetchall()
     return {name: Position(segment, offset) for name, segment, offset in positions}, opened
+
+
+def position_of(store: Store, incarnation: str) -> int:
+    """How far one of them is read: the offset in its segment, 0 where nothing is known of it."""
+    with store.reading() as cursor:
+        found = cursor.execute("SELECT offset_bytes FROM journals WHERE incarnation = ?", [incarnation]).fetchall()
+    return int(found[0][0]) if found else 0
