@@ -66,11 +66,6 @@ class Users:
             row = connection.execute(select(users).where(users.c.name == name.strip().casefold())).one_or_none()
         return None if row is None or row.password_hash is None else (to_user(row), row.password_hash)
 
-    def set_password(self, user: str, password_hash: str, by: str) -> UserRow:
-        """Set a password and end every session that the old one began. Raises NotFound."""
-        with self._database.changing(by) as change:
-            return self._set_password(change, _found(change.connection, user), password_hash)
-
     def set_role(self, user: str, role: str, by: str) -> UserRow:
         """In force with the next request. Raises NotFound, DirectoryError where no admin would be left."""
         with self._database.changing(by) as change:

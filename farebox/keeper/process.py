@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -153,7 +152,3 @@ def _watch(settings: Settings, ledger: Ledger, authority: Authority) -> Snapshot
 def say(event: str, level: int = logging.INFO, **facts: object) -> None:
     """One of the keeper's log events."""
     tell(_log, event, level, **facts)
-
-
-def socket_of(settings: Settings) -> Path:
-    return run_dir(settings) / SOCKET_NAME

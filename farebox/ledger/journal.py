@@ -40,7 +40,7 @@ class JournalWriter:
     """
 
     __slots__ = (
-        "_ahead", "_bytes_before", "_closed", "_fsync_each", "_limit", "_lock_fd", "_map", "_position", "_retry_at",
+        "_ahead", "_closed", "_fsync_each", "_limit", "_lock_fd", "_map", "_position", "_retry_at",
         "_segment", "_segment_bytes", "_syncer", "_words", "directory", "last_error", "records_written", "slots",
     )  # fmt: skip
 
@@ -59,7 +59,6 @@ class JournalWriter:
         self._segment_bytes = segment_bytes
         self._fsync_each = fsync_each
         self._retry_at = 0.0
-        self._bytes_before = 0
         self._closed = False
         self._position = len(MAGIC)
         self._limit = 0
@@ -94,11 +93,6 @@ class JournalWriter:
     def place(self) -> tuple[Segment, int]:
         """The segment in use and how far it is written."""
         return self._segment, self._position
-
-    @property
-    def bytes_written(self) -> int:
-        """Bytes of records and headers so far, over all segments."""
-        return self._bytes_before + self._position - len(MAGIC)
 
     @property
     def full(self) -> bool:
@@ -152,7 +146,6 @@ class JournalWriter:
             raise JournalFull(_full_text(self.directory, self.last_error)) from error
         self._retry_at = 0.0
         _pack_into(self._map, self._position, SEALED, 0)
-        self._bytes_before += self._position - len(MAGIC)
         retired = self._segment
         self._use(following)
         self._syncer.retire(retired)

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from zlib import crc32
 
 from farebox.providers.eventstream import HEADERS_BYTES_MAX, PAYLOAD_BYTES_MAX, read_headers
+from farebox.providers.json_array import Strings
 from farebox.providers.sse import payload_of
 
 EVENT_BYTES_MAX: Final = 1 << 20
@@ -17,7 +18,6 @@ EVENT_BYTES_MAX: Final = 1 << 20
 _BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _BLANK_BYTES_MAX: Final = 4
 _TOKEN: Final = re.compile(rb'["{}\[\],]')
-_STRING_REST: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _PRELUDE_BYTES: Final = 12
 _CRC_BYTES: Final = 4
 
@@ -116,25 +116,24 @@ class SseSeams:
 class ArraySeams:
     """The elements of one JSON array. What separates two of them may have passed already where it is cut."""
 
-    __slots__ = ("_depth", "_escaped", "_in_string", "_is_first", "_kept", "_owes_comma")
+    __slots__ = ("_depth", "_is_first", "_kept", "_owes_comma", "_strings")
 
     def __init__(self) -> None:
         self._kept = Kept()
         self._depth = 0
-        self._in_string = False
-        self._escaped = False
+        self._strings = Strings()
         self._is_first = True
         self._owes_comma = False
 
     @property
     def is_here(self) -> bool:
-        return self._depth == (0 if self._is_first else 1) and not self._in_string
+        return self._depth == (0 if self._is_first else 1) and not self._strings.in_string
 
     def feed(self, data: bytes) -> Iterator[Seam]:
         position, start, end = 0, 0, len(data)
         while position < end:
-            if self._in_string:
-                position = self._skip_string(data, position)
+            if self._strings.in_string:
+                position = self._strings.skip(data, position)
                 continue
             token = _TOKEN.search(data, position)
             if token is None:
@@ -152,7 +151,7 @@ class ArraySeams:
     def _take(self, token: bytes) -> bool:
         """Whether this ends an element."""
         if token == b'"':
-            self._in_string = True
+            self._strings.in_string = True
         elif token == b",":
             self._owes_comma = self._owes_comma and self._depth != 1
         elif token in b"{[":
@@ -164,20 +163,6 @@ class ArraySeams:
                 self._owes_comma = True
                 return True
         return False
-
-    def _skip_string(self, data: bytes, position: int) -> int:
-        if self._escaped:
-            self._escaped = False
-            position += 1
-        found = _STRING_REST.match(data, position)
-        stop = found.end() if found else position
-        if stop >= len(data):
-            return len(data)
-        if data[stop] == 0x22:
-            self._in_string = False
-            return stop + 1
-        self._escaped = True
-        return len(data)
 
     def frame(self, name: str, document: bytes) -> bytes:
         before = b"[" if self._is_first else b",\r\n" if self._owes_comma else b""

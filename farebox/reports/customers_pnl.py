@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from farebox.core import figures
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
-from farebox.reports.cells import label, named
+from farebox.reports.cells import named
 from farebox.reports.earnings import Line, Sums
 from farebox.reports.months import Span
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
@@ -165,8 +165,3 @@ def _trend(every: Sequence[Line], shown: Sequence[dict[str, Any]]) -> tuple[Sect
 
 
 _TREND_NAMES: Final = {column.name for column in TREND}
-
-
-def name_of(row: dict[str, Any]) -> str:
-    """A customer in a sentence."""
-    return label(row.get("name") or row.get("tenant"))

@@ -1,4 +1,4 @@
-"""An answer as a message: Slack's text, an HTML mail and its plain text. Pictures go along as PNG.
+"""An answer as a message: an HTML mail, and plain text for all others. Pictures go along as PNG.
 
 Names in rows are strangers' text. They are cut, and escaped for where they stand; none becomes a link or a mention.
 """
@@ -12,10 +12,7 @@ from farebox.reports.charts import png
 from farebox.reports.palette import FONT, TOKENS
 from farebox.reports.report import Answer, Chart, Column, Section
 
-SLACK_ROWS: Final = 5
 MAIL_ROWS: Final = 15
-SLACK_CHARS_MAX: Final = 30_000
-"""Slack cuts a message at 40,000."""
 PICTURES_MAX: Final = 4
 _NUMBERS: Final = ("count", "usd", "percent", "ratio", "ms")
 
@@ -32,18 +29,6 @@ def pictures(answer: Answer, width: int = 640, scale: float = 2.0) -> list[Pictu
     """The first charts of the answer and its sections, light, for a message."""
     charts = [*answer.charts, *(chart for section in answer.sections for chart in section.charts)]
     return [_picture(number, chart, width, scale) for number, chart in enumerate(charts[:PICTURES_MAX], 1)]
-
-
-def slack_text(title: str, answer: Answer, link: str = "") -> str:
-    """Slack's mrkdwn: the sentence, then the first rows of each section."""
-    lines = [f"*{slack(title)}*", slack(answer.sentence)]
-    for section in _tables(answer):
-        if section.rows or section.sentence:
-            lines += ["", f"*{slack(section.title)}*", *([slack(section.sentence)] if section.sentence else [])]
-            lines += [f"• {_slack_row(section.columns, row)}" for row in section.rows[:SLACK_ROWS]]
-    lines += [f"_{slack(note)}_" for note in answer.notes]
-    text = "\n".join([*lines, *([f"<{link}|Open>"] if link else [])])
-    return text if len(text) <= SLACK_CHARS_MAX else f"{text[:SLACK_CHARS_MAX].rpartition(chr(10))[0]}\n…"
 
 
 def plain_text(title: str, answer: Answer, link: str = "") -> str:
@@ -71,13 +56,6 @@ def html_mail(title: str, answer: Answer, attached: Sequence[Picture] = (), link
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><body style="{style}">{"".join(parts)}</body></html>'
 
 
-def slack(text: str) -> str:
-    """Text that Slack shows as it is: no mention, no link; signs of emphasis are kept from pairing (underscores inside
-    of words pair with nothing)."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"{sign}\u200b" if sign in "*~`" else sign for sign in escaped)
-
-
 def _picture(number: int, chart: Chart, width: int, scale: float) -> Picture:
     return Picture(f"chart{number}.png", label(chart.title, 160), png(chart, "light", width, scale))
 
@@ -103,11 +81,6 @@ def _told(columns: Sequence[Column], row: dict[str, Any]) -> tuple[str, list[tup
         if column.kind in _NUMBERS and row.get(column.name) is not None
     ]
     return " · ".join(dict.fromkeys(names)) or "(none)", figures
-
-
-def _slack_row(columns: Sequence[Column], row: dict[str, Any]) -> str:
-    name, figures = _told(columns, row)
-    return slack(f"{name}: {', '.join(f'{title} {text}' for title, text in figures)}" if figures else name)
 
 
 def _plain_row(columns: Sequence[Column], row: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from farebox.core.limits import Limit
 from farebox.errors import QueryError
-from farebox.reports.messages import html_mail, pictures, plain_text, slack_text
+from farebox.reports.messages import html_mail, pictures, plain_text
 from farebox.reports.pnl_reports import PNL_REPORTS
 from farebox.reports.statement import Statement
 from farebox.reports.weekly import Weekly
@@ -69,10 +69,7 @@ def test_messages_show_strangers_names_and_do_nothing_else():
     mail = html_mail("The week", answer, link="https://farebox.example/?a=1&b=2")
     assert "<b onmouseover" not in mail and "&lt;b onmouseover=x&gt;" in mail and "\u202e" not in mail
     assert "href='https://farebox.example/?a=1&amp;b=2'" in mail and "<!channel" not in mail
-    text = slack_text("The week", answer)
-    assert "<!channel>" not in text and "&lt;!channel&gt;" in text and "\u202e" not in text
-    assert text.splitlines()[0] == "*The week*" and "$126.00" in text
-    assert "z" * 80 not in text and "z" * 80 not in mail
+    assert "z" * 80 not in mail
     plain = plain_text("The week", answer)
     assert "Customers at a loss" in plain and "\u202e" not in plain
 
@@ -82,17 +79,6 @@ def test_a_message_takes_its_pictures_along():
     (picture,) = pictures(answer, width=320, scale=1)
     assert picture.png.startswith(b"\x89PNG") and picture.name == "chart1.png"
     assert "src='cid:chart1.png'" in html_mail("The week", answer, [picture])
-
-
-def test_a_long_message_is_cut_at_a_line():
-    from farebox.reports import messages
-
-    rows = [{"of": f"{number} {'x' * 50}"} for number in range(5)]
-    from farebox.reports.report import Answer, Column, Section
-
-    sections = tuple(Section(title="t" * 900, columns=(Column("of", "Of"),), rows=rows) for _ in range(40))
-    text = slack_text("T", Answer(sentence="S", columns=(), rows=[], sections=sections))
-    assert len(text) <= messages.SLACK_CHARS_MAX + 2 and text.endswith("\n…")
 
 
 def statement(ledger: Ledger, **options):

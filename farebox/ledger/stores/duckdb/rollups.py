@@ -14,7 +14,6 @@ from farebox.ledger.stores.duckdb.schema import (
     COARSE_ROLLUPS,
     COUNTS,
     FIRST_ROLLUPS,
-    FLAGS,
     METER_NAMES,
     ROLLUPS,
     Rollup,
@@ -148,11 +147,6 @@ def pointer(tag: str) -> str:
 def text(value: str) -> str:
     """A string literal of SQL, for the few places where DuckDB takes no parameter."""
     return "'" + value.replace("'", "''") + "'"
-
-
-def flag_or_text(name: str) -> str:
-    """A group as text, the way filters are written: booleans as 'true' and 'false'."""
-    return f'CAST("{name}" AS VARCHAR)' if name in (*FLAGS, "status") else f'"{name}"'
 
 
 def _watermark(cursor: Cursor) -> tuple[int, int]:
