@@ -31,6 +31,7 @@ from farebox.gateway.leases import MESSAGE_MAX, Leases, clock_us
 from farebox.gateway.limiting import Gate
 from farebox.gateway.waiters import Waiters
 from farebox.keeper.authority import Authority
+from farebox.keeper.messages import Message
 from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 from farebox.ledger.ledger import Ledger
 from farebox.providers.charging import Charged
@@ -151,7 +152,7 @@ def _tell(authority: Authority, limit: Limit, users: range) -> None:
         (limit.id, f"tenant-{user % 1000}/user-{user}", window.start_us, window.end_us, 1, 0, 10**9, 2 * 10**9, 10**9)
         for user in users
     ]
-    answers: Any = authority.lease(msgspec.msgpack.decode(msgspec.msgpack.encode(["worker-0-bench", True, said])))
+    answers: Any = authority.lease(msgspec.convert(["worker-0-bench", True, said], Message))
     assert answers[2][-1].given >= 2 * 10**9, "it is lent what it asked for"
 
 

@@ -1,3 +1,5 @@
+cimport cython
+
 from farebox.core.accounts cimport Lease
 
 
@@ -22,9 +24,11 @@ cdef class Leases:
     cdef list _lending, _waiting
     cdef object _owner, _loop, _keeper, _epoch, _wake, _task
     cdef bint _whole
-    cdef double _told_calls_s
+    cdef double _told_calls_s, _told_all_s
     cdef readonly long long runs_until_us
     cdef object _clock_us
     cpdef double now_s(self) except -1.0
+    @cython.locals(left=cython.longlong)
+    cdef bint _is_urgent(self, LocalAccount local) except -1
     cpdef touch(self, LocalAccount local)
     cpdef ask(self, LocalAccount local)

@@ -16,7 +16,11 @@ from farebox.core.meters import MILLION
 from farebox.errors import FareboxError
 
 SYNC_S: Final = 0.25
-"""How often the authority hears of what was spent."""
+"""How often the authority hears of what was spent of accounts that may become scarce."""
+TELL_S: Final = 1.0
+"""How often it hears of all others."""
+PLENTY: Final = 16
+"""How many times what is lent here must be free, for an account not to be scarce before it is told of again."""
 WAIT_S: Final = 1.0
 """Longest wait of a call for the authority."""
 ANSWER_S: Final = 1.0
@@ -148,7 +152,7 @@ class Leases:
         self._dirty: list[LocalAccount] = []
         self._lending: list[LocalAccount] = []
         """Accounts that were used lately."""
-        self._told_calls_s = 0.0
+        self._told_calls_s = self._told_all_s = 0.0
         self._waiting: list[tuple[float, Callable[[], None]]] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -266,7 +270,14 @@ class Leases:
                 for local in self.accounts.values()
                 if local.is_dirty or local.lease.given or local.lease.spent or local.need
             ]
-        self._dirty = []
+        later: list[LocalAccount] = []
+        now = self._loop.time()
+        if whole or now - self._told_all_s >= TELL_S:
+            self._told_all_s = now
+        else:
+            later = [local for local in told if not self._is_urgent(local)]
+            told = [local for local in told if self._is_urgent(local)]
+        self._dirty = later
         for local in told:
             local.is_dirty = False
         epoch, at_once = self._epoch, len(told) <= MESSAGE_MAX
@@ -283,6 +294,13 @@ class Leases:
         # Another keeper than before must hear of everything before it lends.
         self._whole = self._epoch != epoch and not (whole and at_once)
         return known
+
+    def _is_urgent(self, local: LocalAccount) -> bool:
+        """Whether somebody may wait for what is said of it: it is wanted, given back, short or may soon be."""
+        if local.need or local.is_short or local.lease.given < local.own_given:
+            return True
+        left = local.amount - local.settled - local.held
+        return left < local.amount // 4 or left // PLENTY < local.lease.given
 
     async def _send(self, asked: list[LocalAccount], whole: bool | int) -> bool:
         wants = [(local.need, local.least) for local in asked]

@@ -337,13 +337,9 @@ class Authority:
             return True
         return all(self._owners.get(name, False) for name in self._alive if name.startswith(WORKER))
 
-    def lease(self, params: object) -> list[object]:
-        """Answer a worker's `Message`: [epoch, ready, one Answer or None for each account asked]. The epoch is 0 until
-        the limits are known: what is told before cannot be taken in, and is told again to a new epoch."""
-        try:
-            said = msgspec.convert(params, Message)
-        except msgspec.ValidationError as error:
-            raise QueryError(f"lease: {error}") from None
+    def lease(self, said: Message) -> list[object]:
+        """Answer a worker: [epoch, ready, one Answer or None for each account asked]. The epoch is 0 until the limits
+        are known: what is told before cannot be taken in, and is told again to a new epoch."""
         with self._lock:
             if not self._ticked:
                 return [NOBODY, False, [None] * len(said.asked)]

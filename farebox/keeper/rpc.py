@@ -14,6 +14,7 @@ from farebox.errors import FareboxError, KeeperUnavailable, LedgerError, NotFoun
 from farebox.keeper.authority import Authority
 from farebox.keeper.authorizing import authorize
 from farebox.keeper.explaining import explain
+from farebox.keeper.messages import Message
 from farebox.ledger.client import FRAME_BYTES_MAX, LENGTH, frame
 from farebox.ledger.ledger import Ledger
 from farebox.ledger.service import METHODS, answer
@@ -25,6 +26,8 @@ SLOW: Final = frozenset({"verify", "reprice", "export", "retain", "simulate"})
 SUMS_AT_ONCE: Final = 2
 """Reports' questions at the same time: each may bring a million rows."""
 CONNECTIONS_MAX: Final = 256
+_question: Final = msgspec.msgpack.Decoder(tuple[int, str, msgspec.Raw]).decode
+_message: Final = msgspec.msgpack.Decoder(Message).decode
 _log = logging.getLogger("farebox.keeper")
 
 
@@ -91,11 +94,12 @@ class Server:
 
     async def _answer(self, body: bytes) -> bytes:
         try:
-            number, method, params = msgspec.msgpack.decode(body, type=tuple[int, str, object])
+            number, method, raw = _question(body)
+            if method == "lease":
+                return self._lease(number, raw)
+            params: object = msgspec.msgpack.decode(raw)
         except msgspec.DecodeError:
             return frame([0, False, {"code": "invalid_query", "message": "a frame is [number, method, params]"}])
-        if method == "lease":
-            return self._lease(number, params)
         loop = asyncio.get_running_loop()
         pool = self._slow if method in SLOW else self._own.get(method, self._readers)
         try:
@@ -104,12 +108,13 @@ class Server:
             _log.exception("a question failed: %s", method if method in METHODS else "unknown")
             return _refused(number, "internal", f"the keeper failed at {method}: {type(error).__name__}")
 
-    def _lease(self, number: int, params: object) -> bytes:
+    def _lease(self, number: int, raw: msgspec.Raw) -> bytes:
         """Here and now, on the loop: a call waits for it, and it waits for nothing."""
         try:
-            return frame([number, True, self._authority.lease(params)])
-        except FareboxError as error:
-            return _refused(number, code_of(error), str(error))
+            said = _message(raw)
+        except msgspec.DecodeError as error:
+            return _refused(number, "invalid_query", f"lease: {error}")
+        return frame([number, True, self._authority.lease(said)])
 
     def _framed(self, number: int, method: str, params: object) -> bytes:
         try:

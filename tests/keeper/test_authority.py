@@ -19,6 +19,7 @@ from farebox.errors import LedgerError
 from farebox.keeper import authority as authority_module
 from farebox.keeper.authority import COUNT_S, HEARD_S, Authority
 from farebox.keeper.explaining import explain
+from farebox.keeper.messages import Message
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.ledger import Ledger
@@ -34,6 +35,11 @@ USD = parse_usd("1")
 
 def limit(number: int = 1, per: str = "user", amount: str = "10 usd", **more: Any) -> Limit:
     return msgspec.structs.replace(read_limit({"per": per, "amount": amount, **more}), id=f"lim_{number}")
+
+
+def lease(authority: Authority, said: list[Any]) -> Any:
+    """As it comes over the socket."""
+    return authority.lease(msgspec.convert(said, Message))
 
 
 @dataclass
@@ -91,7 +97,7 @@ class Scene:
             [name, subject, OCTOBER, None, self.events, given, spent, need, need]
             for name, subject, given, spent, need in accounts
         ]
-        epoch, ready, answers = self.authority.lease([worker, whole, asked])
+        epoch, ready, answers = lease(self.authority, [worker, whole, asked])
         assert epoch == self.authority.epoch
         return [ready, *answers]  # type: ignore[misc]
 
@@ -252,7 +258,7 @@ def test_what_is_told_before_the_limits_are_known_is_told_again(scene: Scene) ->
     first, second = scene.worker("worker-0-a"), scene.worker("worker-1-b")
     scene.authority = Authority(scene.ledger, lambda: NOON)
     holds = [["lim_1", "acme/u", OCTOBER, None, 1, 9 * USD, 0, 9 * USD, 9 * USD]]
-    assert scene.authority.lease([second, True, holds]) == [0, False, [None]], "no epoch: nothing was taken in"
+    assert lease(scene.authority, [second, True, holds]) == [0, False, [None]], "no epoch: nothing was taken in"
     scene.tick()
     assert scene.say(first, ("lim_1", "acme/u", 0, 0, 5 * USD))[0] is False
     assert scene.say(second, ("lim_1", "acme/u", 9 * USD, 0, 9 * USD))[0] is True
@@ -277,8 +283,8 @@ def test_what_is_told_in_parts_is_whole_only_for_the_authority_that_got_them_all
     scene.restart()
     before = scene.authority.epoch
     scene.restart()
-    assert scene.authority.lease([worker, before, []])[1] is False
-    assert scene.authority.lease([worker, scene.authority.epoch, []])[1] is True
+    assert lease(scene.authority, [worker, before, []])[1] is False
+    assert lease(scene.authority, [worker, scene.authority.epoch, []])[1] is True
 
 
 def test_a_window_that_clocks_disagree_about_is_lent_from_once_its_past_is_known(scene: Scene) -> None:
@@ -293,7 +299,7 @@ def test_a_window_that_clocks_disagree_about_is_lent_from_once_its_past_is_known
 
     def granted(start_us: int, number: int) -> Any:
         asked = ["lim_1", "acme/u", start_us, start_us + MINUTE_US, number, 0, 0, 4 * USD, USD]
-        return scene.authority.lease([other, True, [asked]])[2][0]
+        return lease(scene.authority, [other, True, [asked]])[2][0]
 
     assert granted(NOON + MINUTE_US, 1).given == 2 * USD, "the next one is known ahead"
     for start_us in (NOON + 3 * MINUTE_US, NOON - 5 * MINUTE_US):

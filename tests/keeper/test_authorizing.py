@@ -201,11 +201,11 @@ def test_workers_leases_and_authorizations_share_one_account(scene: Scene) -> No
     assert scene.ask()["verdict"] == "allow"
     window = scene.authority.applied(_who())[0][0].window
     asked = Asked(limit, "acme/u_1", window.start_us, window.end_us, 1, 0, 0, 2, 2)
-    (_, _, ((_, given, *_),)) = scene.authority.lease(msgspec.to_builtins(Message("worker-1", True, [asked])))
+    (_, _, ((_, given, *_),)) = scene.authority.lease(Message("worker-1", True, [asked]))
     assert given == 2
     assert scene.ask()["refusal"]["code"] == "limit_busy"
     asked = Asked(limit, "acme/u_1", window.start_us, window.end_us, 2, 0, 0, 0, 0)
-    scene.authority.lease(msgspec.to_builtins(Message("worker-1", True, [asked])))
+    scene.authority.lease(Message("worker-1", True, [asked]))
     assert scene.ask()["verdict"] == "allow"
 
 

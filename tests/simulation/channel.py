@@ -3,7 +3,10 @@
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from farebox.errors import KeeperUnavailable
+from farebox.keeper import messages
 from farebox.keeper.authority import Authority
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ class Message:
         fleet = self.fleet
         if fleet.on_the_way.pop(id(self), None) is None or fleet.keeper is not self.keeper:
             return
-        said: list[Any] = self.keeper.lease(self.params)
+        said = self.keeper.lease(msgspec.convert(self.params, messages.Message))
         for asked, answer in zip(self.params[2], said[2], strict=True):
             number, given, spent = asked[4:7]
             key = self.owner, asked[:3]
