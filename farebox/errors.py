@@ -6,6 +6,7 @@ FareboxError
 ├── SettingsError           a setting that is unknown, of the wrong type or out of range
 ├── PriceSheetError         a price file that cannot be read as one
 ├── InvalidLimit            a limit that contradicts itself, or names what does not exist
+├── InvalidRoute            a route that cannot be one
 ├── InvalidAlert            an alert rule or a channel that cannot be one
 ├── InvalidBooks            a plan, a customer or revenue that cannot be one
 ├── QueryError              a question to the ledger that cannot be asked
@@ -60,6 +61,9 @@ class PriceSheetError(FareboxError): ...
 
 
 class InvalidLimit(FareboxError): ...
+
+
+class InvalidRoute(FareboxError): ...
 
 
 class InvalidAlert(FareboxError): ...

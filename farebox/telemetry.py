@@ -15,6 +15,7 @@ WORKER_COUNTERS: Final[tuple[tuple[str, str], ...]] = (
     ("upstream_errors", "attempts that the provider failed or did not answer"),
     ("client_gone", "attempts whose caller hung up"),
     ("drains_refused", "answers of callers that hung up that were not read on: too many at once, or too long"),
+    ("fallbacks", "attempts at a further target of a route, after one that failed"),
     ("timeouts", "attempts that took too long to start or stalled"),
     ("limit_ended", "answers that a strict limit ended while they streamed"),
     ("bad_requests", "requests that are no clean HTTP/1.1"),

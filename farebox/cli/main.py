@@ -12,7 +12,15 @@ from typer.exceptions import TyperException
 
 from farebox import __version__
 from farebox.cli.context import UsageError
-from farebox.errors import FareboxError, InvalidAlert, InvalidBooks, InvalidLimit, QueryError, SettingsError
+from farebox.errors import (
+    FareboxError,
+    InvalidAlert,
+    InvalidBooks,
+    InvalidLimit,
+    InvalidRoute,
+    QueryError,
+    SettingsError,
+)
 
 DEBUG: Final = "--debug"
 
@@ -50,7 +58,7 @@ COMMANDS: Final[tuple[Mount, ...]] = (
     Mount("doctor", "farebox.cli.doctor", "Check configuration, providers, clock, disk and permissions."),
 )
 _ASKED_WRONGLY: Final = (
-    UsageError, SettingsError, QueryError, InvalidLimit, InvalidAlert, InvalidBooks,
+    UsageError, SettingsError, QueryError, InvalidLimit, InvalidRoute, InvalidAlert, InvalidBooks,
 )  # fmt: skip
 _COMPLETION: Final = ("install_completion", "show_completion")
 _BY_NAME: Final = {mount.name: mount for mount in COMMANDS}

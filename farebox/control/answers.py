@@ -25,6 +25,7 @@ STATUS_OF: Final[tuple[tuple[type[errors.FareboxError], int, str], ...]] = (
     (errors.InvalidMoney, 400, "invalid_money"),
     (errors.PriceSheetError, 400, "invalid_price"),
     (errors.InvalidLimit, 400, "invalid_limit"),
+    (errors.InvalidRoute, 400, "invalid_route"),
     (errors.InvalidAlert, 400, "invalid_alert"),
     (errors.InvalidBooks, 400, "invalid_books"),
     (errors.AlertsError, 503, "alerts_unavailable"),

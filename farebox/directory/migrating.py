@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from farebox.directory.sqlite import WRITES
 from farebox.errors import DirectoryError
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest file in migrations/versions."""
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 

@@ -310,6 +310,16 @@ paid_subscriptions: Final = Table(
 )
 """What Stripe said last of a subscription, by Stripe's clock."""
 
+routes: Final = Table(
+    "routes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+)
+"""Names that stand for several targets. A removed one is deleted."""
+
 audit_log: Final = Table(
     "audit_log",
     metadata,

@@ -4,6 +4,7 @@ import msgspec
 
 from farebox.core.events import Tag
 from farebox.core.limits import Limit
+from farebox.core.routes import Route
 from farebox.providers.protocol import NO_OPTIONS, Options
 
 
@@ -51,8 +52,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     price_overrides: tuple[dict[str, object], ...] = ()
     """Rows as `farebox.core.pricing.PriceRow` reads them."""
     limits: tuple[Limit, ...] = ()
-    """The limits in force; the same object as in the snapshot before where none has changed."""
+    """The limits in force, targets' budgets among them; the same object as in the snapshot before where none has
+    changed."""
     plans: dict[str, str] = {}
     """The plan that each known customer is on today, by tenant: the tier of its calls."""
     anchor_days: dict[str, int] = {}
     """The day on which a customer's billing month begins, by tenant, where it has one of its own."""
+    routes: dict[str, Route] = {}
+    """By name; the same object as in the snapshot before where none has changed."""

@@ -101,6 +101,11 @@ class SqliteReader:
         for limit_id, spec, removed_at_us in self._connection.execute(query, (revision,)):
             yield limit_id, spec if removed_at_us is None else None
 
+    def routes(self) -> list[tuple[str, bytes]]:
+        """(name, JSON) of every route."""
+        query = "SELECT name, CAST(spec AS BLOB) FROM routes ORDER BY name"
+        return [(name, spec) for name, spec in self._connection.execute(query)]
+
     def customers_after(self, revision: int) -> Iterator[CustomerRecord]:
         """Customers that changed after `revision`, with their plans; removed ones on none."""
         held = self._subscriptions_after(revision)

@@ -1,4 +1,4 @@
-"""The directory: keys, tokens, providers, price rows, limits, channels, alert rules, plans and customers, the
+"""The directory: keys, tokens, providers, price rows, limits, routes, channels, alert rules, plans and customers, the
 dashboard's users and customers' links to their usage, with one door for whoever changes them.
 
 Every change is one transaction that also counts up the revision and writes the audit log, so that whoever watches
@@ -31,6 +31,7 @@ from farebox.directory.portal_tokens import PortalTokens
 from farebox.directory.prices import Prices
 from farebox.directory.providers import Providers
 from farebox.directory.purchases import Purchases
+from farebox.directory.routes import Routes
 from farebox.directory.rows import AuditRow
 from farebox.directory.sessions import Sessions
 from farebox.directory.tokens import Tokens
@@ -67,6 +68,7 @@ class Directory:
         self.providers: Final = Providers(self, vault)
         self.prices: Final = Prices(self)
         self.limits: Final = Limits(self)
+        self.routes: Final = Routes(self)
         self.channels: Final = Channels(self, vault)
         self.alert_rules: Final = AlertRules(self)
         self._books_zone = ZoneInfo(books_zone)

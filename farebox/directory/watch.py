@@ -14,6 +14,7 @@ import msgspec
 
 from farebox.core.limits import Limit, check
 from farebox.core.months import day_at
+from farebox.core.routes import Route, budgets
 from farebox.directory.environment import with_files
 from farebox.directory.rows import ProviderRow
 from farebox.directory.snapshot import KeyView, ProviderView, Snapshot
@@ -123,6 +124,9 @@ class Loader:
         self._limits: tuple[Limit, ...] = ()
         self._limits_by_id: dict[str, Limit] = {}
         self._limits_unread: dict[str, str] = {}
+        self._routes = self._settings.route_table
+        self._routes_unread: dict[str, str] = {}
+        self._limits = budgets(self._routes)
         self._plans = Plans()
 
     def load(self) -> Snapshot:
@@ -134,16 +138,19 @@ class Loader:
             if revision != self._revision:
                 self._read_keys()
                 self._read_prices()
-                self._read_limits()
+                if self._read_limits() | self._read_routes():
+                    self._limits = (*self._limits_by_id.values(), *budgets(self._routes))
             self._plans = self._plans.with_changes(self.reader.customers_after(self._revision), self._today())
-            self.problem = "; ".join(self._limits_unread.values())[:PROBLEM_CHARS_MAX] or None
+            unread = (*self._limits_unread.values(), *self._routes_unread.values())
+            self.problem = "; ".join(unread)[:PROBLEM_CHARS_MAX] or None
             providers = self._providers(self.reader.providers())
         finally:
             self.reader.end()
         self._revision = revision
         return Snapshot(
-            revision, self._keys, providers, self._prices, self._limits, self._plans.by_tenant, self._plans.anchor_days
-        )
+            revision, self._keys, providers, self._prices, self._limits, self._plans.by_tenant, self._plans.anchor_days,
+            self._routes,
+        )  # fmt: skip
 
     def _today(self) -> str:
         return day_at(self._clock_us(), self._zone).isoformat()
@@ -168,10 +175,11 @@ class Loader:
             self._prices = tuple(msgspec.json.decode(text, type=dict[str, object]) for text in self.reader.price_rows())
             self._prices_seq = count
 
-    def _read_limits(self) -> None:
+    def _read_limits(self) -> bool:
+        """Whether any has changed."""
         changed = list(self.reader.limits_after(self._revision))
         if not changed:
-            return
+            return False
         limits = self._limits_by_id.copy()
         for limit_id, spec in changed:
             self._limits_unread.pop(limit_id, None)
@@ -184,9 +192,24 @@ class Loader:
                 limits[limit_id] = limit
             else:
                 limits.pop(limit_id, None)
-        if limits != self._limits_by_id:
-            self._limits = tuple(limits.values())
-            self._limits_by_id = limits
+        if limits == self._limits_by_id:
+            return False
+        self._limits_by_id = limits
+        return True
+
+    def _read_routes(self) -> bool:
+        """Whether any has changed."""
+        routes = self._settings.route_table
+        self._routes_unread.clear()
+        for name, spec in self.reader.routes():
+            try:
+                routes[name] = msgspec.json.decode(spec, type=Route)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                self._routes_unread[name] = f"route {name} cannot be read and is not in force: {error}"
+        if routes == self._routes:
+            return False
+        self._routes = routes
+        return True
 
     def _providers(self, rows: list[ProviderRow]) -> dict[str, ProviderView]:
         found = configured(self._settings, PROVIDERS, rows, self._env)

@@ -49,6 +49,7 @@ cdef class Call:
     cdef _watch(self, reader, Hold hold)
     cpdef closing(self)
     cdef _note(self, reader)
+    cpdef bint failed(self) except -1
     cpdef bytes end(self)
     @cython.locals(charged=Charged, metered=Metered, objects=tuple)
     cpdef settle(self, str state, str error=*)

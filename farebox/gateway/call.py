@@ -215,6 +215,10 @@ class Call:
         metered = self._reader.metered()
         return metered.complete and metered.quality == "exact"
 
+    def failed(self) -> bool:
+        """Whether the answer tells of an error, whatever its status."""
+        return self._reader is not None and self._reader.metered().error is not None
+
     def end(self) -> bytes:
         """The answer's body is complete: what the reader held back of it."""
         held = self._reader.end() if self._reader is not None else b""

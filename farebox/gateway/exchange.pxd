@@ -39,6 +39,9 @@ cdef class Exchange(Answered):
     cpdef mark_sent(self, bint sent)
     @cython.locals(bounds=Bounds)
     cpdef _await_answer(self)
+    cpdef double first_byte_timeout_s(self) except -1
+    cpdef take_back_answer(self)
+    cpdef begin_again(self)
     @cython.locals(connection=UpstreamConnection)
     cpdef _send_body(self, bytes data)
     cpdef _finish_body(self)

@@ -212,6 +212,10 @@ class Exchange(Answered):
         bounds = self.bounds
         self.deadline = self.worker.now + (bounds.first_byte_timeout_s if self._request_done else bounds.idle_timeout_s)
 
+    def first_byte_timeout_s(self) -> float:
+        """How long the answer may take to begin."""
+        return self.bounds.first_byte_timeout_s
+
     def _send_body(self, data: bytes) -> None:
         if self.request.chunked:
             data = chunk(data)
@@ -387,6 +391,19 @@ class Exchange(Answered):
         else:
             client.abort()
 
+    def take_back_answer(self) -> None:
+        """Of an answer of which the client has got nothing: it is as if its head had not come."""
+        self._head_sent = self._answer_chunked = self._answer_done = self._close_after = False
+        self._answer_framed = True
+        self._answer_pending = []
+
+    def begin_again(self) -> None:
+        """Nothing is on its way any more, and the request is to be sent again."""
+        self._retried = self._ended = False
+        self._request_pending = self._replay = None
+        self._pending_bytes = 0
+        self.deadline = 0.0
+
     def can_close_early(self) -> bool:
         """Whether the answer's framing lets it end before the provider ends it: not where it has said its length."""
         return self._answer_chunked or not self._answer_framed
@@ -468,7 +485,7 @@ class Exchange(Answered):
         elif not self._request_done and not self._held_by_upstream:
             self._fail(408, "request_timeout", "the request's body stopped arriving", "timeout")
         else:
-            limit = self.bounds.first_byte_timeout_s
+            limit = self.first_byte_timeout_s()
             self._fail(504, "upstream_timeout", f"the provider did not begin to answer within {limit:g} s", "timeout")
 
     @property

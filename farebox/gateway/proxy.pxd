@@ -42,6 +42,7 @@ cdef class ProxyExchange(Exchange):
     @cython.locals(request=Request, worker=Shared)
     cpdef Caller _identify(self)
     cpdef _check_route(self)
+    cpdef _check_model(self, Intent intent)
     @cython.locals(bounds=Bounds, length=cython.longlong)
     cpdef _check_length(self)
     @cython.locals(request=Request, server=Bounds)

@@ -134,6 +134,10 @@ class ProxyExchange(Exchange):
         assert self._caller is not None
         check_route(self._caller, self._target, self.request.method, self._path, self._endpoint)
 
+    def _check_model(self, intent: Intent) -> None:
+        assert self._caller is not None
+        check_model(self._caller.key, intent, self._endpoint)
+
     def _check_length(self) -> None:
         bounds, length = self.bounds, self.request.content_length
         if length <= bounds.body_bytes_max and length <= bounds.upload_bytes_max:
@@ -249,7 +253,7 @@ class ProxyExchange(Exchange):
         self._intent = intent
         if len(intent.model or endpoint.model or "") > MODEL_CHARS_MAX:
             raise InvalidRequest(f"a model's name has at most {MODEL_CHARS_MAX} characters")
-        check_model(caller.key, intent, endpoint)
+        self._check_model(intent)
         who = attribute(worker.door, caller, request, fields)
         if worker.draining:
             raise Draining("this server is shutting down: try again in a moment")

@@ -18,7 +18,7 @@ cdef HeaderName _learn(bytes name)
 
 cdef class Request:
     cdef public bytes method, target, query, content_type, fetch_mode
-    cdef public bytes farebox_key, host, units, origin, upgrade
+    cdef public bytes farebox_key, host, units, route, origin, upgrade
     cdef public long long content_length, body_bytes
     cdef public int retries
     cdef public bint is_old, chunked, expects_continue, keep_alive, complete

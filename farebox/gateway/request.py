@@ -105,7 +105,7 @@ class Request:
     __slots__ = (
         "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials", "dimensions",
         "expects_continue", "farebox_key", "fetch_mode", "forward", "headers", "host", "is_old", "keep_alive", "method",
-        "origin", "problem", "query", "retries", "tags", "target", "units", "upgrade",
+        "origin", "problem", "query", "retries", "route", "tags", "target", "units", "upgrade",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -117,6 +117,8 @@ class Request:
         self.farebox_key: bytes | None = None
         self.host: bytes | None = None
         self.units: bytes | None = None
+        self.route: bytes | None = None
+        """The route that it names in a header."""
         self.origin: bytes | None = None
         self.content_type = b""
         self.fetch_mode = b""
@@ -242,6 +244,8 @@ class Request:
             self.expects_continue = True
         elif kind == _UNITS:
             self.units = value
+        elif kind == _ROUTE:
+            self.route = value.strip()
         elif kind == _FETCH:
             self.fetch_mode = value.lower()
         elif kind == _ORIGIN:

@@ -8,10 +8,12 @@ from msgspec.structs import replace
 from farebox.core.pricing import PriceBook
 from farebox.errors import InvalidRequest
 from farebox.gateway.exchange import Exchange
+from farebox.gateway.fallback import FallbackExchange
 from farebox.gateway.objects import joined_call
 from farebox.gateway.passing import ControlExchange
 from farebox.gateway.proxy import ProxyExchange
 from farebox.gateway.request import Request
+from farebox.gateway.routes import Ladder, Rung
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Target, Targets
 from farebox.gateway.websocket import WebsocketExchange, is_handshake, named_models, with_model
@@ -57,6 +59,8 @@ def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exch
 
 def _proxied(worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> Exchange:
     session = _session(worker, client, request, target, path) if request.upgrade else None
+    if session is None and request.route is not None:
+        return FallbackExchange(worker, client, request, target, path)
     return session or ProxyExchange(worker, client, request, target, path)
 
 
@@ -135,8 +139,9 @@ class FixedExchange(Exchange):
         return encode({"error": {"code": code, "message": message, "details": None}})
 
 
-class RoutedExchange(ProxyExchange):
-    """`/v1/{path}`: OpenAI's API, at the provider that serves the model named in the body."""
+class RoutedExchange(FallbackExchange):
+    """`/v1/{path}`: OpenAI's API, at the provider that serves the model named in the body, or by the route that the
+    body or a header names."""
 
     __slots__ = ()
 
@@ -144,29 +149,56 @@ class RoutedExchange(ProxyExchange):
         return self.request.has_body() and self._endpoint.body == "json"
 
     def _choose(self, body: bytes) -> None:
-        model = self._target.provider.intent(self._endpoint, body).model if body else None
+        if self._ladder is None:
+            model = self._target.provider.intent(self._endpoint, body).model if body else None
+            if self.request.route is None and (model is None or self.worker.routes.get(model) is None):
+                self._choose_by_model(model)
+                return
+        FallbackExchange._choose(self, body)
+
+    def _choose_by_model(self, model: str | None) -> None:
         if model is None:
             return
         target, name = serving(self.worker.targets, self.worker.book, self._target, model)
         if target is not self._target:
-            prefix = target.provider.openai_prefix
-            if prefix is None:
-                raise InvalidRequest(
-                    f"{target.name} has no OpenAI-compatible endpoint: call /proxy/{target.name}/… instead"
-                )
-            path = prefix + self._path.removeprefix("/v1")
+            path = openai_path(target, self._target, self._path)
+            if path is None:
+                raise InvalidRequest(_no_prefix(target))
             self._target = target
             self._take_route(target.route(self.request.method, path))
         if name != model:
             self._model = name
+
+    def _named_route(self, body: bytes) -> Ladder | None:
+        if self.request.route is not None:
+            return FallbackExchange._named_route(self, body)
+        return self.worker.routes.get(self._target.provider.intent(self._endpoint, body).model or "")
+
+    def _path_at(self, rung: Rung) -> str | None:
+        return openai_path(rung.target, self.worker.targets.get(DEFAULT_PROVIDER), self._asked_path)
+
+    def _elsewhere(self, ladder: Ladder, rung: Rung) -> str:
+        return _no_prefix(rung.target)
 
     def refusal(self, status: int, code: str, message: str) -> bytes:
         default = self.worker.targets.get(DEFAULT_PROVIDER) or self._target
         return default.provider.error_body(status, code, message, self.facts(code, message))
 
     def refusal_headers(self, status: int, code: str, message: str) -> tuple[tuple[str, str], ...]:
-        """None: who calls here speaks OpenAI's format, whichever provider it leads to."""
-        return ()
+        """None of the provider's: who calls here speaks OpenAI's format, whichever it leads to."""
+        return self._by_route()
+
+
+def openai_path(target: Target, default: Target | None, path: str) -> str | None:
+    """A path of OpenAI's API below a target's base URL; None where it has no such API."""
+    if target is default:
+        return path
+    prefix = target.provider.openai_prefix
+    return None if prefix is None else prefix + path.removeprefix("/v1")
+
+
+def _no_prefix(target: Target) -> str:
+    return f"{target.name} has no OpenAI-compatible endpoint: call /proxy/{target.name}/… instead"
 
 
 def serving(targets: Targets, book: PriceBook, default: Target, model: str) -> tuple[Target, str]:

@@ -20,6 +20,7 @@ from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Pool
 from farebox.gateway.refusals import Refusals
 from farebox.gateway.request import Request
+from farebox.gateway.routes import Routes
 from farebox.gateway.tallies import Tallies
 from farebox.gateway.targets import Targets
 from farebox.providers.protocol import Endpoint
@@ -40,7 +41,8 @@ class Shared:
 
     __slots__ = (
         "clients", "exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
-        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "gate", "makers", "refusals", "tallies",
+        "now", "paths", "routes", "settings", "snapshot", "targets", "web", "drains", "gate", "makers", "refusals",
+        "tallies",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +66,7 @@ class Shared:
         self.refusals = Refusals(meters, self.ids)
         self.door = door
         self.targets = targets
+        self.routes = Routes()
         self.web = web
         self.paths: dict[bytes, tuple[str, str]] = {}
         """Paths that were asked for, as they stood on the request line: the provider's name, and the path

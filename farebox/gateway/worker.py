@@ -81,6 +81,7 @@ class Worker(Shared):
         self.door.use(snapshot)
         self.gate.use(snapshot.limits, snapshot.anchor_days)
         self.targets.use(snapshot)
+        self.routes.use(snapshot.routes, self.targets, self.book, now_us())
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         counters.set("snapshot_revision", snapshot.revision)
 
@@ -102,6 +103,7 @@ class Worker(Shared):
         self.door.use(snapshot)
         self.gate.use(snapshot.limits, snapshot.anchor_days)
         self.targets.use(snapshot)
+        self.routes.use(snapshot.routes, self.targets, self.book, now_us())
         self.counters.set("snapshot_revision", snapshot.revision)
 
     async def drain(self) -> None:

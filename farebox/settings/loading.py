@@ -12,15 +12,16 @@ from urllib.parse import urlsplit
 import msgspec
 
 from farebox.core.origins import checked_base_url, checked_frame, is_private_host
+from farebox.core.routes import checked_name
 from farebox.core.schedules import read_weekly
 from farebox.core.windows import zone
-from farebox.errors import InvalidLimit, QueryError, SettingsError
+from farebox.errors import InvalidLimit, InvalidRoute, QueryError, SettingsError
 from farebox.settings.table import NAMED, SECTIONS, SETTINGS, Setting, Settings
 
 CONFIG_NAME: Final = "farebox.toml"
 _ROWS: Final[dict[str, Setting]] = {row.name: row for row in SETTINGS}
 _KEYS: Final = {section: tuple(row.key for row in SETTINGS if row.section == f"{section}.*") for section in NAMED}
-_WHAT: Final = {"providers": "provider", "units": "unit"}
+_WHAT: Final = {"providers": "provider", "units": "unit", "routes": "route"}
 _PROVIDER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}")
 _TRUE: Final = ("true", "1", "yes", "on")
@@ -259,13 +260,25 @@ def _mapping(raw: object) -> dict[str, str] | None:
     return None
 
 
+def _span(raw: object) -> str | None:
+    """A span of time: its number may stand without quotes."""
+    return str(raw) if isinstance(raw, (int, float)) and not isinstance(raw, bool) else _text(raw)
+
+
+def _targets(raw: object) -> tuple[object, ...] | None:
+    if isinstance(raw, (list, tuple)):
+        return tuple(raw) if all(isinstance(each, (str, dict)) for each in raw) else None
+    return _words(raw)
+
+
 _READERS: Final[dict[str, Callable[[object], object]]] = {
     "str": _text, "path": _text, "int": _integer, "float": _number, "bool": _boolean, "list": _words,
-    "map": _mapping,
+    "map": _mapping, "span": _span, "targets": _targets,
 }  # fmt: skip
 _WANTED: Final[dict[str, str]] = {
     "str": "a text", "path": "a path", "int": "a whole number", "float": "a number", "bool": "true or false",
-    "list": "a list of names", "map": "names with values, such as {a = \"b\"}",
+    "list": "a list of names", "map": "names with values, such as {a = \"b\"}", "span": "a span of time, such as 20s",
+    "targets": "a list of PROVIDER/MODEL",
 }  # fmt: skip
 
 
@@ -292,8 +305,17 @@ def check_name(section: str, name: str) -> None:
     """The name of a `[section.NAME]`. Raises SettingsError."""
     if section == "providers":
         check_provider_name(name)
+    elif section == "routes":
+        _check_route_name(name)
     elif not name.isidentifier():
         raise SettingsError(f"a unit cannot be called {name!r}: use a-z, 0-9 and '_', such as analyses")
+
+
+def _check_route_name(name: str) -> None:
+    try:
+        checked_name(name)
+    except InvalidRoute as error:
+        raise SettingsError(str(error)) from None
 
 
 def check_provider_name(name: str) -> None:
@@ -321,6 +343,7 @@ def check(settings: Settings) -> None:
     if server.control_listen:
         listen_address(server.control_listen)
     settings.unit_rules  # noqa: B018 (raises for one that cannot be)
+    settings.route_table  # noqa: B018 (raises for one that cannot be)
     try:
         zone(settings.books.time_zone)
     except InvalidLimit as error:

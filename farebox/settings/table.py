@@ -13,7 +13,9 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta
 
+from farebox.core.routes import RETRY_ON, Route, read_route
 from farebox.core.units import UnitRule, read_rules
+from farebox.errors import InvalidRoute, SettingsError
 
 
 def _note(help: str, low: float | None = None, high: float | None = None, **extra: bool) -> Meta:  # noqa: A002 (reads best in the table)
@@ -21,6 +23,7 @@ def _note(help: str, low: float | None = None, high: float | None = None, **extr
 
 
 GIB: Final = 1024**3
+Kind = Literal["str", "int", "float", "bool", "list", "path", "map", "span", "targets"]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,6 +289,41 @@ class UnitSettings(msgspec.Struct, frozen=True, kw_only=True):
     count: Annotated[int, _note("how many of the unit such a call counts as", 1, 1_000_000)] = 1
 
 
+class RouteSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that stands for several targets, of which the next is tried where one fails: `[routes.smart]`."""
+
+    targets: Annotated[
+        tuple[Any, ...],  # Any: texts and tables, which `core.routes` reads
+        _note(
+            'PROVIDER/MODEL, or a table such as {target = "openai/gpt-4.1-mini", weight = 2, timeout = "5s", '
+            'budget = "50 usd", window = "day"}',
+            targets=True,
+        ),
+    ] = ()
+    order: Annotated[
+        Literal["listed", "weighted", "latency", "cost"],
+        _note("which target is first: as listed, by chance and weight, the quickest of late, or the cheapest"),
+    ] = "listed"
+    timeout: Annotated[
+        str, _note("longest wait of an attempt for its answer's first byte, such as 20s or 500ms; empty: "
+                   "upstream.first_byte_timeout_s", span=True)
+    ] = ""  # fmt: skip
+    retry_on: Annotated[
+        tuple[str, ...], _note("what moves a call on to the next target: connect, timeout, statuses such as 429 or 5xx")
+    ] = RETRY_ON
+    sticky: Annotated[
+        bool, _note("calls of one session (else user, else tenant) begin at the same target, by weight")
+    ] = False
+    hedge: Annotated[
+        str, _note("ask a second target as well after so long a wait for the first byte, such as 2s; empty: never. "
+                   "Both are paid", span=True)
+    ] = ""  # fmt: skip
+    break_after: Annotated[int, _note("failures running after which a target is left alone for a while", 1, 1000)] = 5
+    rest: Annotated[
+        str, _note("how long that is at first; twice as long each time that it fails again", span=True)
+    ] = "10s"  # fmt: skip
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings. Built by `load`; immutable; `to_json` and `from_json` take it to another process."""
 
@@ -306,6 +344,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: Log = Log()
     providers: dict[str, ProviderSettings] = {}
     units: dict[str, UnitSettings] = {}
+    routes: dict[str, RouteSettings] = {}
+
+    @property
+    def route_table(self) -> dict[str, Route]:
+        """Routes by name. Raises SettingsError for one that cannot be."""
+        try:
+            return {name: read_route(name, msgspec.structs.asdict(route)) for name, route in self.routes.items()}
+        except InvalidRoute as error:
+            raise SettingsError(f"routes: {error}") from None
 
     @property
     def unit_rules(self) -> tuple[UnitRule, ...]:
@@ -318,7 +365,7 @@ class Setting(msgspec.Struct, frozen=True):
 
     section: str
     key: str
-    kind: Literal["str", "int", "float", "bool", "list", "path", "map"]
+    kind: Kind
     default: object
     help: str
     choices: tuple[str, ...] = ()
@@ -355,10 +402,11 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "log": Log,
     "providers.*": ProviderSettings,
     "units.*": UnitSettings,
+    "routes.*": RouteSettings,
 }
 NAMED: Final = tuple(section.removesuffix(".*") for section in SECTIONS if section.endswith(".*"))
 """Sections that stand once for each name: `[providers.openai]`."""
-_KINDS: Final[dict[object, Literal["str", "int", "float", "bool", "list", "path", "map"]]] = {
+_KINDS: Final[dict[object, Kind]] = {
     str: "str", int: "int", float: "float", bool: "bool", Path: "path", Literal: "str", tuple: "list", dict: "map",
 }  # fmt: skip
 
@@ -367,10 +415,11 @@ def _row(section: str, key: str, hint: Any, default: object) -> Setting:  # Any:
     kind, meta = get_args(hint)
     origin = get_origin(kind) or kind
     extra = meta.extra
+    of_its_own: Kind | None = "span" if extra.get("span") else "targets" if extra.get("targets") else None
     return Setting(
         section=section,
         key=key,
-        kind=_KINDS[origin],
+        kind=of_its_own or _KINDS[origin],
         default=default,
         help=meta.description,
         choices=get_args(kind) if origin is Literal else (),

@@ -43,6 +43,11 @@ def as_toml() -> str:
         "# [units.analyses]",
         '# where = {feature = "analyze"}',
         *_entries("units.*", skip=("where",)),
+        "",
+        "# A name to call instead of a model: the next target is tried where one fails.",
+        "# [routes.smart]",
+        '# targets = ["openai/gpt-4.1-mini", "anthropic/claude-haiku-4-5"]',
+        *_entries("routes.*", skip=("targets",)),
     ]
     return "\n".join(lines) + "\n"
 
