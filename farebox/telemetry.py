@@ -4,8 +4,11 @@ A worker keeps its counters in a small file that others map read-only: counting 
 them asks nothing of the worker.
 """
 
+import json
 import logging
-from typing import Final
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
 
 WORKER_COUNTERS: Final[tuple[tuple[str, str], ...]] = (
     ("calls", "proxied calls that were admitted"),
@@ -59,6 +62,8 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "alerts.stuck": "alerts cannot be looked for or delivered at the moment; it is tried again",
     "ledger.retained": "what was dropped by the retention settings",
 }
+TARGETS_SUFFIX: Final = ".targets"
+"""Of the file in which a worker says how the targets of its routes fare."""
 _FACTS: Final = "farebox_facts"
 
 
@@ -72,4 +77,33 @@ def tell(log: logging.Logger, event: str, level: int = logging.INFO, **facts: ob
 def facts_of(record: logging.LogRecord) -> dict[str, object]:
     """What `tell` was told, its event among it; nothing for other lines."""
     found: dict[str, object] = getattr(record, _FACTS, {})
+    return found
+
+
+def write_targets(path: Path, told: Iterable[dict[str, object]]) -> None:
+    """Leave how a worker's targets fare where others read it. Raises OSError."""
+    fresh = path.with_suffix(".fresh")
+    fresh.write_text(json.dumps(list(told)))
+    fresh.replace(path)
+
+
+def read_targets(run_dir: Path) -> dict[str, dict[str, Any]]:
+    """How each target of a route fares, over all workers of this machine: calls and failures since they started, the
+    mean time to an answer's first byte, and how many workers leave it alone and for how long yet. By target."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(run_dir.glob(f"worker-*{TARGETS_SUFFIX}")):
+        try:
+            rows = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue  # a worker that is just ending
+        for row in rows:
+            seen = found.setdefault(row["target"], {"calls": 0, "failed": 0, "resting": 0, "rests_s": 0.0, "_sum": 0.0})
+            seen["calls"] += row["calls"]
+            seen["failed"] += row["failed"]
+            seen["resting"] += row["rests_s"] > 0
+            seen["rests_s"] = max(seen["rests_s"], row["rests_s"])
+            seen["_sum"] += row["first_byte_s"] * row["calls"]
+    for seen in found.values():
+        total = seen.pop("_sum")
+        seen["first_byte_ms"] = round(1000 * total / seen["calls"]) if seen["calls"] and total else None
     return found

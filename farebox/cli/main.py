@@ -40,6 +40,7 @@ COMMANDS: Final[tuple[Mount, ...]] = (
     Mount("init", "farebox.cli.init", "Write a commented farebox.toml."),
     Mount("keys", "farebox.cli.keys", "Farebox keys for your applications."),
     Mount("limits", "farebox.cli.limits", "What each user, customer, tier or tag may spend."),
+    Mount("routes", "farebox.cli.routes", "Names that stand for several models, with fallback."),
     Mount("plans", "farebox.cli.plans", "What customers pay and get, by plan."),
     Mount("customers", "farebox.cli.customers", "Who pays: customers, their plans and revenue."),
     Mount("import", "farebox.cli.importing", "Customers and revenue from a CSV file."),

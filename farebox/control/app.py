@@ -26,6 +26,7 @@ from farebox.control import (
     providers,
     questions,
     reports,
+    routes,
     stripe_webhook,
     tokens,
 )
@@ -41,6 +42,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     reports.router,
     keys.router,
     limits.router,
+    routes.router,
     plans.router,
     portal.router,
     customers.router,

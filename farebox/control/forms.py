@@ -112,6 +112,43 @@ class LimitForm(LimitChange):
     )
 
 
+Span = Annotated[str | int | float, Field(examples=["20s", "500ms"])]
+
+
+class RouteTargetForm(Form):
+    target: Text = Field(description="PROVIDER/MODEL", examples=["openai/gpt-4.1-mini"])
+    weight: int | None = Field(default=None, description="its share where the order is weighted; 1 unless said")
+    timeout: Span | None = Field(default=None, description="longest wait for its answer's first byte")
+    budget: Text | None = Field(default=None, description="what it may spend by this route", examples=["50 usd"])
+    window: Text | None = Field(default=None, description="for which time: day, month … month unless said")
+
+
+class RouteChange(Form):
+    """What to change of a route: what is left out stays, null is the default."""
+
+    targets: list[Text | RouteTargetForm] | None = Field(
+        default=None, description="PROVIDER/MODEL, in the order of trying", max_length=64
+    )
+    order: Text | None = Field(default=None, description="listed unless said, weighted, latency or cost")
+    timeout: Span | None = Field(default=None, description="longest wait of an attempt for its answer's first byte")
+    retry_on: Names | None = Field(
+        default=None, description="what moves a call on: connect, timeout, statuses such as 429 or 5xx"
+    )
+    sticky: bool | None = Field(default=None, description="calls of a session begin at the same target")
+    hedge: Span | None = Field(default=None, description="ask a second target after so long a wait; never unless said")
+    break_after: int | None = Field(default=None, description="failures running after which a target rests")
+    rest: Span | None = Field(default=None, description="for how long, at first")
+
+
+class RouteForm(RouteChange):
+    """A route to be set. What is left out or null is the default."""
+
+    name: Text = Field(description="what calls name instead of a model", examples=["smart"])
+    targets: list[Text | RouteTargetForm] = Field(
+        description="PROVIDER/MODEL, in the order of trying", max_length=64, examples=[["openai/gpt-4.1-mini"]]
+    )
+
+
 class SimulateForm(Form):
     """A limit to be tried on the past: as it would be set, or the id of one that was."""
 

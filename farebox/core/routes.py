@@ -10,7 +10,8 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 
-from farebox.core.limits import Limit, check, format_amount, parse_amount
+from farebox.core.limit_text import amount_text
+from farebox.core.limits import Limit, check, parse_amount
 from farebox.core.windows import KINDS, WindowKind
 from farebox.errors import InvalidLimit, InvalidRoute
 
@@ -195,7 +196,7 @@ def _amount(name: str, written: object) -> str:
         raise InvalidRoute(f"route {name}: budget: {error}") from None
     if unit not in ("usd", "tokens", "requests"):
         raise InvalidRoute(f"route {name}: a budget is in usd, tokens or requests, such as '50 usd', not in {unit}")
-    return format_amount(amount, unit)
+    return amount_text(amount, unit)
 
 
 def _retry_on(name: str, written: object) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Entries of the directory as shell and API show them: everything but secrets."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -10,6 +11,8 @@ from farebox.core.customers import Books, Customer, Entry, Plan
 from farebox.core.events import iso_us
 from farebox.core.limit_text import shown_amount, shown_limit
 from farebox.core.months import day_at, following, month_of
+from farebox.core.routes import written_route
+from farebox.directory.routes import RouteRow
 from farebox.directory.rows import (
     ChannelRow,
     CustomerRow,
@@ -75,6 +78,21 @@ def limit_shown(row: LimitRow) -> dict[str, object]:
     removed = {} if row.removed_at_us is None else {"removed_at": _iso(row.removed_at_us)}
     moments = {"created_at": _iso(row.created_at_us), "changed_at": _iso(row.changed_at_us)}
     return {**shown_limit(row.limit), **moments, **removed}
+
+
+def route_shown(row: RouteRow, health: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    """`from` is directory or settings. `health`: how targets fare, by name (see `telemetry.read_targets`)."""
+    moments = {} if row.is_of_settings else {
+        "created_at": _iso(row.created_at_us), "changed_at": _iso(row.changed_at_us),
+    }  # fmt: skip
+    fares = [{"target": target.name, **health.get(target.name, {})} for target in row.route.targets]
+    return {
+        "name": row.route.name,
+        **written_route(row.route),
+        "from": "settings" if row.is_of_settings else "directory",
+        "health": fares,
+        **moments,
+    }
 
 
 def provider_shown(entry: Configured, stored: ProviderRow | None) -> dict[str, object]:

@@ -121,11 +121,12 @@ class Ladder:
 class Routes:
     """All routes of this worker. How targets fare outlives snapshots."""
 
-    __slots__ = ("_health", "_ladders", "chance")
+    __slots__ = ("_health", "_ladders", "_told", "chance")
 
     def __init__(self, chance: random.Random | None = None) -> None:
         self._ladders: dict[str, Ladder] = {}
         self._health: dict[str, Health] = {}
+        self._told = 0
         self.chance = chance or random.Random()
 
     def use(self, routes: Mapping[str, Route], targets: Targets, book: PriceBook, now_us: int) -> None:
@@ -147,8 +148,16 @@ class Routes:
     def names(self) -> list[str]:
         return sorted(self._ladders)
 
+    def has_changed(self) -> bool:
+        """Whether there is more to tell than the last time."""
+        return bool(self._health) and self._tally() != self._told
+
+    def _tally(self) -> int:
+        return sum(health.calls + health.failed for health in self._health.values()) + len(self._health)
+
     def told(self, now: float) -> list[dict[str, object]]:
         """How each target has fared, for whoever asks from outside. Spans are in seconds."""
+        self._told = self._tally()
         return [
             {
                 "target": name,

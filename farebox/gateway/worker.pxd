@@ -6,5 +6,6 @@ from farebox.gateway.sides cimport ClientSide
 
 
 cdef class Worker(Shared):
-    cdef object _sweeper
+    cdef object _sweeper, _targets_file
+    cdef double _told_targets_s
     cpdef exchange_for(self, ClientSide client, Request request)

@@ -40,15 +40,18 @@ from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
 from farebox.ledger.journal import JournalWriter
 from farebox.providers.sheets import load_book
 from farebox.settings import Settings, run_dir
+from farebox.telemetry import TARGETS_SUFFIX, write_targets
 
 SWEEP_S: Final = 0.25
+TELL_TARGETS_S: Final = 1.0
+"""How often others hear how the targets of routes fare."""
 _BACKLOG: Final = 4096
 
 
 class Worker(Shared):
     """All that the exchanges of one process share, and its life from start to drained."""
 
-    __slots__ = ("_sweeper",)
+    __slots__ = ("_sweeper", "_targets_file", "_told_targets_s")
 
     def __init__(
         self,
@@ -78,6 +81,9 @@ class Worker(Shared):
             ),
             Tallies(settings.unit_rules, run),
         )
+        self._targets_file = run / f"worker-{index}{TARGETS_SUFFIX}"
+        self._targets_file.unlink(missing_ok=True)
+        self._told_targets_s = 0.0
         self.door.use(snapshot)
         self.gate.use(snapshot.limits, snapshot.anchor_days)
         self.targets.use(snapshot)
@@ -158,6 +164,10 @@ class Worker(Shared):
         self.gate.sweep()
         self.refusals.sweep(time.time_ns() // 1000)
         self._settle_late()
+        if now - self._told_targets_s >= TELL_TARGETS_S and self.routes.has_changed():
+            self._told_targets_s = now
+            with contextlib.suppress(OSError):  # a full disk: it is told again
+                write_targets(self._targets_file, self.routes.told(now))
         self.counters.set("open_connections", len(self.clients))
         self.counters.set("open_calls", len(self.exchanges))
         self.counters.publish()

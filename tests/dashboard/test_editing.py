@@ -315,3 +315,25 @@ def test_the_audit_log_says_who_changed_what_and_can_be_searched(browser):
     assert [entry["subject"] for entry in browser.get("/audit.json?by=bob").json()["data"]] == [NASTY]
     assert browser.get("/audit.json?subject=%25").json()["data"] == [] or "%" in NASTY
     assert "<script>alert" not in browser.get("/audit").text
+
+
+def test_a_route_is_made_changed_and_removed(browser: Browser) -> None:
+    routes = browser.site.directory.routes
+    assert "Make the first route above" in browser.get("/routes").text
+    assert done(browser.send("/routes", "/routes/set", name="smart",
+                             targets="openai/gpt-4.1-mini=3 (50 usd a day), groq/llama-3.3-70b-versatile",
+                             order="weighted", timeout="20s", retry_on="", sticky="false", hedge="")
+                ) == "/routes?route=smart"  # fmt: skip
+    (row,) = routes.list()
+    first, second = row.route.targets
+    assert (first.weight, first.budget, first.window, second.weight) == (3, "50 usd", "day", 1)
+    assert (row.route.order, row.route.timeout_s) == ("weighted", 20.0)
+    page = browser.get("/routes?route=smart").text
+    assert "openai/gpt-4.1-mini=3 (50 usd a day)" in html.unescape(page), page
+    done(browser.send("/routes?route=smart", "/routes/set?route=smart", targets="groq/llama-3.3-70b-versatile",
+                      order="listed", timeout="", retry_on="5xx", sticky="true", hedge=""))  # fmt: skip
+    (row,) = routes.list()
+    assert (row.route.retry_on, row.route.sticky, row.route.timeout_s) == (("5xx",), True, None)
+    assert faults(browser.send("/routes", "/routes/set", name="x", targets="gpt", order="listed"))
+    assert done(browser.send("/routes?route=smart", "/routes/remove?route=smart")) == "/routes"
+    assert routes.list() == []

@@ -24,6 +24,7 @@ from farebox.dashboard.pages.prices import PRICES
 from farebox.dashboard.pages.providers import PROVIDERS
 from farebox.dashboard.pages.report import REPORT
 from farebox.dashboard.pages.reports import REPORTS
+from farebox.dashboard.pages.routes import ROUTES
 from farebox.dashboard.pages.settings import SETTINGS
 from farebox.dashboard.pages.statement import STATEMENT
 from farebox.dashboard.pages.users import USERS
@@ -45,6 +46,7 @@ PAGES: Final[tuple[Page, ...]] = (
     LIMITS,
     ALERTS,
     CHANNELS,
+    ROUTES,
     KEYS,
     PROVIDERS,
     PRICES,
