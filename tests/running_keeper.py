@@ -8,6 +8,7 @@ from running_worker import Running
 
 from farebox.core.limits import Limit
 from farebox.core.queries import EventsQuery, UsageQuery
+from farebox.core.routes import budgets
 from farebox.keeper.authority import Authority
 from farebox.keeper.explaining import explain
 from farebox.keeper.rpc import Server
@@ -49,7 +50,9 @@ class Keeper:
         directory = self._worker.directory
         if directory.revision != self._revision:
             self._revision = directory.revision
-            limits = tuple(row.limit for row in directory.limits.list())
+            routes = directory.routes.in_force(self._worker.settings.route_table)
+            of_routes = budgets({name: row.route for name, row in routes.items()})
+            limits = (*(row.limit for row in directory.limits.list()), *of_routes)
             self._known = limits, directory.customers.anchor_days(), self._worker.worker.snapshot.plans
         return self._known
 

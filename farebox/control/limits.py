@@ -27,6 +27,8 @@ _FILTERS = {
 _WHO = {
     **{name: f"this {name}" for name in DIMENSIONS},
     "key": "a key's id",
+    **{name: f"calls to this {name}" for name in ("provider", "model")},
+    "route": "calls by this route",
     "tag.NAME": "the value of a tag",
 }
 _FIELDS = ("per", "unit", "window", "action")

@@ -7,7 +7,7 @@ import msgspec
 
 from farebox.core.attribution import NAMES
 from farebox.core.events import DIMENSIONS
-from farebox.core.limits import ACTIONS, EVERYBODY, Limit, Reserve, check, parse_amount, tag_text
+from farebox.core.limits import ACTIONS, EVERYBODY, PLACES, Limit, Reserve, check, parse_amount, tag_text
 from farebox.core.money import format_usd
 from farebox.core.windows import KINDS
 from farebox.errors import InvalidLimit
@@ -171,7 +171,8 @@ def _where(conditions: object) -> dict[str, object]:
         known = str(_dimension(name))
         if known in found:
             raise InvalidLimit(f"where has {known} twice")
-        found[known] = tag_text(value) if known in DIMENSIONS and isinstance(value, int | float) else value
+        is_text = known in DIMENSIONS or known in PLACES
+        found[known] = tag_text(value) if is_text and isinstance(value, int | float) else value
     return found
 
 

@@ -29,6 +29,8 @@ NOBODY: Final = "(none)"
 """The subject of calls that lack the dimension that a limit counts by: leaving a header out evades nothing."""
 WITHIN_TENANT: Final = frozenset({"workspace", "user", "task", "session"})
 """Dimensions whose values belong to a tenant: `u_1` of one is not `u_1` of another."""
+PLACES: Final = ("provider", "model", "route")
+"""Where a call goes, which conditions may name beside whom it is for. `model` is the one that was asked for."""
 AMOUNT_MAX: Final = 2**63 - 1
 """In the unit's smallest: pico-dollars for usd."""
 _DIGITS_MAX: Final = 18
@@ -146,16 +148,17 @@ def check(limit: Limit) -> Limit:
     if limit.strict and limit.action != "block":
         raise InvalidLimit("only a limit that blocks can be strict")
     if unknown := [name for name in limit.where if not _is_condition(name)]:
-        raise InvalidLimit(f"where knows {', '.join(DIMENSIONS)}, key and tag.NAME, not {unknown[0]!r}")
+        known = ", ".join((*DIMENSIONS, *PLACES))
+        raise InvalidLimit(f"where knows {known}, key and tag.NAME, not {unknown[0]!r}")
     return limit
 
 
 def _is_condition(name: str) -> bool:
-    return name in DIMENSIONS or name == "key" or (name.startswith("tag.") and len(name) > 4)
+    return name in DIMENSIONS or name in PLACES or name == "key" or (name.startswith("tag.") and len(name) > 4)
 
 
 class Who(NamedTuple):
-    """Whom a call is for, as far as limits look: dimensions (and `key`), and tags."""
+    """Whom a call is for and where it goes, as far as limits look: dimensions (and `key` and PLACES), and tags."""
 
     dimensions: Mapping[str, str]
     tags: Mapping[str, Tag]
@@ -203,8 +206,11 @@ class LimitBook:
         self._templates: list[Limit] = []
         self._overrides: dict[tuple[str, str, str], dict[str, list[Limit]]] = {}
         self._by_id: dict[str, Limit] = {}
+        self.by_place = False
+        """Whether any of them looks at where a call goes."""
         for limit in limits:
             self._by_id[limit.id] = limit
+            self.by_place = self.by_place or any(name in PLACES for name in limit.where)
             if limit.subject is None:
                 self._templates.append(limit)
             else:

@@ -13,10 +13,13 @@ cdef class Asking:
     cdef readonly object provider, book, tally
     cdef readonly str key_id, model, region
     cdef readonly bint names_usd, byok
+    cdef public int attempt
+    cdef public object route, sold_by
     cdef readonly bytes body
     cdef readonly long long now_us, waits_since_us
     cdef Usual _usual
     cdef object _ceiling
+    cpdef tuple place(self)
     @cython.locals(found=Usual)
     cpdef Usual usual(self)
     cpdef ceiling(self)

@@ -26,8 +26,8 @@ class Asking:
     """A call at the gate. `body` is empty where it is not buffered."""
 
     __slots__ = (
-        "_ceiling", "_usual", "body", "book", "byok", "endpoint", "histories", "intent", "key_id", "model",
-        "names_usd", "now_us", "provider", "region", "tally", "waits_since_us", "who",
+        "_ceiling", "_usual", "attempt", "body", "book", "byok", "endpoint", "histories", "intent", "key_id", "model",
+        "names_usd", "now_us", "provider", "region", "route", "sold_by", "tally", "waits_since_us", "who",
     )  # fmt: skip
 
     def __init__(
@@ -64,8 +64,17 @@ class Asking:
         self.now_us = now_us
         self.waits_since_us = waits_since_us
         """When it first found itself throttled; 0 for never."""
+        self.attempt = 1
+        """Further attempts of a call are no further requests."""
+        self.route: str | None = None
+        self.sold_by = ""
+        """The provider's name here."""
         self._usual: Usual | None = None
         self._ceiling: Ceiling | str | None = None
+
+    def place(self) -> tuple[str, str | None, str | None]:
+        """Where the call goes."""
+        return self.sold_by, self.model, self.route
 
     def usual(self) -> "Usual":
         """What calls like this one use."""

@@ -262,7 +262,7 @@ class Call:
             hold.release()
             return charged
         if hold.requested is not None and charged.cost is not None:
-            asked = self._book.charge(self.provider.prices_as, hold.requested, head.started_at_us, charged.usage)
+            asked = self._book.charge(hold.requested_of, hold.requested, head.started_at_us, charged.usage)
             hold.saved = None if asked.cost is None else asked.cost - charged.cost
         return hold.settle(charged, state, None if self.tally is None else self.tally.units, self.intent.choices)
 

@@ -23,6 +23,7 @@ from farebox.errors import (
     UnpricedModel,
 )
 from farebox.gateway.admission import attribute, body_fields, check_model, check_route
+from farebox.gateway.asking import Asking
 from farebox.gateway.pool import Pool
 from farebox.gateway.proxy import ProxyExchange
 from farebox.gateway.request import Request
@@ -171,6 +172,11 @@ class FallbackExchange(ProxyExchange):
         self._sent_s = worker.loop.time()
         self._until_s = self._sent_s + rung.timeout_s if rung.timeout_s else 0.0
         rung.health.begins(self._sent_s, ladder.route)
+
+    def _place(self, asking: Asking) -> None:
+        ProxyExchange._place(self, asking)
+        if self._ladder is not None:
+            asking.attempt, asking.route = self._attempt, self._ladder.route.name
 
     def _record_of(self, who: attribution.Attribution, intent: Intent, body_bytes: int) -> Head:
         head = ProxyExchange._record_of(self, who, intent, body_bytes)

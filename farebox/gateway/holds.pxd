@@ -14,7 +14,8 @@ cdef class Part:
 
 cdef class Hold:
     cdef readonly list parts, warned, dry_run, lines
-    cdef public object downgraded_by, model, requested, output_max, saved, usually, tally
+    cdef public int requests
+    cdef public object downgraded_by, model, requested, requested_of, output_max, saved, usually, tally
     cdef public object ended_by
     cdef public bint strict, unchecked, proven
     cdef readonly long long ensured, started_us

@@ -41,9 +41,8 @@ class Hold:
 
     __slots__ = (
         "_done", "_event_id", "_leases", "_output", "downgraded_by", "dry_run", "ended_by", "ensured", "lines", "model",
-        "output_max", "parts", "proven", "requested", "saved", "started_us", "strict", "tally", "unchecked", "usual",
-        "usually",
-        "warned",
+        "output_max", "parts", "proven", "requested", "requested_of", "requests", "saved", "started_us", "strict", "tally",
+        "unchecked", "usual", "usually", "warned",
     )  # fmt: skip
 
     def __init__(self, leases: Leases) -> None:
@@ -56,6 +55,10 @@ class Hold:
         self.model: str | None = None
         """What the call is turned to."""
         self.requested: str | None = None
+        self.requests = 1
+        """As how many it counts: a further attempt of a call as none."""
+        self.requested_of = ""
+        """Whose prices hold for that."""
         self.output_max: int | None = None
         """The bound that a strict limit sets to the answer, in tokens."""
         self.strict = False
@@ -215,7 +218,7 @@ class Hold:
             elif unit == TOKENS:
                 spent = tokens(used)
             elif unit == REQUESTS:
-                spent = 1
+                spent = self.requests
             else:
                 assert unit == NAMED
                 spent = units.get(local.limit.unit, 0) if units is not None and state == "done" else 0

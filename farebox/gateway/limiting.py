@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from farebox.core.attribution import Attribution
 from farebox.core.events import DIMENSIONS, Limits, Tag
-from farebox.core.limits import NO_DAYS, RATE, STOPPING, Account, Applied, Limit, LimitBook, Who
+from farebox.core.limits import NO_DAYS, PLACES, RATE, STOPPING, Account, Applied, Limit, LimitBook, Who
 from farebox.core.meters import MILLION
 from farebox.core.told import refusal
 from farebox.core.windows import MINUTE_US
@@ -81,8 +81,8 @@ class Gate:
         self._anchor_days: Mapping[str, int] = NO_DAYS
         self._book = LimitBook(())
         self.histories = Histories()
-        self._known: dict[int, Counted] = {}
-        """By the identity of the attribution."""
+        self._known: dict[object, Counted] = {}
+        """By the identity of the attribution, and by where the call goes if any limit looks at that."""
         self._new: dict[str, int] = {}
         """New subjects of each limit in the current minute."""
         self._minute = 0
@@ -163,6 +163,11 @@ class Gate:
                 estimated = True
                 want = asking.usual().prompt + asking.usual().output
             elif unit == REQUESTS:
+                if asking.attempt > 1:  # its call was counted with the first
+                    plain = False
+                    hold.requests = 0
+                    hold.take(local, 0)
+                    continue
                 want = 1
             else:
                 want = asking.unit_count(local.limit.unit)
@@ -331,7 +336,9 @@ class Gate:
 
     def _counted(self, asking: Asking) -> Counted:
         who = asking.who
-        known = self._known.get(id(who))
+        place = asking.place() if self._book.by_place else None
+        key: object = id(who) if place is None else (id(who), place)
+        known = self._known.get(key)
         if (
             known is not None
             and known.who is who
@@ -342,6 +349,8 @@ class Gate:
         dimensions = {name: value for name in DIMENSIONS if (value := getattr(who, name)) is not None}
         if asking.key_id:
             dimensions["key"] = asking.key_id
+        if place is not None:
+            dimensions |= {name: value for name, value in zip(PLACES, place, strict=True) if value}
         tags: dict[str, Tag] = who.tags or {}
         found = self._book.applied(Who(dimensions, tags), asking.now_us)
         ends = [applied.window.end_us for applied in found if applied.window.end_us is not None]
@@ -349,7 +358,7 @@ class Gate:
         if len(self._known) >= REMEMBERED_MAX:
             self._known.clear()
         since_us = max([applied.window.start_us for applied in found], default=0)
-        known = self._known[id(who)] = Counted(who, asking.key_id, since_us, min(ends, default=2**62), accounts)
+        known = self._known[key] = Counted(who, asking.key_id, since_us, min(ends, default=2**62), accounts)
         return known
 
     def _local(self, applied: Applied, who: Attribution) -> LocalAccount:

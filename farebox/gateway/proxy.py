@@ -265,6 +265,8 @@ class ProxyExchange(Exchange):
             hold = self._hold_limits(who, body, buffered)
             if hold is None:
                 return
+        if hold is not None and hold.model is not None:
+            endpoint, provider = self._endpoint, self._target.provider  # it may go elsewhere now
         try:
             sent, strip = self._edit(buffered, fields, intent) if json_body else (buffered, False)
             if hold is not None and hold.output_max is not None:
@@ -280,6 +282,8 @@ class ProxyExchange(Exchange):
         if hold is not None and hold.strict:
             self._ensured = hold.ensure()
         head = self._record_of(who, intent, len(buffered))
+        if hold is not None and hold.model is not None:
+            intent = replace(intent, model=self._model)
         call = self._call = Call(
             worker.meters, worker.book, provider, endpoint, intent, head, who.ignored, self._target.region
         )
@@ -314,6 +318,7 @@ class ProxyExchange(Exchange):
             target.region, now_us(), self._waits_since_us,
         )  # fmt: skip
         self._started_us = asking.now_us
+        self._place(asking)
         try:
             hold = worker.gate.admit(asking, self._gated_s)
         except LimitRefused as refused:
@@ -325,8 +330,27 @@ class ProxyExchange(Exchange):
         if hold is None:
             self._wait_at(worker.gate, asking, functools.partial(self._ask_again, body, buffered))
         elif hold.model is not None:
-            self._model = hold.model
+            hold.requested_of = target.prices_as
+            try:
+                self._downgrade_to(hold.model, buffered)
+            except CallRefused:
+                hold.release()
+                raise
         return hold
+
+    def _downgrade_to(self, model: str, body: bytes) -> None:
+        """A limit puts another model in the place of the one that was asked for."""
+        provider, slash, bare = model.partition("/")
+        if slash and provider != self._target.name and self.worker.targets.get(provider) is not None:
+            raise RouteNotAllowed(
+                f"a limit downgrades this call to {model}, which cannot be reached by /proxy/{self._target.name}/…: "
+                "call /v1/… instead"
+            )
+        self._model = bare if slash and provider == self._target.name else model
+
+    def _place(self, asking: Asking) -> None:
+        """Say where the call goes."""
+        asking.sold_by = self._target.name
 
     def _wait_at(self, gate: Gate, asking: Asking, go_on: Callable[[], None]) -> None:
         """For the authority's word, or for the turn of a throttled call; it holds nothing meanwhile."""

@@ -150,18 +150,35 @@ class RoutedExchange(FallbackExchange):
 
     def _choose(self, body: bytes) -> None:
         if self._ladder is None:
+            self._whole_body = body
             model = self._target.provider.intent(self._endpoint, body).model if body else None
             if self.request.route is None and (model is None or self.worker.routes.get(model) is None):
                 self._choose_by_model(model)
                 return
         FallbackExchange._choose(self, body)
 
+    def _downgrade_to(self, model: str, body: bytes) -> None:
+        ladder = self.worker.routes.get(model)
+        self._rung = None
+        if ladder is not None:
+            self._ladder, self._left = ladder, self._usable(ladder)
+            self._step_to(self._left.pop(0))
+            return
+        self._left = []
+        provider, slash, _ = model.partition("/")
+        if slash and self.worker.targets.get(provider) is not None:
+            self._choose_by_model(model)
+            self._check_route()
+        else:
+            self._model = model
+
     def _choose_by_model(self, model: str | None) -> None:
         if model is None:
             return
-        target, name = serving(self.worker.targets, self.worker.book, self._target, model)
+        default = self.worker.targets.get(DEFAULT_PROVIDER) or self._target
+        target, name = serving(self.worker.targets, self.worker.book, default, model)
         if target is not self._target:
-            path = openai_path(target, self._target, self._path)
+            path = openai_path(target, default, self._asked_path)
             if path is None:
                 raise InvalidRequest(_no_prefix(target))
             self._target = target

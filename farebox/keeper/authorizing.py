@@ -116,7 +116,7 @@ def _who(asked: Authorize, authority: Authority) -> Who:
     plan = authority.plans.get(dimensions.get("tenant", ""))
     if plan is not None and not (asked.trusts_tier and "tier" in dimensions):
         dimensions["tier"] = plan
-    return Who(dimensions, asked.tags)
+    return Who({**dimensions, "provider": asked.provider, "model": asked.model}, asked.tags)
 
 
 def _is_strict(found: list[Applied]) -> bool:

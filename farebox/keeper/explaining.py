@@ -7,7 +7,7 @@ import msgspec
 from farebox.core.attribution import NAMES
 from farebox.core.events import DIMENSIONS, Tag, iso_us
 from farebox.core.limit_text import shown_amount
-from farebox.core.limits import Applied, Limit, Who
+from farebox.core.limits import PLACES, Applied, Limit, Who
 from farebox.errors import QueryError
 from farebox.keeper.authority import Authority
 from farebox.keeper.authorized import OWNER
@@ -33,8 +33,9 @@ def explain(authority: Authority, params: object) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise QueryError(f"limits/explain: {error}") from None
     dimensions = {NAMES.get(name, name): value for name, value in asked.dimensions.items()}
-    if unknown := [name for name in dimensions if name not in (*DIMENSIONS, "key")]:
-        raise QueryError(f"{unknown[0]!r} is no dimension: give {', '.join(DIMENSIONS)}, key or tag.NAME")
+    if unknown := [name for name in dimensions if name not in (*DIMENSIONS, *PLACES, "key")]:
+        known = ", ".join((*DIMENSIONS, *PLACES))
+        raise QueryError(f"{unknown[0]!r} is no dimension: give {known}, key or tag.NAME")
     if "tier" not in dimensions and (plan := authority.plans.get(dimensions.get("tenant", ""))) is not None:
         dimensions["tier"] = plan  # as its calls have it
     found = [_explained(*entry) for entry in authority.applied(Who(dimensions, asked.tags))]

@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 from farebox.core.attribution import NAMES
 from farebox.core.events import DIMENSIONS
 from farebox.core.figures import count
-from farebox.core.limits import EVERYBODY, NOBODY, STOPPING, WITHIN_TENANT, Limit, tag_text
+from farebox.core.limits import EVERYBODY, NOBODY, PLACES, STOPPING, WITHIN_TENANT, Limit, tag_text
 
 QUESTIONS_MAX: Final = 16
 """Different conditions of limits that are asked for; what only further ones apply to is not told."""
+_NOT_TOLD: Final = ("tenant", "tier", "key", *PLACES)
 _MONEY: Final = re.compile(r"\$|\busd\b|\bdollars?\b|\b(cost|price|rate)s?\b", re.IGNORECASE)
 _WINDOWS: Final = {
     "minute": "a minute", "hour": "an hour", "day": "a day", "week": "a week", "month": "a month",
@@ -28,7 +29,7 @@ def questions(limits: Iterable[Limit], tenant: str, tier: str | None, user: str 
     for limit in limits:
         named = {NAMES.get(name, name): value for name, value in limit.where.items()}
         tags = {name[4:]: value for name, value in named.items() if name.startswith("tag.")}
-        dimensions = {name: tag_text(value) for name, value in named.items() if name in DIMENSIONS}
+        dimensions = {name: tag_text(value) for name, value in named.items() if name in (*DIMENSIONS, *PLACES)}
         is_own = limit.per == "tenant" or limit.per in WITHIN_TENANT or dimensions.get("tenant") == tenant
         contradicts = any(who.get(name, value) != value for name, value in dimensions.items())
         question = {"dimensions": {**who, **dimensions}, "tags": tags}
@@ -68,7 +69,7 @@ def _told(limit: Limit, entry: Mapping[str, Any]) -> dict[str, Any]:
     is_shared = limit.per in ("tenant", EVERYBODY)
     per = "customer" if is_shared else limit.per
     is_known = is_shared or not str(entry["subject"]).endswith(f"/{NOBODY}")
-    where = {name: tag_text(value) for name, value in limit.where.items() if name not in ("tenant", "tier", "key")}
+    where = {name: tag_text(value) for name, value in limit.where.items() if name not in _NOT_TOLD}
     in_percent = limit.unit == "usd"
     resets_at = _iso(entry["window"]["resets_at"], limit.time_zone)
     shown = {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from running_keeper import Keeper
 from running_worker import ANSWER, CHAT_COST, Peer, Running, Upstream, response
 from scripted import (
     DONE,
@@ -22,6 +23,9 @@ from scripted import (
     until,
     wait_for_end,
 )  # fmt: skip
+
+from farebox.core.limit_text import read_limit
+from farebox.core.routes import read_route
 
 SMART = b'{"model":"smart","messages":[{"role":"user","content":"hi"}]}'
 SMART_STREAM = b'{"model":"smart","stream":true,"messages":[{"role":"user","content":"hi"}]}'
@@ -319,3 +323,92 @@ def test_a_model_of_that_name_is_no_route_where_there_is_none(scene: Callable[..
     answer = ask(found.worker, found.worker.head("/v1/chat/completions") + b"Content-Length: 2\r\n\r\n{}")
     assert answer.status == 200 and "x-farebox-route" not in answer.headers
     assert json.loads(answer.body)["id"] == "chatcmpl-1"
+
+
+def with_keeper(found: Scene, limits: int = 0) -> Keeper:
+    """An authority for the worker's limits, once both know them."""
+    keeper = Keeper(found.worker, ticking=True)
+    assert until(lambda: len(keeper.authority.limits) == limits and len(found.worker.worker.gate._limits) == limits)
+    return keeper
+
+
+def limited(found: Scene, **written: object) -> tuple[Keeper, str]:
+    row = found.worker.directory.limits.set(read_limit({"per": "all", **written}))
+    assert until(lambda: len(found.worker.worker.gate._limits) == 1)
+    return with_keeper(found, 1), row.id
+
+
+def used(keeper: Keeper, limit_id: str, **who: str) -> object:
+    rows = keeper.explain(**who)
+    return next(entry["used"] for entry in rows if entry["limit_id"] == limit_id)
+
+
+def test_a_call_that_fell_back_is_one_request(scene: Callable[..., Scene]) -> None:
+    found = scene({"openai": play(error(b"500 Oh")), "groq": play(response(GROQ_ANSWER))}, break_after=100)
+    keeper, limit = limited(found, amount="3 requests")
+    assert [found.post().status for _ in range(5)] == [200, 200, 200, 429, 429]
+    assert until(lambda: used(keeper, limit) == 3)
+    assert len(found.asked("openai")) == 3
+    keeper.stop()
+    again = with_keeper(found, 1)  # as the ledger counts it
+    assert until(lambda: used(again, limit) == 3)
+    again.stop()
+
+
+def test_a_target_whose_budget_is_used_up_is_passed_by(scene: Callable[..., Scene]) -> None:
+    found = scene(
+        {"openai": play(response()), "groq": play(response(GROQ_ANSWER))},
+        targets=[{"target": TARGETS[0], "budget": f"{2 * CHAT_COST / 10**12:.12f} usd", "window": "day"}, TARGETS[1]],
+    )
+    keeper = with_keeper(found, 1)
+    targets = [found.post().headers["x-farebox-target"] for _ in range(4)]
+    assert targets == [TARGETS[0], TARGETS[0], TARGETS[1], TARGETS[1]]
+    direct = found.worker.post()  # not by the route: the budget does not count it, and does not stop it
+    assert (direct.status, direct.body) == (200, ANSWER)
+    (limit,) = keeper.authority.limits
+    assert until(lambda: used(keeper, limit, route="smart", provider="openai", model="gpt-4.1-mini") == "0.000024")
+    events = keeper.events()
+    assert [event["route"] for event in events].count("smart") == 4
+    keeper.stop()
+
+
+def test_where_every_target_is_refused_the_first_refusal_is_the_answer(scene: Callable[..., Scene]) -> None:
+    budgets = [{"target": target, "budget": "1 requests", "window": "day"} for target in TARGETS]
+    found = scene({"openai": play(response()), "groq": play(response(GROQ_ANSWER))}, targets=budgets)
+    keeper = with_keeper(found, 2)
+    assert [found.post().status for _ in range(3)] == [200, 200, 429]
+    refused = found.post()
+    assert refused.headers["x-farebox-limit"] == "lim_route:smart:openai/gpt-4.1-mini"
+    keeper.stop()
+
+
+@pytest.mark.parametrize("model", ["groq/llama-3.3-70b-versatile", "cheap"])
+def test_a_downgrade_may_lead_to_another_provider_or_a_route(scene: Callable[..., Scene], model: str) -> None:
+    found = scene({"openai": play(response()), "groq": play(response(GROQ_ANSWER))})
+    found.worker.directory.routes.set(read_route("cheap", {"targets": [TARGETS[1]]}))
+    keeper, limit = limited(found, amount="1 requests", action="downgrade", model=model)
+    assert until(lambda: found.worker.worker.routes.get("cheap") is not None)
+    body = SMART.replace(b"smart", b"gpt-4.1-mini")
+    assert found.post(body=body).body == ANSWER
+    answer = found.post(body=body)
+    assert (answer.status, answer.body) == (200, GROQ_ANSWER)
+    assert answer.headers["x-farebox-model-requested"] == "gpt-4.1-mini"
+    assert b"llama-3.3-70b-versatile" in found.asked("groq")[0]
+    event = next(event for event in keeper.events() if event["provider"] == "groq")
+    assert event["limits"]["downgraded_by"] == limit
+    assert (event["model_requested"], event["route"]) == ("gpt-4.1-mini", "cheap" if model == "cheap" else None)
+    # gpt-4.1-mini is $0.40 and $1.60 a million tokens, llama-3.3-70b-versatile $0.59 and $0.79 (groq.com/pricing)
+    saved = 10 * (400_000 - 590_000) + 5 * (1_600_000 - 790_000)
+    assert event["saved_usd"] == f"{saved / 10**12:.12f}"
+    keeper.stop()
+
+
+def test_a_limit_may_look_at_where_a_call_goes(scene: Callable[..., Scene]) -> None:
+    found = scene({"openai": play(response()), "groq": play(response(GROQ_ANSWER))})
+    keeper, limit = limited(found, amount="1 requests", where={"provider": "openai", "model": "gpt-4.1-mini"})
+    body = SMART.replace(b"smart", b"gpt-4.1-mini")
+    assert [found.post(body=body).status for _ in range(2)] == [200, 429]
+    assert found.post(body=body.replace(b"mini", b"nano")).status == 200
+    assert found.post(body=body.replace(b"gpt-4.1-mini", b"groq/llama-3.3-70b-versatile")).status == 200
+    assert until(lambda: used(keeper, limit, provider="openai", model="gpt-4.1-mini") == 1)
+    keeper.stop()

@@ -17,7 +17,7 @@ from farebox.core.windows import HOUR_US, MINUTE_US
 from farebox.ledger.stores.duckdb.events import COLUMNS, to_event
 from farebox.ledger.stores.duckdb.rollups import pointer
 from farebox.ledger.stores.duckdb.schema import METER_NAMES
-from farebox.ledger.stores.duckdb.spent import READ
+from farebox.ledger.stores.duckdb.spent import COLUMNS_OF, READ
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 from farebox.ledger.stores.duckdb.usage import us_of
 from farebox.ledger.stores.duckdb.writing import stamp
@@ -210,7 +210,7 @@ class _Facts:
     def _value(self, name: str) -> str:
         if name.startswith("tag."):
             return f"json_extract_string(events.tags, {self._name(pointer(name[4:]))})"
-        return "events.key_id" if name == "key" else f'events."{name}"'
+        return f'events."{COLUMNS_OF.get(name, name)}"'
 
     def _units(self) -> str:
         return f"json_extract_string(events.units, {self._name(pointer(self.limit.unit))})::BIGINT"

@@ -23,6 +23,8 @@ _AMOUNTS: Final = {
     "tokens": "sum(input_tokens + output_tokens)",
     "requests": f"count(*) FILTER (kind = 'charge' AND attempt = 1 AND NOT {READ})",
 }
+COLUMNS_OF: Final = {"key": "key_id", "model": "model_requested"}
+"""What conditions of limits call otherwise than the events' columns."""
 _DONE: Final = "FILTER (kind = 'charge' AND state = 'done')"
 _UNITS: Final = "coalesce(json_extract_string(units, $unit)::BIGINT, 0)"
 _REPEATED: Final = "coalesce(json_extract_string(units, $again)::BIGINT, 0)"
@@ -198,7 +200,7 @@ def _value(name: str, values: dict[str, object], placeholder: str) -> str:
     if name.startswith("tag."):
         values[placeholder] = f'$."{name[4:]}"'
         return f"json_extract_string(tags, ${placeholder})"
-    return "key_id" if name == "key" else f'"{name}"'
+    return f'"{COLUMNS_OF.get(name, name)}"'
 
 
 def _subject(limit: Limit, tenant: str | None, value: str | None) -> str | None:
