@@ -19,6 +19,7 @@ WORKER_COUNTERS: Final[tuple[tuple[str, str], ...]] = (
     ("client_gone", "attempts whose caller hung up"),
     ("drains_refused", "answers of callers that hung up that were not read on: too many at once, or too long"),
     ("fallbacks", "attempts at a further target of a route, after one that failed"),
+    ("hedges", "second targets that were asked while a first was slow to answer"),
     ("timeouts", "attempts that took too long to start or stalled"),
     ("limit_ended", "answers that a strict limit ended while they streamed"),
     ("bad_requests", "requests that are no clean HTTP/1.1"),

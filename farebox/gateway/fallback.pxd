@@ -10,7 +10,7 @@ from farebox.providers.protocol_layout cimport Intent
 
 cdef class FallbackExchange(ProxyExchange):
     cdef str _asked_model, _asked_path, _call_id, _fell_from
-    cdef int _attempt
+    cdef int _attempt, _made
     cdef bint _begun, _declined, _passed
     cdef object _first_refusal, _ladder, _rung
     cdef list _left
@@ -30,3 +30,6 @@ cdef class FallbackExchange(ProxyExchange):
     cpdef on_read(self)
     cpdef bint _is_held(self) except -1
     cpdef _write_answer(self)
+    cpdef bint wins(self) except -1
+    cpdef try_next(self)
+

@@ -49,7 +49,7 @@ class FallbackExchange(ProxyExchange):
 
     __slots__ = (
         "_asked_model", "_asked_path", "_attempt", "_begun", "_call_id", "_declined", "_fell_from", "_first_refusal",
-        "_ladder", "_left", "_passed", "_rung", "_sent_s", "_until_s", "_whole_body",
+        "_ladder", "_left", "_made", "_passed", "_rung", "_sent_s", "_until_s", "_whole_body",
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
@@ -66,6 +66,8 @@ class FallbackExchange(ProxyExchange):
         self._fell_from: str | None = None
         """The target that failed before this one."""
         self._first_refusal: CallRefused | None = None
+        self._made = 1
+        """Attempts of the call so far."""
         self._ladder: Ladder | None = None
         """None: the call goes by no route."""
         self._left: list[Rung] = []
@@ -239,7 +241,7 @@ class FallbackExchange(ProxyExchange):
             lines.append(self._ladder.label)
             lines.append(b"\r\nx-farebox-target: ")
             lines.append(self._rung.label)
-            lines.append(b"\r\nx-farebox-attempts: %d" % self._attempt)
+            lines.append(b"\r\nx-farebox-attempts: %d" % self._made)
 
     def on_body(self, data: bytes) -> None:
         if self._declined:
@@ -277,8 +279,14 @@ class FallbackExchange(ProxyExchange):
         if self._is_held():
             if not self._begun and not self._answer_done:
                 return
+            if not self.wins():
+                return
             self._passed = True
         ProxyExchange._write_answer(self)
+
+    def wins(self) -> bool:
+        """The answer's body begins: whether the client is to get it."""
+        return True
 
     # failures
 
@@ -287,7 +295,7 @@ class FallbackExchange(ProxyExchange):
         ladder = self._ladder
         return (
             ladder is not None
-            and bool(self._left)
+            and self._has_more()
             and not self._passed
             and not self._detached
             and self.client is not None
@@ -298,14 +306,17 @@ class FallbackExchange(ProxyExchange):
     def _fail(self, status: int, code: str, message: str, state: str) -> None:
         if self._is_held():
             self._take_back()
-            ladder, rung, what = self._ladder, self._rung, _LOST.get(code)
-            if ladder is not None and rung is not None and what is not None:
-                if not self._declined:
-                    rung.health.fails(self.worker.loop.time(), ladder.route, 0.0)
-                if self._declined or self._goes_on(what):
-                    self._go_on(state, None if self._declined else code)
-                    return
+            self._note_failure(code)
+            what = _LOST.get(code)
+            if what is not None and self._rung is not None and (self._declined or self._goes_on(what)):
+                self._go_on(state, None if self._declined else code)
+                return
         ProxyExchange._fail(self, status, code, message, state)
+
+    def _note_failure(self, code: str) -> None:
+        """The target has not answered."""
+        if self._ladder is not None and self._rung is not None and code in _LOST and not self._declined:
+            self._rung.health.fails(self.worker.loop.time(), self._ladder.route, 0.0)
 
     def _take_back(self) -> None:
         """Nothing of this answer has been passed on, and nothing will be."""
@@ -319,13 +330,21 @@ class FallbackExchange(ProxyExchange):
         try:
             self._drop_connection()
             self.settle(state, error)
-            self.worker.counters.add("fallbacks")
             self._fell_from = rung.name
-            self._attempt += 1
             self._forget_attempt()
-            self._start(self._whole_body)
+            self.try_next()
         except Exception as failure:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
             self.crashed(failure)
+
+    def _has_more(self) -> bool:
+        """Whether any target is left."""
+        return bool(self._left)
+
+    def try_next(self) -> None:
+        self.worker.counters.add("fallbacks")
+        self._made += 1
+        self._attempt = self._made
+        self._start(self._whole_body)
 
     def _forget_attempt(self) -> None:
         self._take_back()
@@ -351,5 +370,5 @@ class FallbackExchange(ProxyExchange):
         return (
             ("x-farebox-route", self._ladder.route.name),
             ("x-farebox-target", self._rung.name),
-            ("x-farebox-attempts", str(self._attempt)),
+            ("x-farebox-attempts", str(self._made)),
         )

@@ -41,8 +41,8 @@ class Hold:
 
     __slots__ = (
         "_done", "_event_id", "_leases", "_output", "downgraded_by", "dry_run", "ended_by", "ensured", "lines", "model",
-        "output_max", "parts", "proven", "requested", "requested_of", "requests", "saved", "started_us", "strict", "tally",
-        "unchecked", "usual", "usually", "warned",
+        "output_max", "parts", "proven", "requested", "requested_of", "requests", "saved", "started_us", "strict",
+        "tally", "unchecked", "usual", "usually", "warned",
     )  # fmt: skip
 
     def __init__(self, leases: Leases) -> None:

@@ -1,7 +1,7 @@
 cimport cython
 
 from farebox.gateway.exchange cimport Exchange
-from farebox.gateway.fallback cimport FallbackExchange
+from farebox.gateway.hedging cimport HedgedExchange
 from farebox.gateway.proxy cimport ProxyExchange
 from farebox.gateway.request cimport Request
 from farebox.gateway.shared cimport Shared
@@ -19,6 +19,6 @@ cdef class FixedExchange(Exchange):
     cpdef begin(self)
 
 
-cdef class RoutedExchange(FallbackExchange):
+cdef class RoutedExchange(HedgedExchange):
     cpdef bint _decides_late(self) except -1
     cpdef _choose(self, bytes body)

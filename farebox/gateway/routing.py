@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from farebox.core.pricing import PriceBook
 from farebox.errors import InvalidRequest
 from farebox.gateway.exchange import Exchange
-from farebox.gateway.fallback import FallbackExchange
+from farebox.gateway.hedging import HedgedExchange
 from farebox.gateway.objects import joined_call
 from farebox.gateway.passing import ControlExchange
 from farebox.gateway.proxy import ProxyExchange
@@ -60,7 +60,7 @@ def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exch
 def _proxied(worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> Exchange:
     session = _session(worker, client, request, target, path) if request.upgrade else None
     if session is None and request.route is not None:
-        return FallbackExchange(worker, client, request, target, path)
+        return HedgedExchange(worker, client, request, target, path)
     return session or ProxyExchange(worker, client, request, target, path)
 
 
@@ -139,7 +139,7 @@ class FixedExchange(Exchange):
         return encode({"error": {"code": code, "message": message, "details": None}})
 
 
-class RoutedExchange(FallbackExchange):
+class RoutedExchange(HedgedExchange):
     """`/v1/{path}`: OpenAI's API, at the provider that serves the model named in the body, or by the route that the
     body or a header names."""
 
@@ -155,7 +155,7 @@ class RoutedExchange(FallbackExchange):
             if self.request.route is None and (model is None or self.worker.routes.get(model) is None):
                 self._choose_by_model(model)
                 return
-        FallbackExchange._choose(self, body)
+        HedgedExchange._choose(self, body)
 
     def _downgrade_to(self, model: str, body: bytes) -> None:
         ladder = self.worker.routes.get(model)
@@ -188,7 +188,7 @@ class RoutedExchange(FallbackExchange):
 
     def _named_route(self, body: bytes) -> Ladder | None:
         if self.request.route is not None:
-            return FallbackExchange._named_route(self, body)
+            return HedgedExchange._named_route(self, body)
         return self.worker.routes.get(self._target.provider.intent(self._endpoint, body).model or "")
 
     def _path_at(self, rung: Rung) -> str | None:

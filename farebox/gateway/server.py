@@ -206,6 +206,11 @@ class ClientConnection(ClientSide):
                 if self._reading is not None:
                     self.deadline = self.worker.now + self._bounds.body_idle_timeout_s
 
+    def serve(self, exchange: Exchange) -> None:  # type: ignore[override]  # nothing else answers here
+        self.exchange = exchange
+        if not self._writable:
+            exchange.client_writable(False)
+
     def exchange_done(self, close: bool, unread: bool) -> None:
         self.exchange = None
         if self._holds:

@@ -37,6 +37,10 @@ class ClientSide:
     def abort(self) -> None:
         raise NotImplementedError
 
+    def serve(self, exchange: object) -> None:
+        """Another exchange answers the request from here on."""
+        raise NotImplementedError
+
     @property
     def held(self) -> bool:
         """Whether it is we who do not read."""
