@@ -63,6 +63,8 @@ def test_every_setting_can_be_given_by_its_variable(row: Setting, tmp_path: Path
         "bool": "off",
         "list": "a,b",
         "map": "a=b",
+        "span": "20s",
+        "targets": "openai/a",
     }
     value = row.choices[-1] if row.choices else samples[row.kind]
     if row.kind == "int" and row.high is not None:
@@ -77,10 +79,12 @@ def test_every_setting_can_be_given_by_its_variable(row: Setting, tmp_path: Path
         "books.time_zone": "Asia/Tokyo", "server.control_listen": "h:1", "providers.*.base_url": "http://x",
         "providers.*.region": "eu-west-1", "units.*.where": "feature=analyze", "units.*.once_per": "task",
         "portal.frame_ancestors": "https://a.example,https://*.b.example", "paywall.payment_link": "plink_1",
-        "reports.weekly_at": "fri 16:30",
+        "reports.weekly_at": "fri 16:30", "routes.*.targets": "openai/a,groq/b", "routes.*.retry_on": "429,5xx",
     }  # fmt: skip
     value = formed.get(name, value)
     env = {variable: value, **others.get(name, {})}
+    if row.section == "routes.*":
+        env.setdefault("FAREBOX_ROUTES_OPENAI_TARGETS", "openai/a")
     if row.section == "units.*":
         env.setdefault("FAREBOX_UNITS_OPENAI_WHERE", "tier=pro")
     if name == "oidc.issuer":
@@ -228,7 +232,7 @@ def test_the_file_in_the_working_directory_is_found(tmp_path: Path, monkeypatch:
 def test_the_file_that_init_writes_shows_every_default(tmp_path: Path) -> None:
     text = as_toml()
     assert load(file(tmp_path, text), {}, {"data": "/d"}) == Settings(data=Path("/d"))
-    used = "\n".join(re.sub(r"^# (?=\w+ = |\[providers|\[units)", "", line) for line in text.splitlines())
+    used = "\n".join(re.sub(r"^# (?=\w+ = |\[providers|\[units|\[routes)", "", line) for line in text.splitlines())
     tomllib.loads(used)
     _, effective = explain(file(tmp_path, used), {})
     given = {item.name for item in effective if item.source != "default"}
