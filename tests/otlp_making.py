@@ -40,8 +40,13 @@ def span(number: int, attributes: Mapping[str, Any], **fields: Any) -> dict[str,
 
 
 def in_json(spans: Spans, resource: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    listed = [{**span, "attributes": _pairs(span["attributes"])} for span in spans]
+    listed = [_listed(span) for span in spans]
     return {"resourceSpans": [{"resource": {"attributes": _pairs(resource or {})}, "scopeSpans": [{"spans": listed}]}]}
+
+
+def _listed(span: Mapping[str, Any]) -> dict[str, Any]:
+    events = [{**event, "attributes": _pairs(event["attributes"])} for event in span.get("events", ())]
+    return {**span, "attributes": _pairs(span["attributes"]), **({"events": events} if events else {})}
 
 
 def in_protobuf(spans: Spans, resource: Mapping[str, Any] | None = None) -> bytes:
@@ -64,8 +69,13 @@ def _span(span: Mapping[str, Any]) -> bytes:
         + b"\x39" + struct.pack("<Q", int(span["startTimeUnixNano"]))
         + b"\x41" + struct.pack("<Q", int(span["endTimeUnixNano"]))
         + _attributes(9, span["attributes"])
+        + b"".join(map(_event, span.get("events", ())))
         + (field(15, b"\x18" + _number(span["status"]["code"])) if "status" in span else b"")
     )  # fmt: skip
+
+
+def _event(event: Mapping[str, Any]) -> bytes:
+    return field(11, field(2, event["name"].encode()) + _attributes(3, event["attributes"]))
 
 
 def _attributes(number: int, attributes: Mapping[str, Any]) -> bytes:

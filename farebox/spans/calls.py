@@ -5,6 +5,9 @@ Farebox are left out where they cannot be kept; what stands under `farebox.` mus
 """
 
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
 
 from farebox.core.asking import nearest
 from farebox.core.attribution import VALUE_CHARS_MAX
@@ -70,8 +73,14 @@ def is_measured(span: Span) -> bool:
 
 def went_by(span: Span, host: str) -> bool:
     """Whether the call went to `host`, which is a Host header: then the gateway has metered it already."""
-    address = _text(span.attributes.get(names.SERVER_ADDRESS))
-    port = span.attributes.get(names.SERVER_PORT)
+    address, port = _text(span.attributes.get(names.SERVER_ADDRESS)), span.attributes.get(names.SERVER_PORT)
+    base = _text(span.attributes.get(names.API_BASE))
+    if address is None and base is not None:
+        try:
+            there = urlsplit(base)
+            address, port = there.hostname, there.port or (80 if there.scheme == "http" else 443)
+        except ValueError:
+            return False
     ours, _, our_port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "")
     if address is None or address.lower().strip("[]") != ours.lower().strip("[]"):
         return False
@@ -83,14 +92,15 @@ def event_of(span: Span) -> dict[str, Any]:
     if len(span.trace_id) != _TRACE_ID_CHARS or len(span.span_id) != _SPAN_ID_CHARS:
         raise InvalidEvent("a span has a trace id of 16 bytes and a span id of 8")
     counts = counts_of(span)
+    parameters = _parameters(span)
     event: dict[str, Any] = {
         "id": f"otel-{span.trace_id}-{span.span_id}",
         "provider": names.provider_named(_first(span, names.PROVIDER) or ""),
         "operation": _operation(span),
-        "model_requested": _first(span, names.MODEL_REQUESTED),
+        "model_requested": _first(span, names.MODEL_REQUESTED) or _text(parameters.model),
         "model_billed": _first(span, names.MODEL_BILLED),
         "service_tier": _first(span, names.SERVICE_TIER),
-        "streaming": any(span.attributes.get(name) is True for name in names.STREAMING),
+        "streaming": parameters.stream or any(span.attributes.get(name) is True for name in names.STREAMING),
         "usage_raw": _raw(span),
         **_times(span),
         **_ending(span),
@@ -99,6 +109,19 @@ def event_of(span: Span) -> dict[str, Any]:
     if is_counted(counts):
         event |= _usage(event, counts)
     return {name: value for name, value in event.items() if value is not None}
+
+
+class _Parameters(msgspec.Struct):
+    model: str | None = None
+    stream: bool | None = None
+
+
+def _parameters(span: Span) -> _Parameters:
+    said = span.attributes.get(names.PARAMETERS)
+    try:
+        return msgspec.json.decode(said, type=_Parameters) if isinstance(said, str) else _Parameters()
+    except (msgspec.DecodeError, RecursionError):
+        return _Parameters()
 
 
 def _operation(span: Span) -> str:
@@ -142,6 +165,7 @@ def _ending(span: Span) -> dict[str, Any]:
     status = next((code for name in names.STATUS if (code := _status(span.attributes.get(name)))), None)
     if error is None and not span.failed and (status or 0) < 400:
         return {"status": status}
+    error = error or _text(span.exception)
     word = (error or "").lower()
     state = "timeout" if "timeout" in word or "timed_out" in word else "upstream_error"
     state = "client_closed" if "cancel" in word else state

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from farebox.errors import InvalidSpans
-from farebox.spans.names import is_kept
+from farebox.spans.names import EXCEPTION, is_kept
 from farebox.spans.span import ERROR, LIST_MAX, SPANS_MAX, VALUE_CHARS_MAX, Attributes, Span, Value, bounded
 
 _NOTHING: Final = msgspec.Raw(b"null")
@@ -29,6 +29,11 @@ class _Status(msgspec.Struct):
     code: int | None = None
 
 
+class _Event(msgspec.Struct):
+    name: str | None = None
+    attributes: list[_KeyValue] | None = None
+
+
 class _Span(msgspec.Struct, rename="camel"):
     trace_id: str | None = None
     span_id: str | None = None
@@ -38,6 +43,7 @@ class _Span(msgspec.Struct, rename="camel"):
     end_time_unix_nano: str | int | None = None
     attributes: list[_KeyValue] | None = None
     status: _Status | None = None
+    events: list[_Event] | None = None
 
 
 class _ScopeSpans(msgspec.Struct):
@@ -97,9 +103,20 @@ def _read(span: _Span, resource: Attributes) -> Span:
         start_ns=_whole(span.start_time_unix_nano),
         end_ns=_whole(span.end_time_unix_nano),
         failed=span.status is not None and span.status.code == ERROR,
+        exception=_exception(span.events),
         attributes=_attributes(span.attributes),
         resource=resource,
     )
+
+
+def _exception(events: list[_Event] | None) -> str:
+    found = ""
+    for event in events or ():
+        if event.name == "exception":
+            for pair in event.attributes or ():
+                if pair.key == EXCEPTION:
+                    found = (_values.decode(pair.value).string_value or "")[:VALUE_CHARS_MAX]
+    return found
 
 
 def _attributes(pairs: list[_KeyValue] | None) -> Attributes:

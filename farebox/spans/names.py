@@ -23,9 +23,15 @@ STREAMING: Final[Names] = ("gen_ai.request.stream", "llm.is_streaming", "gen_ai.
 FIRST_CHUNK_S: Final = "gen_ai.response.time_to_first_chunk"
 SERVICE_TIER: Final[Names] = ("openai.response.service_tier", "gen_ai.openai.response.service_tier")
 ERROR: Final = "error.type"
+EXCEPTION: Final = "exception.type"
+"""Of a span event called `exception`, as OpenTelemetry's `record_exception` writes it."""
 STATUS: Final[Names] = ("http.response.status_code", "http.status_code")
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
+API_BASE: Final = "gen_ai.openai.api_base"
+"""OpenLLMetry's, in place of an address and a port."""
+PARAMETERS: Final = "llm.invocation_parameters"
+"""OpenInference's: a call's parameters in JSON, without its messages. It names the model of a call that failed."""
 RESPONSE_ID: Final = "gen_ai.response.id"
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 
@@ -93,7 +99,8 @@ TAGS: Final[dict[str, Names]] = {
 _KEPT: Final = frozenset(
     {
         OPERATION, OPENINFERENCE_KIND, TRACELOOP_KIND, TRACELOOP_REQUEST, FIRST_CHUNK_S, ERROR, SERVER_ADDRESS,
-        SERVER_PORT, RESPONSE_ID, FINISH_REASONS, *PROVIDER, *MODEL_REQUESTED, *MODEL_BILLED, *STREAMING,
+        SERVER_PORT, API_BASE, PARAMETERS, RESPONSE_ID, FINISH_REASONS, *PROVIDER, *MODEL_REQUESTED, *MODEL_BILLED,
+        *STREAMING,
         *SERVICE_TIER, *STATUS,
     }
 ).union(*COUNTS.values(), *ATTRIBUTION.values(), *TAGS.values())  # fmt: skip

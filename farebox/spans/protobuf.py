@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from farebox.errors import InvalidSpans
-from farebox.spans.names import is_kept
+from farebox.spans.names import EXCEPTION, is_kept
 from farebox.spans.span import ERROR, LIST_MAX, SPANS_MAX, VALUE_CHARS_MAX, Attributes, Span, Value, bounded
 
 FIELDS_MAX: Final = 1_000_000
@@ -119,7 +119,7 @@ def _span(reader: _Reader, start: int, end: int, resource: Attributes) -> Span:
     numbers = {6: 0, 7: 0, 8: 0}
     wanted = {6: _VARINT, 7: _FIXED64, 8: _FIXED64}
     attributes: Attributes = {}
-    failed = False
+    failed, exception = False, ""
     for number, wire, at, to in reader.fields(start, end):
         if number in ids:
             _expect(wire, _BYTES)
@@ -130,15 +130,43 @@ def _span(reader: _Reader, start: int, end: int, resource: Attributes) -> Span:
         elif number == _ATTRIBUTES:
             _expect(wire, _BYTES)
             _attribute(reader, at, to, attributes)
+        elif number == 11:
+            _expect(wire, _BYTES)
+            exception = _exception(reader, at, to) or exception
         elif number == 15:
             _expect(wire, _BYTES)
             failed = any(
                 inner == 3 and kind == _VARINT and value == ERROR for inner, kind, value, _ in reader.fields(at, to)
             )
-    return Span(ids[1], ids[2], ids[4], numbers[6], numbers[7], numbers[8], failed, attributes, resource)
+    return Span(ids[1], ids[2], ids[4], numbers[6], numbers[7], numbers[8], failed, exception, attributes, resource)
+
+
+def _exception(reader: _Reader, start: int, end: int) -> str:
+    """The type that an event of the name 'exception' says, '' for any other event."""
+    is_one, found = False, ""
+    for number, wire, at, to in reader.fields(start, end):
+        if number == 2:
+            _expect(wire, _BYTES)
+            is_one = reader.data[at:to] == b"exception"
+        elif number == 3:
+            _expect(wire, _BYTES)
+            name, place = _pair(reader, at, to)
+            value = _value(reader, *place, inside=False) if place is not None and name == EXCEPTION else None
+            found = value[:VALUE_CHARS_MAX] if isinstance(value, str) else found
+    return found if is_one else ""
 
 
 def _attribute(reader: _Reader, start: int, end: int, into: Attributes) -> None:
+    name, place = _pair(reader, start, end)
+    if place is None or not is_kept(name):
+        return
+    value = _value(reader, *place, inside=False)
+    if value is not None and (kept := bounded(name, value)) is not None:
+        into[name] = kept
+
+
+def _pair(reader: _Reader, start: int, end: int) -> tuple[str, tuple[int, int] | None]:
+    """A KeyValue's key, and where its value stands."""
     name = ""
     place: tuple[int, int] | None = None
     for number, wire, at, to in reader.fields(start, end):
@@ -148,11 +176,7 @@ def _attribute(reader: _Reader, start: int, end: int, into: Attributes) -> None:
             name = reader.text(at, to)
         elif number == 2:
             place = at, to
-    if place is None or not is_kept(name):
-        return
-    value = _value(reader, *place, inside=False)
-    if value is not None and (kept := bounded(name, value)) is not None:
-        into[name] = kept
+    return name, place
 
 
 def _value(reader: _Reader, start: int, end: int, *, inside: bool) -> Value | None:

@@ -1,7 +1,7 @@
 """One span, whichever encoding brought it: only what an event can need of it.
 
 Prompts and answers stand in attributes and span events. Neither reader makes a value of them: an attribute is kept only
-where `names.is_kept` knows its name, and of span events, links and names nothing is read at all.
+where `names.is_kept` knows its name, of span events only the type of an exception, of links and names nothing.
 """
 
 from typing import Final, Literal
@@ -28,8 +28,8 @@ Encoding = Literal["protobuf", "json"]
 
 
 class Span(msgspec.Struct, frozen=True):
-    """Ids are lower-case hex, '' where there is none; times nanoseconds since 1970, 0 where unknown. `attributes` are
-    the span's own, `resource` those of whatever sent it."""
+    """Ids are lower-case hex, '' where there is none; times nanoseconds since 1970, 0 where unknown. `exception` is
+    the type of what was raised last, '' for nothing; `attributes` are the span's own, `resource` its sender's."""
 
     trace_id: str
     span_id: str
@@ -38,6 +38,7 @@ class Span(msgspec.Struct, frozen=True):
     start_ns: int
     end_ns: int
     failed: bool
+    exception: str
     attributes: Attributes
     resource: Attributes
 

@@ -109,9 +109,7 @@ def test_no_prompt_and_no_answer_reaches_the_ledger(api: Api) -> None:
     names = ("gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.prompt.0.content", "gen_ai.system_instructions",
              "input.value", "llm.input_messages.0.message.content", "traceloop.entity.input")  # fmt: skip
     content = {**dict.fromkeys(names, SECRET), "gen_ai.tool.definitions": [SECRET]}
-    events = [
-        {"name": "gen_ai.content.prompt", "attributes": [{"key": "gen_ai.prompt", "value": {"stringValue": SECRET}}]}
-    ]
+    events = [{"name": "gen_ai.content.prompt", "attributes": {"gen_ai.prompt": SECRET}}]
     send(api, span(1, {**CHAT, **content}, events=events, name=SECRET, status={"code": 2, "message": SECRET}))
     assert len(booked(api)) == 1
     assert SECRET not in repr(api.keeper.asked)

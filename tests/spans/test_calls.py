@@ -17,6 +17,10 @@ from farebox.spans.names import PROVIDERS, provider_named
 from farebox.spans.span import Span
 
 NOW_US = 1_800_000_000_000_000
+RAISED = {
+    "name": "exception",
+    "attributes": {"exception.type": "openai.RateLimitError", "exception.message": "the password of the vault"},
+}
 SAID = {
     "gen_ai.provider.name": "anthropic",
     "gen_ai.operation.name": "chat",
@@ -179,6 +183,8 @@ def test_a_call_that_says_half_of_its_counts_is_an_estimate() -> None:
         ({"error.type": "APITimeoutError"}, {}, "timeout", None, "APITimeoutError"),
         ({"error.type": "asyncio.CancelledError"}, {}, "client_closed", None, "asyncio.CancelledError"),
         ({}, {"status": {"code": 2}}, "upstream_error", None, "error"),
+        ({}, {"status": {"code": 2}, "events": [RAISED]}, "upstream_error", 429, "openai.RateLimitError"),
+        ({}, {"events": [RAISED]}, "done", None, None),
         ({"http.response.status_code": 503}, {}, "upstream_error", 503, "error"),
         ({"http.response.status_code": 200}, {"status": {"code": 1}}, "done", 200, None),
     ],
@@ -238,6 +244,19 @@ def test_providers_have_our_names(said: str, ours: str) -> None:
     assert provider_named(said) == ours
 
 
+def test_openinference_names_the_model_of_a_call_that_failed_among_its_parameters() -> None:
+    said = {"openinference.span.kind": "LLM", "llm.system": "openai"}
+    told = '{"model": "gpt-4.1-mini", "stream": true, "temperature": 0.5}'
+    found = posted({**said, "llm.invocation_parameters": told}, status={"code": 2})
+    assert (found.head.model_requested, found.head.streaming, found.tail.state) == (
+        "gpt-4.1-mini", True, "upstream_error",
+    )  # fmt: skip
+    assert "temperature" not in repr(found)
+    for broken in ("{", "[" * 900, "5", '{"model": 5}'):
+        with pytest.raises(InvalidEvent, match="model_requested is missing"):
+            posted({**said, "llm.invocation_parameters": broken})
+
+
 def test_names_of_providers_lead_to_names_of_ours() -> None:
     from farebox.providers import by_name
 
@@ -284,6 +303,10 @@ def test_only_calls_of_models_are_calls(attributes: dict[str, Any], kind: int, r
         ({"server.address": "api.openai.com", "server.port": 443}, "farebox.acme.com", False),
         ({"server.address": "::1", "server.port": 3273}, "[::1]:3273", True),
         ({}, "", False),
+        ({"gen_ai.openai.api_base": "http://farebox.internal:3273/proxy/openai/v1/"}, "farebox.internal:3273", True),
+        ({"gen_ai.openai.api_base": "https://farebox.acme.com/v1"}, "farebox.acme.com", True),
+        ({"gen_ai.openai.api_base": "http://farebox.internal:9000/v1"}, "farebox.internal:3273", False),
+        ({"gen_ai.openai.api_base": "http://[broken"}, "farebox.internal:3273", False),
         ({"server.address": "localhost"}, "localhost:3273", False),
     ],
 )

@@ -29,6 +29,10 @@ SPANS = [
         },
         parent=1,
         status={"code": 2, "message": SECRET},
+        events=[
+            {"name": "gen_ai.content.prompt", "attributes": {"gen_ai.prompt": SECRET, "exception.type": SECRET}},
+            {"name": "exception", "attributes": {"exception.message": SECRET, "exception.type": "RateLimitError"}},
+        ],
     ),
 ]
 
@@ -45,7 +49,7 @@ def test_both_encodings_are_read_into_the_same_spans() -> None:
     assert (first.start_ns, first.end_ns, first.failed) == (START_NS, START_NS + 812_000_000, False)
     assert first.attributes == {**CHAT, "llm.is_streaming": True}
     assert first.resource == {"service.name": "billing"}
-    assert (second.parent_id, second.failed) == (f"{1:016x}", True)
+    assert (second.parent_id, second.failed, second.exception) == (f"{1:016x}", True, "RateLimitError")
     assert second.attributes["gen_ai.response.finish_reasons"] == ("stop", "length")
     assert second.attributes["gen_ai.response.time_to_first_chunk"] == 0.25
     assert second.attributes["gen_ai.usage.input_tokens"] == -1
@@ -77,7 +81,7 @@ def test_fields_that_are_not_known_are_stepped_over() -> None:
     more = b"\xf8\x07\x05" + b"\xfd\x07abcd" + b"\xf9\x07abcdefgh" + field(127, b"\xff\xff")
     [found] = read_protobuf(more + in_protobuf([span(1, CHAT)]) + more)
     assert found.attributes == CHAT
-    document = in_json([span(1, CHAT, links=[{"traceId": 1}], events=[{"name": SECRET}])])
+    document = in_json([span(1, CHAT, links=[{"traceId": 1}], traceState=5)])
     assert read_json(encoded({**document, "more": [1]}))[0].attributes == CHAT
 
 
