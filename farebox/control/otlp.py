@@ -17,7 +17,7 @@ from farebox.core.posting import EVENTS_MAX
 from farebox.errors import FareboxError, InvalidEvent
 from farebox.spans import jsons, protobuf
 from farebox.spans.calls import event_of, went_by
-from farebox.spans.families import Families
+from farebox.spans.families import Families, Judged
 from farebox.spans.names import OPERATION
 from farebox.spans.span import Encoding, Span
 
@@ -81,16 +81,8 @@ router.add_api_route(
 async def _booked(request: Request, spans: Sequence[Span]) -> tuple[int, str]:
     """(spans that cannot be booked, why the first of them cannot)."""
     families: Families = request.app.state.families
-    host = request.headers.get("host", "")
-    judged = families.judge(spans, request.state.caller.id)
-    problems = [f"{_named(span)}: its operation {span.attributes[OPERATION]!r} is not known" for span in judged.strange]
-    documents: list[dict[str, Any]] = []
-    for span in judged.standing:
-        try:
-            if not went_by(span, host):
-                documents.append(event_of(span))
-        except InvalidEvent as error:
-            problems.append(f"{_named(span)}: {error}")
+    host, sender = request.headers.get("host", ""), request.state.caller.id
+    judged, documents, problems = await run_in_threadpool(_judged, families, spans, host, sender)
     for start in range(0, len(documents), EVENTS_MAX):
         batch = documents[start : start + EVENTS_MAX]
         verdicts = await book(parts_of(request), request.state.key, batch)
@@ -99,8 +91,24 @@ async def _booked(request: Request, spans: Sequence[Span]) -> tuple[int, str]:
             for document, verdict in zip(batch, verdicts, strict=True)
             if (problem := _problem(verdict)) is not None
         )
-    families.remember(judged)
+    await run_in_threadpool(families.remember, judged)
     return len(problems), problems[0] if problems else ""
+
+
+def _judged(
+    families: Families, spans: Sequence[Span], host: str, sender: str
+) -> tuple[Judged, list[dict[str, Any]], list[str]]:
+    """(what counts, its events, what is wrong with others). A large request takes its time, so that it has a thread."""
+    judged = families.judge(spans, sender)
+    problems = [f"{_named(span)}: its operation {span.attributes[OPERATION]!r} is not known" for span in judged.strange]
+    documents: list[dict[str, Any]] = []
+    for span in judged.standing:
+        try:
+            if not went_by(span, host):
+                documents.append(event_of(span))
+        except InvalidEvent as error:
+            problems.append(f"{_named(span)}: {error}")
+    return judged, documents, problems
 
 
 def _read(body: bytes, encoding: Encoding, packed: str) -> list[Span]:

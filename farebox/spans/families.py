@@ -5,6 +5,7 @@ agent, a tool or a workflow ends a family: what is called within it is another c
 it, so exporters send the inner one first, often in an earlier request: what a request cannot see is remembered.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -29,13 +30,20 @@ class Judged(NamedTuple):
 
 
 class Families:
+    """Safe to use from several threads."""
+
     def __init__(self, remembered_max: int = REMEMBERED_MAX) -> None:
         self._max = remembered_max
+        self._lock = threading.Lock()
         self._around: dict[Key, bool] = {}
         self._counted: dict[Key, None] = {}
 
     def judge(self, spans: Sequence[Span], sender: str) -> Judged:
         """The calls of a request that count. Changes nothing: a request that fails is judged again the same way."""
+        with self._lock:
+            return self._judged(spans, sender)
+
+    def _judged(self, spans: Sequence[Span], sender: str) -> Judged:
         by_key = {(sender, span.trace_id, span.span_id): span for span in spans}
         roles = {key: role_of(span) for key, span in by_key.items()}
         measured = {key: is_measured(span) for key, span in by_key.items() if roles[key] == "call"}
@@ -58,12 +66,13 @@ class Families:
 
     def remember(self, judged: Judged) -> None:
         """What the next requests must know, once this one's calls are booked."""
-        for key, is_strong in judged.around.items():
-            self._around[key] = self._around.pop(key, False) or is_strong
-        self._counted.update(dict.fromkeys(judged.counted))
-        for memory in (self._around, self._counted):
-            while len(memory) > self._max:
-                del memory[next(iter(memory))]
+        with self._lock:
+            for key, is_strong in judged.around.items():
+                self._around[key] = self._around.pop(key, False) or is_strong
+            self._counted.update(dict.fromkeys(judged.counted))
+            for memory in (self._around, self._counted):
+                while len(memory) > self._max:
+                    del memory[next(iter(memory))]
 
     def _wrap(
         self, key: Key, is_strong: bool, by_key: dict[Key, Span], roles: dict[Key, Role], around: dict[Key, bool]

@@ -42,20 +42,29 @@ class _Reader:
     def fields(self, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
         """Each field between two offsets: (number, wire type, start, end) of its bytes, or for a varint and a fixed64
         (number, wire type, value, 0)."""
+        data = self.data
         while at < end:
             self._left -= 1
             if self._left < 0:
                 raise InvalidSpans(f"the body has more than {FIELDS_MAX} fields: send smaller batches")
-            tag, at = self._varint(at, end)
+            tag = data[at]
+            if tag < 0x80:  # nearly all are one byte
+                at += 1
+            else:
+                tag, at = self._varint(at, end)
             number, wire = tag >> 3, tag & 7
             if not 1 <= number <= _FIELD_MAX:
                 raise InvalidSpans(f"{_BROKEN}field number {number}")
-            if wire == _VARINT:
+            if wire == _BYTES:
+                if at < end and data[at] < 0x80:
+                    length = data[at]
+                    at += 1
+                else:
+                    length, at = self._varint(at, end)
+            elif wire == _VARINT:
                 value, at = self._varint(at, end)
                 yield number, wire, value, 0
                 continue
-            if wire == _BYTES:
-                length, at = self._varint(at, end)
             elif wire in (_FIXED64, _FIXED32):
                 length = 8 if wire == _FIXED64 else 4
             else:
@@ -63,7 +72,7 @@ class _Reader:
             if length > end - at:
                 raise InvalidSpans(f"{_BROKEN}it ends inside a field")
             if wire == _FIXED64:
-                yield number, wire, int.from_bytes(self.data[at : at + 8], "little"), 0
+                yield number, wire, int.from_bytes(data[at : at + 8], "little"), 0
             else:
                 yield number, wire, at, at + length
             at += length

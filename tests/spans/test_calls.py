@@ -4,12 +4,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from otlp_making import CHAT, TRACE, in_json, span
+from otlp_making import CHAT, START_NS, TRACE, in_json, span
 
 from farebox.core.posting import Posted, read_event
 from farebox.errors import CallRefused, InvalidEvent
+from farebox.spans import names
 from farebox.spans.calls import event_of, role_of, went_by
 from farebox.spans.counts import disjoint
 from farebox.spans.jsons import read_json
@@ -146,6 +147,34 @@ def test_a_split_loses_and_adds_nothing(counts: dict[str, int]) -> None:
     outward = sum(found.get(name, 0) for name in ("output", "reasoning", "audio_output", "image_output"))
     assert outward in (out, out + reasoning)
     assert sum(found.values()) - outward in (into, into + cached)
+
+
+anything = st.one_of(
+    st.booleans(), st.integers(-(1 << 63), (1 << 64) - 1), st.floats(), st.text(max_size=300),
+    st.lists(st.text(max_size=9), max_size=3).map(tuple), st.sampled_from(["chat", "429", "openai", "acme", "1.5"]),
+)  # fmt: skip
+kept = st.sampled_from(
+    sorted({*names._KEPT, *names._ASSOCIATED, "farebox.tenant", "farebox.byok", "farebox.tag.a", "farebox.units.pages",
+            "farebox.authorization_id", "farebox.", "farebox.tag.", "farebox.nothing"})
+)  # fmt: skip
+moments = st.one_of(st.integers(0, (1 << 64) - 1), st.integers(START_NS - 10**9, START_NS + 10**9))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.dictionaries(kept, anything, max_size=12), moments, moments, st.booleans(), st.text(max_size=20))
+def test_whatever_a_span_says_it_is_an_event_or_refused_with_what_is_wrong(
+    attributes: Any, start_ns: int, end_ns: int, failed: bool, text: str
+) -> None:
+    told = {**CHAT, **attributes}
+    said = Span(TRACE, f"{1:016x}", text, 3, start_ns, end_ns, failed, text, told, {"service.name": text})
+    assert role_of(said) in ("call", "frame", "plain", "strange")
+    assert went_by(said, text) in (True, False)
+    try:
+        found = read_event(event_of(said), NOW_US)
+    except (InvalidEvent, CallRefused) as error:
+        assert str(error)
+        return
+    assert found.tail.usage or "no_usage" in found.tail.marks
 
 
 def test_writes_to_openais_cache_have_their_own_meter() -> None:
