@@ -11,6 +11,7 @@ FareboxError
 ├── InvalidBooks            a plan, a customer or revenue that cannot be one
 ├── QueryError              a question to the ledger that cannot be asked
 ├── InvalidEvent            an event that was sent in and cannot be one
+├── InvalidSpans            a batch of spans that cannot be read
 ├── CallRefused             a call that is answered by Farebox itself, before anything is spent
 │   ├── InvalidTags             400 invalid_tags
 │   ├── AttributionMissing      400 attribution_missing
@@ -76,6 +77,9 @@ class QueryError(FareboxError): ...
 
 
 class InvalidEvent(FareboxError): ...
+
+
+class InvalidSpans(FareboxError): ...
 
 
 class CallRefused(FareboxError):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
+from uuid import uuid4
 
 from farebox.core.attribution import NAMES
 from farebox.core.events import DIMENSIONS
@@ -56,6 +57,18 @@ def widened(
         {**scope.units, **(units or {})},
         on_warning or scope.on_warning,
     )
+
+
+def recorded(event: Mapping[str, object], scope: Scope) -> dict[str, object]:
+    """An event with what it does not say itself: an id, and whose it is by the scope."""
+    said = {NAMES.get(name, name) for name, value in event.items() if value is not None}
+    whose = {name: value for name, value in scope.dimensions.items() if name not in said}
+    made: dict[str, object] = {"id": uuid4().hex, **whose, **event}
+    for name, ours in (("tags", scope.tags), ("units", scope.units)):
+        own = made.get(name)
+        if ours and (own is None or isinstance(own, Mapping)):
+            made[name] = {**ours, **(own or {})}
+    return made
 
 
 class Context:

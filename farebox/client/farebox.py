@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeVar
 from uuid import uuid4
 
 from farebox.client.calls import Call
-from farebox.client.context import SCOPE, Context, LimitWarning, OnWarning, Scope, widened
+from farebox.client.context import SCOPE, Context, LimitWarning, OnWarning, Scope, recorded, widened
 from farebox.client.door import Door, Permit
 from farebox.client.sender import Sender
 from farebox.client.sends import REFUSED
@@ -112,6 +112,13 @@ class Farebox:
         """Say how a task ended."""
         said = {"id": uuid4().hex, "task": task_id, "outcome": outcome, "value_usd": value_usd, "tenant": tenant_id}
         self._sender.put("outcome", {name: value for name, value in said.items() if value is not None})
+
+    def record(self, event: Mapping[str, object]) -> None:
+        """Book a call that something else has metered, such as another library's callback: an event as POST
+        /api/v1/events takes it, of counts that are disjoint. `id` is the idempotency key, one is made where there is
+        none; whose the call is, tags and units come from the context where the event does not say. Sent in the
+        background, once, by way of the disk while Farebox is away; an event that is not taken is logged."""
+        self._sender.put("event", recorded(event, SCOPE.get()))
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Send what waits, on disk also; whether Farebox has all of it in time."""

@@ -22,6 +22,7 @@ STATUS_OF: Final[tuple[tuple[type[errors.FareboxError], int, str], ...]] = (
     (errors.KeeperUnavailable, 503, "keeper_unavailable"),
     (errors.QueryError, 400, "invalid_query"),
     (errors.InvalidEvent, 400, "invalid_event"),
+    (errors.InvalidSpans, 400, "invalid_spans"),
     (errors.InvalidMoney, 400, "invalid_money"),
     (errors.PriceSheetError, 400, "invalid_price"),
     (errors.InvalidLimit, 400, "invalid_limit"),

@@ -20,6 +20,7 @@ from farebox.control import (
     keys,
     limits,
     metrics,
+    otlp,
     plans,
     portal,
     prices,
@@ -34,10 +35,12 @@ from farebox.control.access import Access, FindToken, Needs, declared, key_finde
 from farebox.control.answers import handle_errors
 from farebox.control.parts import Parts
 from farebox.control.shield import Shield
+from farebox.spans.families import Families
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     questions.router,
     events.router,
+    otlp.router,
     authorizing.router,
     reports.router,
     keys.router,
@@ -78,6 +81,7 @@ def create_app(parts: Parts, find_token: FindToken, clock_s: Callable[[], float]
         redoc_url=None,
     )
     app.state.parts = parts
+    app.state.families = Families()
     finders = key_finder(parts.directory, parts.now_us), portal_finder(parts.directory, parts.now_us)
     app.state.access = Access(find_token, clock_s, *finders)
     for router in ROUTERS:

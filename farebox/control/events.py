@@ -1,5 +1,6 @@
 """What was metered elsewhere, and how tasks ended: sent in by SDKs, exporters and apps."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -42,21 +43,8 @@ async def post_events(request: Request) -> Response:
     accepted is on the disk, with a verdict for each event: accepted, duplicate (it was there already), conflict (the
     id is taken by an event that says something else) or invalid, with what is wrong. Costs are ours, by the event's own
     model and date, unless `cost_usd` is given; such events are marked `cost_given`."""
-    parts, documents = parts_of(request), _documents(await _json(request), "events")
-    key: KeyRow | None = request.state.key
-    verdicts: list[dict[str, Any]] = [{} for _ in documents]
-    read: list[tuple[int, Posted]] = []
-    for number, document in enumerate(documents):
-        try:
-            read.append((number, _read(parts, key, document)))
-        except (InvalidEvent, CallRefused) as error:
-            verdicts[number] = _invalid(document, error)
-    if read:
-        settling = {posted.head.id: posted.authorization_id for _, posted in read if posted.authorization_id}
-        asked = {"events": [(posted.head, posted.tail) for _, posted in read], "authorizations": settling}
-        found = await parts.keeper.call("post", msgspec.to_builtins(asked, builtin_types=(bytes,)), timeout_s=TIMEOUT_S)
-        for (number, _), verdict in zip(read, found, strict=True):
-            verdicts[number] = verdict
+    documents = _documents(await _json(request), "events")
+    verdicts = await book(parts_of(request), request.state.key, documents)
     return Json({"data": verdicts, **_counts(verdicts)}, status_code=202)
 
 
@@ -79,6 +67,25 @@ async def post_outcomes(request: Request) -> Response:
         for (number, _), verdict in zip(read, found, strict=True):
             verdicts[number] = verdict
     return Json({"data": verdicts, **_counts(verdicts)}, status_code=202)
+
+
+async def book(parts: Parts, key: KeyRow | None, documents: Sequence[object]) -> list[dict[str, Any]]:
+    """A verdict for each of at most EVENTS_MAX events, in their order, once what is accepted is on the disk. Raises
+    KeeperUnavailable, with nothing booked."""
+    verdicts: list[dict[str, Any]] = [{} for _ in documents]
+    read: list[tuple[int, Posted]] = []
+    for number, document in enumerate(documents):
+        try:
+            read.append((number, _read(parts, key, document)))
+        except (InvalidEvent, CallRefused) as error:
+            verdicts[number] = _invalid(document, error)
+    if read:
+        settling = {posted.head.id: posted.authorization_id for _, posted in read if posted.authorization_id}
+        asked = {"events": [(posted.head, posted.tail) for _, posted in read], "authorizations": settling}
+        found = await parts.keeper.call("post", msgspec.to_builtins(asked, builtin_types=(bytes,)), timeout_s=TIMEOUT_S)
+        for (number, _), verdict in zip(read, found, strict=True):
+            verdicts[number] = verdict
+    return verdicts
 
 
 def _read(parts: Parts, key: KeyRow | None, document: object) -> Posted:

@@ -419,3 +419,14 @@ def test_module_level_functions_use_a_client_of_the_process(
     )
     assert default(server.url, key.secret).flush()
     expect_metered(server, simulated, mark, tenant="acme", feature="sdk")
+
+
+def test_a_call_that_something_else_has_metered_is_booked_in_the_context(fb: Farebox, server: Server) -> None:
+    mark = new_mark()
+    with fb.context(tenant_id="acme", user_id="u_1", task_id=mark, tags={"region": "eu", "job": 1}):
+        fb.record({"provider": "openai", "model": MODEL, "usage": {"input": 12, "output": 9}, "user_id": "u_2",
+                   "tags": {"job": 2}})  # fmt: skip
+    assert fb.flush()
+    event = server.the_event(task=mark)
+    assert (event["tenant"], event["user"], event["tags"]) == ("acme", "u_2", {"region": "eu", "job": 2})
+    assert event["usage"] == {"input": 12, "output": 9}

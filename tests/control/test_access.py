@@ -62,7 +62,9 @@ def test_no_route_answers_without_a_token_or_with_a_role_too_small(api):
     assert walked > 15
 
 
-SENT = ("/api/v1/events", "/api/v1/outcomes", "/api/v1/authorize")
+SENT = (
+    "/api/v1/events", "/api/v1/outcomes", "/api/v1/authorize", "/api/v1/otlp/v1/traces", "/api/v1/v1/traces",
+)  # fmt: skip
 """What senders of events may post: it changes nothing that was there."""
 ASKED_BY_POST = {"/api/v1/simulate"}
 """Questions that are too long for a query string: they change nothing."""
