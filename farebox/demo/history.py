@@ -59,9 +59,16 @@ class Sketch(msgspec.Struct):
     first_byte_ms: int
     latency_ms: int
     prices_as: str
+    then: "Sketch | None" = None
+    """The attempt at the route's next target, where this one failed."""
     charged: Charged = Charged()
     since_us: int = 0
     until_us: int = 0
+
+    @property
+    def whole_ms(self) -> int:
+        """How long the call takes, with all of its attempts."""
+        return self.latency_ms + (self.then.latency_ms if self.then is not None else 0)
 
     def charged_at(self, book: PriceBook, when_us: int) -> Charged:
         """What it cost at that moment."""
@@ -146,8 +153,8 @@ class _Author:
             tenant = self._world.tenants[_index(self._tenants, pick)]
             feature = self._world.features[_index(self._features, pick)]
             sketch = pick.choice(self._sketches[tenant.tier.name, feature.name])
-            if start_us + moment + sketch.latency_ms * _MS < now_us:
-                yield self._record(tenant, sketch, start_us + moment, self._task(feature))
+            if start_us + moment + sketch.whole_ms * _MS < now_us:
+                yield from self._records(tenant, sketch, start_us + moment, self._task(feature))
 
     def loop(self, start_us: int, count: int) -> Iterator[bytes]:
         """A job that calls itself again and again for three hours."""
@@ -156,7 +163,7 @@ class _Author:
         sketches = self._sketches[tenant.tier.name, feature.name]
         step_us = 3 * 3600 * 1_000_000 // max(1, count)
         for i in range(count):
-            yield self._record(tenant, sketches[i % 5], start_us + i * step_us, "job-runaway")
+            yield from self._records(tenant, sketches[i % 5], start_us + i * step_us, "job-runaway")
 
     def _moment_us(self) -> int:
         """A moment of the day, UTC, by the hours' weights."""
@@ -169,14 +176,36 @@ class _Author:
         self._tasks += self._pick.random() < 0.6
         return f"job-{self._tasks}"
 
-    def _record(self, tenant: Tenant, sketch: Sketch, when_us: int, task: str | None) -> bytes:
+    def _records(self, tenant: Tenant, sketch: Sketch, when_us: int, task: str | None) -> Iterator[bytes]:
+        """One call: its attempt, and the next one where that failed and there is another target."""
+        user = saas.pick_user(tenant, self._pick)
+        call_id = uuid7(when_us, self._pick)
+        yield self._record(tenant, user, sketch, when_us, task, call_id)
+        if sketch.then is not None:
+            yield self._record(
+                tenant, user, sketch.then, when_us + sketch.latency_ms * _MS, task, call_id, sketch.model
+            )
+
+    def _record(
+        self,
+        tenant: Tenant,
+        user: str,
+        sketch: Sketch,
+        when_us: int,
+        task: str | None,
+        call_id: str,
+        fell_from: Model | None = None,
+    ) -> bytes:
         pick, model = self._pick, sketch.model
-        user = saas.pick_user(tenant, pick)
-        event_id = uuid7(when_us, pick)
+        event_id = call_id if fell_from is None else uuid7(when_us, pick)
+        is_routed = fell_from is not None or saas.is_routed(model, sketch.feature)
         head = Head(
-            event_id, event_id, 1, when_us, model.provider, model.operation, model.path, model.name, sketch.streaming,
+            event_id, call_id, 1 if fell_from is None else 2, when_us, model.provider, model.operation, model.path,
+            model.name, sketch.streaming,
             self._key_id, False, tenant=tenant.name, user=user, tier=tenant.tier.name, feature=sketch.feature.name,
             task=task, session=f"{user}-{when_us // 3_600_000_000}", tags={"region": tenant.region},
+            route=saas.ROUTE if is_routed else None,
+            fallback_from=None if fell_from is None else f"{fell_from.provider}/{fell_from.name}",
         )  # fmt: skip
         charged = sketch.charged_at(self._book, when_us)
         tail = Tail(
@@ -205,12 +234,21 @@ def _sketches(world: Saas, pick: random.Random) -> dict[tuple[str, str], list[Sk
 def _sketch(tier: Tier, feature: Feature, read: int, written: int, pick: random.Random) -> Sketch:
     model = saas.pick_model(tier, feature, pick)
     read, written = saas.sized(feature, read, written)
+    sketch = _sketch_of(model, feature, read, written, pick, _fate(pick))
+    if sketch.status != 200 and saas.is_routed(model, feature):
+        sketch.then = _sketch_of(saas.ROUTE_TARGETS[1], feature, read, written, pick, (200, "done", None))
+    return sketch
+
+
+def _sketch_of(
+    model: Model, feature: Feature, read: int, written: int, pick: random.Random, fate: tuple[int, str, str | None]
+) -> Sketch:
     usage = saas.split(model, read, written, pick)
     first_byte_ms = int(math.exp(pick.gauss(6.0, 0.45)))
     latency_ms = first_byte_ms + int(written * pick.uniform(4, 14))
     provider = by_name(model.provider)
     assert provider is not None
-    status, state, error = _fate(pick)
+    status, state, error = fate
     return Sketch(
         model=model,
         feature=feature,

@@ -53,6 +53,11 @@ LLAMA: Final = Model(
 EMBEDDING: Final = Model("openai", "text-embedding-3-small", "text-embedding-3-small", "embeddings", "/v1/embeddings")
 
 
+ROUTE: Final = "assistant"
+"""The route by which chats on its first target's model go."""
+ROUTE_TARGETS: Final = (GPT_MINI, LLAMA)
+
+
 class Tier(msgspec.Struct, frozen=True):
     """A plan: its share of the tenants, and how often each model serves it."""
 
@@ -129,6 +134,10 @@ def _tiers(pick: random.Random) -> list[Tier]:
     tiers = [tier for tier, count in zip(TIERS, counts, strict=True) for _ in range(count)]
     lean = {"enterprise": 0.0, "pro": 0.25, "free": 0.6}
     return sorted(tiers, key=lambda tier: lean[tier.name] + pick.uniform(0, SPREAD))
+
+
+def is_routed(model: Model, feature: Feature) -> bool:
+    return model is ROUTE_TARGETS[0] and feature.name == "chat"
 
 
 def pick_user(tenant: Tenant, pick: random.Random) -> str:

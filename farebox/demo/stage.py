@@ -21,6 +21,7 @@ import httpx
 import msgspec
 
 from farebox.core.limit_text import read_limit
+from farebox.core.routes import read_route
 from farebox.demo import books, history, saas
 from farebox.demo.history import OnProgress
 from farebox.demo.simulated import PROVIDERS as SIMULATED
@@ -187,6 +188,8 @@ class Stage:
         directory.customers.take(books.statements(self.world, today), by="demo")
         for limit in LIMITS:
             directory.limits.set(read_limit(limit), by="demo")
+        targets = [f"{model.provider}/{model.name}" for model in saas.ROUTE_TARGETS]
+        directory.routes.set(read_route(saas.ROUTE, {"targets": targets, "timeout": "20s"}), by="demo")
 
     def _make_key(self, directory: Directory) -> tuple[str, str]:
         with suppress(FareboxError):  # gone or revoked: a new one is as good

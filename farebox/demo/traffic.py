@@ -91,7 +91,12 @@ class Traffic:
         read, written = saas.sized(feature, *pick.choice(self._lengths[feature.kind]))
         usage = saas.split(model, read, written, pick)
         headers = self._attribution(tenant, feature) | {"authorization": f"Bearer {self._key}"}
-        return _asked(model, _prompt(usage, pick), headers, streaming=feature.name == "chat")
+        is_routed = saas.is_routed(model, feature)
+        prompt = _prompt(usage, pick, fails=model.name if is_routed else "")
+        if is_routed:
+            body = {"model": saas.ROUTE, "messages": [{"role": "user", "content": prompt}], "stream": True}
+            return Asked("/v1/chat/completions", headers, body)
+        return _asked(model, prompt, headers, streaming=feature.name == "chat")
 
     def _attribution(self, tenant: Tenant, feature: Feature) -> dict[str, str]:
         pick = self._pick
@@ -107,8 +112,8 @@ class Traffic:
         return headers | ({"x-task-id": f"job-{pick.randrange(1 << 30)}"} if feature.has_task else {})
 
 
-def _prompt(usage: dict[str, int], pick: random.Random) -> str:
-    """A prompt that orders its own answer from the simulated provider."""
+def _prompt(usage: dict[str, int], pick: random.Random, fails: str) -> str:
+    """A prompt that orders its own answer from the simulated provider. `fails`: the model that may fail, '' for any."""
     order: dict[str, object] = {
         "input": usage.get("input", 0),
         "cached": usage.get("cache_read", 0),
@@ -119,7 +124,7 @@ def _prompt(usage: dict[str, int], pick: random.Random) -> str:
         "chunk_ms": pick.randrange(5, 40),
     }
     if pick.random() < FAILING:
-        order["status"] = pick.choice((429, 500))
+        order |= {"status": pick.choice((429, 500)), "fails": fails}
     return f"Simulated. [[sim:{json.dumps(order)}]]"
 
 

@@ -76,3 +76,17 @@ def test_a_history_is_written_once(tmp_path: Path) -> None:
     history.write(directory, saas.build(), load_book(), "key_demo", NOW_US, 1, silent, 100)
     with pytest.raises(LedgerLocked):
         history.write(directory, saas.build(), load_book(), "key_demo", NOW_US, 1, silent, 100)
+
+
+def test_a_routed_call_that_failed_was_answered_by_the_next_target(written: list[tuple[Head, Tail]]) -> None:
+    by_call: dict[str, list[tuple[Head, Tail]]] = {}
+    for head, tail in written:
+        by_call.setdefault(head.call_id, []).append((head, tail))
+    fell = [attempts for attempts in by_call.values() if len(attempts) > 1]
+    assert fell
+    for (first, failed), (second, done) in fell:
+        assert (first.route, second.route) == ("assistant", "assistant")
+        assert (first.attempt, second.attempt, second.fallback_from) == (1, 2, "openai/gpt-4.1-mini")
+        assert (failed.state, done.state) == ("upstream_error", "done")
+        assert second.started_at_us == failed.finished_at_us
+        assert (first.tenant, first.user) == (second.tenant, second.user)

@@ -54,6 +54,8 @@ class Directive(msgspec.Struct, frozen=True):
     delay_ms: float = 0
     chunk_ms: float = 0
     status: int = 200
+    fails: str = ""
+    """Only models whose names begin so answer with that status."""
     error: str | None = None
     """Error type or code instead of the status's usual one."""
     retry_after_s: int | None = None
@@ -129,6 +131,8 @@ def directive(text: str) -> Directive:
 def plan(text: str, model: str, output_max: int | None) -> Plan:
     """What answers this prompt. `output_max` is the caller's own bound on the answer, thinking included."""
     order = directive(text)
+    if not model.startswith(order.fails):
+        order = msgspec.structs.replace(order, status=200)
     whole = 8 + len(text) // CHARACTERS_PER_TOKEN
     cached = order.cached
     if cached is None:
