@@ -176,6 +176,15 @@ def _limits(figures: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def _routes(figures: Mapping[str, Any]) -> list[Row]:
+    verdict = _verdict(figures["met"]) if figures["fair"] else "NOT FAIR: the core was not kept busy"
+    return [
+        ("small calls by model", _load(figures["by model"]), ""),
+        ("small calls by route, none of which fails", _load(figures["by route"]), ""),
+        ("that / by model", f"{figures['share']:.3f}", f"at least {figures['share_at_least']:.2f} ({verdict})"),
+    ]
+
+
 def _gate(figures: Mapping[str, Any]) -> list[Row]:
     cost, most_us = f"{figures['p50_us']:.1f} µs p50, {figures['p99_us']:.1f} µs p99", figures["p50_us_max"]
     taken, most, accounts = figures["bytes"], figures["bytes_max"], figures["accounts"]
@@ -228,6 +237,7 @@ _SECTIONS = {
     "soak": _soak,
     "ledger": _ledger,
     "limits": _limits,
+    "routes": _routes,
     "gate": _gate,
     "overshoot": _overshoot,
     "pages": _pages,
