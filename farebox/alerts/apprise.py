@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from farebox.alerts.addresses import allowed_addresses
-from farebox.alerts.outbox import Delivery
+from farebox.alerts.outbox import Delivery, Document
 from farebox.alerts.targets import Context, Target
 from farebox.core.channel_urls import SCHEMES, check_apprise_url, hosts_of
 from farebox.errors import DeliveryFailed, InvalidAlert
@@ -19,7 +19,7 @@ from farebox.errors import DeliveryFailed, InvalidAlert
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from apprise import NotifyBase
+    from apprise import AppriseAttachment, NotifyBase
 
 TIMEOUT_S: Final = 60.0
 """E-mail takes several exchanges with its server."""
@@ -32,6 +32,7 @@ _RECIPIENTS: Final = frozenset({"to", "cc", "bcc"})
 _LEVELS: Final = {"info": "info", "warning": "warning", "critical": "failure"}
 for _chatty in ("requests", "urllib3"):  # their lines hold whole addresses, and those are secrets
     logging.getLogger(_chatty).setLevel(logging.WARNING)
+_own_log = logging.getLogger("farebox.alerts")
 _log = logging.getLogger("apprise")
 _log.propagate = False
 
@@ -60,16 +61,11 @@ def _notify(url: str, delivery: Delivery, context: Context) -> bool:
     message, document = delivery.alert.message, delivery.document
     level = _LEVELS[message.level]
     if document is not None and url.partition(":")[0] in MAIL:
-        from apprise import AppriseAttachment
-        from apprise.attachment.memory import AttachMemory
-
         service = understood(f"{url}{'&' if '?' in url else '?'}inline=yes")
-        attached = AppriseAttachment()
-        for name, picture in document.pictures.items():
-            attached.add(AttachMemory(content=picture, name=name, mimetype="image/png"))  # type: ignore[no-untyped-call]
+        attach = _attached(document) if document.pictures else None
         return bool(
             service.notify(
-                body=document.html, title=message.title, notify_type=level, body_format="html", attach=attached or None
+                body=document.html, title=message.title, notify_type=level, body_format="html", attach=attach
             )
         )
     service = understood(url)
@@ -78,7 +74,36 @@ def _notify(url: str, delivery: Delivery, context: Context) -> bool:
 
         service.overflow_mode = OverflowMode.SPLIT  # a report is longer than some services take at once
     body, title = unlinked(f"{message.text}\n") + context.link(message.path), unlinked(message.title)
-    return bool(service.notify(body=body, title=title, notify_type=level, body_format="text"))
+    taken = bool(service.notify(body=body, title=title, notify_type=level, body_format="text"))
+    if taken and document is not None and document.pictures and _takes_files(service):
+        _show(service, document)
+    return taken
+
+
+def _show(service: "NotifyBase", document: Document) -> None:
+    """Send the pictures behind the text. That they are not taken, as where a bot may not upload, is no failed delivery:
+    the text would be sent again and again."""
+    try:
+        shown = service.notify(body="", attach=_attached(document))
+    except Exception:  # noqa: BLE001 - a plugin's defect; its text may hold secrets
+        shown = False
+    if not shown:
+        _own_log.warning("%s took a report's text and not its pictures", type(service).__name__)
+
+
+def _attached(document: Document) -> "AppriseAttachment":
+    from apprise import AppriseAttachment
+    from apprise.attachment.memory import AttachMemory
+
+    attached = AppriseAttachment()
+    for name, picture in document.pictures.items():
+        attached.add(AttachMemory(content=picture, name=name, mimetype="image/png"))  # type: ignore[no-untyped-call]
+    return attached
+
+
+def _takes_files(service: "NotifyBase") -> bool:
+    """Slack's incoming webhooks take text only; its bots take files."""
+    return bool(service.attachment_support) and getattr(service, "mode", None) != "hook"
 
 
 def unlinked(text: str) -> str:

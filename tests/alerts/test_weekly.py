@@ -1,6 +1,7 @@
 """The week's report by itself: once a week and channel, by mail with pictures and as text, whatever is restarted."""
 
 import email
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 from mailbox_smtp import Mailbox
 from receiving import Receiver
 from scripted import until
+from slack_api import Slack
 
 from farebox.alerts.apprise import unlinked
 from farebox.alerts.dispatcher import Dispatcher
@@ -218,3 +220,27 @@ def test_an_outbox_of_before_takes_documents(tmp_path: Path) -> None:
     delivery = outbox.next_due("ops", 9)
     assert delivery is not None and delivery.document == said[1]
     outbox.close()
+
+
+BOT = "slack://xoxb-1234567890-1234567890123-abcdefghijklmnopqrstuvwx/#founders"
+
+
+@pytest.mark.parametrize("may_upload", [True, False])
+def test_a_slack_bot_says_it_once_and_shows_the_pictures(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, may_upload: bool
+) -> None:
+    from apprise.plugins.slack import NotifySlack
+
+    with Slack(may_upload=may_upload) as slack:
+        monkeypatch.setattr(NotifySlack, "api_url", f"{slack.url}/api/{{}}")
+        assert desk.mail("founders").look()
+        with delivering(desk, Target("founders", "founders", "apprise", BOT)):
+            assert until(counts(desk, sent=1, dead=0, pending=0), 30)
+    texts = [json.dumps(said) for said in slack.said]
+    assert sum("AI cost $12.50" in text for text in texts) == 1
+    assert any("https://farebox.example/reports/weekly" in text for text in texts)
+    if may_upload:
+        assert slack.files and all(picture.find(b"\x89PNG") >= 0 for picture in slack.files.values())
+        assert {shared["channel_id"] for shared in slack.shared} == {"C0123456789"}
+    else:
+        assert slack.files == {}
