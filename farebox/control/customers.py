@@ -90,27 +90,10 @@ def list_customers(request: Request) -> Response:
     return paged(rows, query, lambda row: row.tenant, lambda row: customer_shown(row, today))
 
 
-@router.get("/{tenant}", dependencies=[needs("analyst")])
-def get_customer(request: Request, tenant: str) -> Response:
-    """One customer; a removed one with `removed_at`."""
-    return Json(_shown(request, parts_of(request).directory.customers.get(tenant)))
+# A tenant's name may hold slashes, so the routes with more behind it come first.
 
 
-@router.patch("/{tenant}", dependencies=[needs("admin")])
-def change_customer(request: Request, tenant: str, change: CustomerChange) -> Response:
-    """Change what is sent; what is left out stays, null is the default."""
-    statement = read_statement({"tenant": tenant, **change.model_dump(exclude_unset=True)})
-    row = parts_of(request).directory.customers.set(statement, by=author(request), must_exist=True)
-    return Json(_shown(request, row))
-
-
-@router.delete("/{tenant}", dependencies=[needs("admin")])
-def remove_customer(request: Request, tenant: str) -> Response:
-    """From today on it is on no plan and no customer any more; its history stays."""
-    return Json(_shown(request, parts_of(request).directory.customers.remove(tenant, by=author(request))))
-
-
-@router.get("/{tenant}/revenue", dependencies=[needs("analyst")], openapi_extra=parameters(_AS_OF))
+@router.get("/{tenant:path}/revenue", dependencies=[needs("analyst")], openapi_extra=parameters(_AS_OF))
 def list_revenue(request: Request, tenant: str) -> Response:
     """What was booked, oldest first; in `meta` what each month comes to, with what its plans say where nothing was
     booked, and adjustments of closed months."""
@@ -127,7 +110,7 @@ def list_revenue(request: Request, tenant: str) -> Response:
 
 
 @router.post(
-    "/{tenant}/revenue",
+    "/{tenant:path}/revenue",
     dependencies=[needs("admin")],
     status_code=201,
     responses={200: {"description": "An entry of that external_id was booked before."}},
@@ -138,6 +121,26 @@ def book_revenue(request: Request, tenant: str, form: RevenueForm) -> Response:
     booking = Booking(month(form.month), amount(form.amount, "amount"), "api", form.external_id)
     entry, is_new = parts_of(request).directory.customers.book(tenant, booking, by=author(request))
     return Json(entry_shown(entry), status_code=201 if is_new else 200)
+
+
+@router.get("/{tenant:path}", dependencies=[needs("analyst")])
+def get_customer(request: Request, tenant: str) -> Response:
+    """One customer; a removed one with `removed_at`."""
+    return Json(_shown(request, parts_of(request).directory.customers.get(tenant)))
+
+
+@router.patch("/{tenant:path}", dependencies=[needs("admin")])
+def change_customer(request: Request, tenant: str, change: CustomerChange) -> Response:
+    """Change what is sent; what is left out stays, null is the default."""
+    statement = read_statement({"tenant": tenant, **change.model_dump(exclude_unset=True)})
+    row = parts_of(request).directory.customers.set(statement, by=author(request), must_exist=True)
+    return Json(_shown(request, row))
+
+
+@router.delete("/{tenant:path}", dependencies=[needs("admin")])
+def remove_customer(request: Request, tenant: str) -> Response:
+    """From today on it is on no plan and no customer any more; its history stays."""
+    return Json(_shown(request, parts_of(request).directory.customers.remove(tenant, by=author(request))))
 
 
 def _shown(request: Request, row: CustomerRow) -> dict[str, object]:

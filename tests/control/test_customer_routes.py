@@ -162,3 +162,15 @@ def test_who_changed_a_customer_is_in_the_log(api: Api, pro: Any) -> None:
     assert (said.action, said.subject, said.detail) == ("customer.set", "acme", {"name": "Acme"})
     assert (plan.action, plan.detail["plan"]) == ("customer.plan", "pro")
     assert said.by.endswith(" admin")
+
+
+def test_a_tenant_whose_name_has_slashes_is_reached_by_its_name(api):
+    name = "acme/eu/1"
+    assert api.ask("POST", "/api/v1/customers", json={"tenant": name, "name": "Acme"}).status_code == 201
+    for spelled in (name, name.replace("/", "%2F")):
+        assert api.get(f"/api/v1/customers/{spelled}").json()["tenant"] == name
+        assert api.get(f"/api/v1/customers/{spelled}/revenue").status_code == 200
+    booked = {"month": "2026-10", "amount": "5", "external_id": "x1"}
+    assert api.ask("POST", f"/api/v1/customers/{name}/revenue", json=booked).status_code == 201
+    assert api.ask("PATCH", f"/api/v1/customers/{name}", json={"name": "A"}).json()["name"] == "A"
+    assert api.ask("DELETE", f"/api/v1/customers/{name}").status_code == 200
