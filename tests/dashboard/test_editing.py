@@ -317,6 +317,22 @@ def test_the_audit_log_says_who_changed_what_and_can_be_searched(browser):
     assert "<script>alert" not in browser.get("/audit").text
 
 
+def test_a_customers_link_is_made_shown_once_and_ended(browser: Browser) -> None:
+    tokens = browser.site.directory.portal_tokens
+    assert "Make the first one above" in browser.get("/portal-links?tenant=acme").text
+    made = browser.send("/portal-links?tenant=acme", "/portal-links/create?tenant=acme", expires_in="24h", user="u_7",
+                        origins="")  # fmt: skip
+    assert made.status_code == 200
+    (address,) = re.findall(r"[^\s<>]*/portal/fbp_[^\s<]+", made.text)
+    (row,) = tokens.list("acme")
+    assert (row.user, row.is_active(browser.site.now_us())) == ("u_7", True)
+    again = browser.get("/portal-links?tenant=acme").text
+    assert row.id in again and address.rpartition("/")[2] not in again
+    done(browser.send("/portal-links?tenant=acme", "/portal-links/revoke?tenant=acme", link=row.id))
+    assert tokens.list("acme")[0].revoked_at_us is not None
+    assert browser.get("/portal-links").status_code == 400
+
+
 def test_a_route_is_made_changed_and_removed(browser: Browser) -> None:
     routes = browser.site.directory.routes
     assert "Make the first route above" in browser.get("/routes").text

@@ -20,6 +20,7 @@ from farebox.dashboard.pages.limits import LIMITS
 from farebox.dashboard.pages.models import MODELS
 from farebox.dashboard.pages.overview import OVERVIEW
 from farebox.dashboard.pages.plans import PLANS
+from farebox.dashboard.pages.portal_links import PORTAL_LINKS
 from farebox.dashboard.pages.prices import PRICES
 from farebox.dashboard.pages.providers import PROVIDERS
 from farebox.dashboard.pages.report import REPORT
@@ -40,6 +41,7 @@ PAGES: Final[tuple[Page, ...]] = (
     CALL,
     CUSTOMERS,
     CUSTOMER,
+    PORTAL_LINKS,
     USERS,
     BOOKS,
     PLANS,
