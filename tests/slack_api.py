@@ -1,4 +1,4 @@
-"""As much of Slack's API as a bot needs to say something and to show pictures (docs.slack.dev, 'Working with files')."""
+"""As much of Slack's API as a bot needs to say something and show pictures (docs.slack.dev, Working with files)."""
 
 import json
 import threading

@@ -325,7 +325,7 @@ def test_a_customers_link_is_made_shown_once_and_ended(browser: Browser) -> None
     assert made.status_code == 200
     (address,) = re.findall(r"[^\s<>]*/portal/fbp_[^\s<]+", made.text)
     (row,) = tokens.list("acme")
-    assert (row.user, row.is_active(browser.site.now_us())) == ("u_7", True)
+    assert (row.user, row.is_active(browser.site.now_us)) == ("u_7", True)
     again = browser.get("/portal-links?tenant=acme").text
     assert row.id in again and address.rpartition("/")[2] not in again
     done(browser.send("/portal-links?tenant=acme", "/portal-links/revoke?tenant=acme", link=row.id))

@@ -29,10 +29,9 @@ async def create(visit: Visit) -> View:
     form, tenant = visit.form, _tenant(visit)
     expires_at_us = asking.deadline(form.get("expires_in", "24h"), visit.now_us)
     origins = asking.words([form.get("origins", "")])
-    row, secret = await visit.run(
-        visit.parts.directory.portal_tokens.create, tenant, expires_at_us, form.get("user", "").strip() or None, origins,
-        visit.by,
-    )  # fmt: skip
+    user = form.get("user", "").strip() or None
+    links = visit.parts.directory.portal_tokens
+    row, secret = await visit.run(links.create, tenant, expires_at_us, user, origins, visit.by)
     base = visit.parts.settings.alerts.dashboard_url.rstrip("/")
     return await _view(visit, f"{base}/portal/{secret}", f"The link for {tenant} ({row.id})")
 
@@ -53,9 +52,8 @@ async def _view(visit: Visit, secret: str = "", of: str = "") -> View:
         Field("origins", "Shown in frames of", "", "https://app.acme.com; empty: as portal.frame_ancestors says"),
     )
     about = "Whoever has the link sees the usage in units and percent, and never a cost."
-    forms = [
-        Form(_href(tenant, "/portal-links/create"), "Make a link", "Make link", fields, is_open=not active, about=about)
-    ]
+    to = _href(tenant, "/portal-links/create")
+    forms = [Form(to, "Make a link", "Make link", fields, is_open=not active, about=about)]
     forms += [
         Form(_href(tenant, "/portal-links/revoke"), "", f"End {row.id}", hidden={"link": row.id},
              question=f"End this link of {tenant}? Whoever has it sees nothing from now on.")
@@ -89,6 +87,6 @@ def _href(tenant: str, path: str = "/portal-links") -> str:
 
 
 PORTAL_LINKS: Final = Page(
-    "/portal-links", "admin", "Links", show,
+    "/portal-links", "analyst", "Links", show,
     actions=(Action("/portal-links/create", "admin", create), Action("/portal-links/revoke", "admin", revoke)),
 )  # fmt: skip
