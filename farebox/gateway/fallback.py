@@ -106,7 +106,7 @@ class FallbackExchange(ProxyExchange):
                 return
             self._whole_body = body
             self._left = self._usable(self._ladder)
-        self._step_to(self._left.pop(0))
+        self._step_on()
 
     def _usable(self, ladder: Ladder) -> list[Rung]:
         """The targets that this call may go to, in the order of trying. Raises what the first one is refused for."""
@@ -122,6 +122,11 @@ class FallbackExchange(ProxyExchange):
         if not usable:
             raise refusal or InvalidRequest(
                 f"route {ladder.route.name} has no target here: its providers have no address yet"
+            )
+        if self._caller is not None and self._caller.byok and len({id(rung.target) for rung in usable}) > 1:
+            raise InvalidRequest(
+                f"route {ladder.route.name} has targets of several providers, and a provider's key of your own is for "
+                "one of them: send the Farebox key alone"
             )
         session = self._session() if ladder.route.sticky else ""
         return ladder.ordered(usable, self.worker.loop.time(), session, self.worker.routes.chance)
@@ -162,9 +167,11 @@ class FallbackExchange(ProxyExchange):
         who = attribute(self.worker.door, caller, self.request, fields)
         return who.session or who.user or who.tenant or ""
 
-    def _step_to(self, rung: Rung) -> None:
+    def _step_on(self) -> None:
+        """Take the next target."""
         ladder, worker = self._ladder, self.worker
         assert ladder is not None
+        rung = self._left.pop(0)
         path = self._path_at(rung)
         assert path is not None
         self._rung = rung
@@ -282,6 +289,8 @@ class FallbackExchange(ProxyExchange):
             if not self.wins():
                 return
             self._passed = True
+            self._whole_body = b""
+            self._left = []
         ProxyExchange._write_answer(self)
 
     def wins(self) -> bool:
@@ -344,11 +353,13 @@ class FallbackExchange(ProxyExchange):
         self.worker.counters.add("fallbacks")
         self._made += 1
         self._attempt = self._made
+        self._step_on()
         self._start(self._whole_body)
 
     def _forget_attempt(self) -> None:
         self._take_back()
         self.begin_again()
+        self.forget_admission()
         self._declined = False
         self._rung = None
 
@@ -359,6 +370,7 @@ class FallbackExchange(ProxyExchange):
         self._first_refusal = self._first_refusal or refused
         self.abandon()
         self._forget_attempt()
+        self._step_on()
         self._start(self._whole_body)
 
     def refusal_headers(self, status: int, code: str, message: str) -> tuple[tuple[str, str], ...]:

@@ -57,6 +57,7 @@ cdef class ProxyExchange(Exchange):
         who=Attribution, head=Head, fields=BodyFields, read=tuple, counts=cython.bint
     )
     cpdef _admit(self, bytes body, bytes buffered)
+    cpdef forget_admission(self)
     cpdef tuple _edit(self, bytes body, BodyFields fields, Intent intent)
     @cython.locals(request=Request, caller=Caller, worker=Shared, endpoint=Endpoint, key=KeyView)
     cpdef Head _record_of(self, Attribution who, Intent intent, long long body_bytes)

@@ -308,6 +308,12 @@ class ProxyExchange(Exchange):
 
     # limits
 
+    def forget_admission(self) -> None:
+        """What the limits said of an attempt does not hold for the next one."""
+        self._at_gate = self._units_asked = False
+        self._gated_s = 0.0
+        self._ensured = self._started_us = 0
+
     def _hold_limits(self, who: attribution.Attribution, body: bytes | None, buffered: bytes) -> Hold | None:
         """What the call holds of its limits; None where it waits and comes here again. Raises what refuses it."""
         caller, worker, target = self._caller, self.worker, self._target

@@ -150,7 +150,6 @@ class RoutedExchange(HedgedExchange):
 
     def _choose(self, body: bytes) -> None:
         if self._ladder is None:
-            self._whole_body = body
             model = self._target.provider.intent(self._endpoint, body).model if body else None
             if self.request.route is None and (model is None or self.worker.routes.get(model) is None):
                 self._choose_by_model(model)
@@ -161,8 +160,8 @@ class RoutedExchange(HedgedExchange):
         ladder = self.worker.routes.get(model)
         self._rung = None
         if ladder is not None:
-            self._ladder, self._left = ladder, self._usable(ladder)
-            self._step_to(self._left.pop(0))
+            self._ladder, self._left, self._whole_body = ladder, self._usable(ladder), body
+            self._step_on()
             return
         self._left = []
         provider, slash, _ = model.partition("/")

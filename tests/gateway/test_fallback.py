@@ -380,3 +380,25 @@ def test_a_limit_may_look_at_where_a_call_goes(scene: Callable[..., Scene]) -> N
     assert found.post(body=body.replace(b"gpt-4.1-mini", b"groq/llama-3.3-70b-versatile")).status == 200
     assert until(lambda: used(keeper, limit, provider="openai", model="gpt-4.1-mini") == 1)
     keeper.stop()
+
+
+def test_a_providers_key_of_the_callers_own_goes_to_no_other_provider(scene: Callable[..., Scene]) -> None:
+    found = scene({"openai": play(response()), "groq": play(response(GROQ_ANSWER))})
+    own = f"x-farebox-key: {found.worker.key}"
+    found.worker.key = "sk-callers-own"
+    refused = found.post(own)
+    assert (refused.status, refused.json["error"]["code"]) == (400, "invalid_request")  # type: ignore[index,call-overload]
+    assert found.asked("openai") == found.asked("groq") == []
+    native = found.post(own, "x-farebox-route: smart", path="/proxy/openai/v1/chat/completions")
+    assert native.status == 200
+    assert b"sk-callers-own" in found.asked("openai")[0]
+
+
+def test_a_limit_that_must_be_asked_for_is_asked_for_at_each_attempt(scene: Callable[..., Scene]) -> None:
+    found = scene({"openai": play(error(b"500 Oh")), "groq": play(response(GROQ_ANSWER))}, break_after=1000)
+    keeper, _limit = limited(found, per="user", amount="1 usd")
+    for number in range(8):  # each user's account is new to the worker
+        assert found.post(f"x-user-id: u_{number}").body == GROQ_ANSWER
+    events = keeper.events()
+    assert len(events) == 16 and not any(event["limits"]["unchecked"] for event in events)
+    keeper.stop()
