@@ -39,7 +39,8 @@ cdef class Call:
     cdef bytes _encoded
     cdef long long _sent_us, _input_estimate
     cdef int _slot, _noting, _apart
-    cdef bint _started
+    cdef bint _started, _is_session
+    cdef tuple _running
     cdef bint _is_asked_for(self) except -1
     @cython.locals(meters=Meters)
     cpdef start(self)
@@ -47,6 +48,7 @@ cdef class Call:
     cpdef bytes read(self, bytes data)
     cpdef progress(self)
     cdef _watch(self, reader, Hold hold)
+    cdef _watch_session(self, reader, Hold hold)
     cpdef closing(self)
     cdef _note(self, reader)
     cpdef bint failed(self) except -1

@@ -61,9 +61,10 @@ class Call:
     """One attempt, from admitted to settled."""
 
     __slots__ = (
-        "_apart", "_book", "_decoder", "_encoded", "_ending", "_first_byte_us", "_input_estimate", "_marks", "_meters",
-        "_noting", "_reader", "_region", "_sent_us", "_slot", "_started", "endpoint", "ended", "event_id", "head",
-        "hold", "intent", "is_stopped", "provider", "sent", "status", "strip", "tally",
+        "_apart", "_book", "_decoder", "_encoded", "_ending", "_first_byte_us", "_input_estimate", "_is_session",
+        "_marks", "_meters", "_noting", "_reader", "_region", "_running", "_sent_us", "_slot", "_started", "ended",
+        "endpoint", "event_id", "head", "hold", "intent", "is_stopped", "provider", "sent", "status", "strip",
+        "tally",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +95,8 @@ class Call:
         self.ended: str | None = None
         """The state in which it ends, where such a limit has ended it."""
         self._ending: Ending | None = None
+        self._is_session = False
+        self._running = (0, 0)
         self._meters = meters
         self._book = book
         self._marks = marks
@@ -146,6 +149,7 @@ class Call:
         """The provider switched protocols: what it sends from here on is for `reader`. What a session that `joins` a
         call bills apart is recorded as it passes, so that a kill loses and doubles none of it."""
         self.status = 101
+        self._is_session = True
         self._first_byte_us = now_us() - self._sent_us
         self._reader = reader
         self._apart = 0 if joins else -1
@@ -171,8 +175,11 @@ class Call:
             self._meters.journal.slots.update(self._slot, read or self._input_estimate, written, True)
             if self.hold is not None:
                 self.hold.grow(written)
-        if reader is not None and self.hold is not None and self.hold.strict and not self.is_stopped:
-            self._watch(reader, self.hold)
+        if reader is not None and self.hold is not None and not self.is_stopped:
+            if self._is_session:
+                self._watch_session(reader, self.hold)
+            elif self.hold.strict:
+                self._watch(reader, self.hold)
         if self._noting and reader is not None:
             self._note(reader)
         if self._apart >= 0 and reader is not None:
@@ -191,6 +198,15 @@ class Call:
             if ending is not None:
                 ending.want()
         self.is_stopped = ending is None or ending.is_cut or ending.is_hopeless
+
+    def _watch_session(self, reader: Reader, hold: Hold) -> None:
+        """A session is many answers: what they come to is held as it grows, and ends it where nothing is left."""
+        running = reader.running
+        if running == self._running and not hold.is_asking():
+            return
+        self._running = running
+        charged, _ = self._charge()
+        self.is_stopped = not hold.covers(charged)
 
     def closing(self) -> bytes | None:
         """What closes the answer that was stopped, for its client; None where it can only be cut."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 from farebox.core.events import NO_LIMITS, Limits
-from farebox.core.limits import RATE, Account
+from farebox.core.limits import RATE, STOPPING, Account
 from farebox.core.meters import MILLION, output_tokens, tokens
 from farebox.gateway.asking import Usual
 from farebox.gateway.leases import NAMED, REQUESTS, TOKENS, USD, WAIT_S, Leases, LocalAccount
@@ -178,6 +178,24 @@ class Hold:
                 self.ended_by, self.usually = local.limit_id, None
                 return True
         return False
+
+    def is_asking(self) -> bool:
+        """Whether the authority was asked for more and has not answered yet."""
+        return any([part.asked_s for part in self.parts])
+
+    def covers(self, charged: Charged) -> bool:
+        """Hold what a session has come to and a fifth more. -> whether it may go on: not where a limit that stops calls
+        has no more to be had."""
+        for part in self.parts:
+            local = part.local
+            if local.unit > TOKENS:
+                continue
+            come = (charged.cost or 0) if local.unit == USD else tokens(charged.usage)
+            more = come + come // GROWTH - part.held
+            if more > 0 and not self._extend(part, more) and come >= part.held and local.limit.action in STOPPING:
+                self.ended_by, self.usually = local.limit_id, None
+                return False
+        return True
 
     def _extend(self, part: Part, more: int) -> bool:
         """Hold more, or ask for it. -> False where nothing more is to be had."""

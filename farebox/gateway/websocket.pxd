@@ -3,6 +3,7 @@ cimport cython
 from farebox.core.attribution_layout cimport Attribution
 from farebox.core.events_layout cimport Head
 from farebox.gateway.admission cimport Caller
+from farebox.gateway.call cimport Call
 from farebox.gateway.pool cimport Pool
 from farebox.gateway.proxy cimport ProxyExchange
 from farebox.gateway.request cimport Request
@@ -23,6 +24,7 @@ cdef class WebsocketExchange(ProxyExchange):
     cdef readonly long long _held_bytes
     @cython.locals(request=Request, caller=Caller)
     cpdef Caller _identify(self)
+    cdef _stop(self, Call call)
     cpdef Head _record_of(self, Attribution who, Intent intent, long long body_bytes)
     cpdef _connect(self, Pool pool)
     cpdef on_read(self)

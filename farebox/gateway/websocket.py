@@ -10,6 +10,7 @@ from farebox.core.attribution import Attribution
 from farebox.core.events import Head
 from farebox.errors import InvalidRequest
 from farebox.gateway.admission import Caller
+from farebox.gateway.call import Call
 from farebox.gateway.objects import joined_call
 from farebox.gateway.pool import Pool
 from farebox.gateway.proxy import ProxyExchange
@@ -222,6 +223,12 @@ class WebsocketExchange(ProxyExchange):
     def _closes(self) -> bool:
         """Whether a side has said that the session is over."""
         return self._client_frames.closed or self._provider_frames.closed
+
+    def _stop(self, call: Call) -> None:
+        """A limit has nothing left for the session: it ends behind the frame that is passing."""
+        call.ended = "interrupted"
+        self.worker.counters.add("limit_ended")
+        self.cut()
 
     # ends
 

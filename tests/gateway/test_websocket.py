@@ -18,6 +18,7 @@ import pytest
 from certificates import Authority
 from hypothesis import given
 from hypothesis import strategies as st
+from limits_scene import Scene
 from running_worker import Peer, Running, Upstream, read_answer, response
 from scripted import Step, hung_up, once, open_slots, perform, reset, reset_socket, until, wait_for_end
 
@@ -536,7 +537,9 @@ def test_a_key_among_the_subprotocols_is_taken_out_and_kept_nowhere(
     offers = f"realtime, openai-insecure-api-key.{worker.key}, openai-beta.realtime-v1"
     with worker.connect() as sock:
         sock.sendall(handshake(worker, f"Sec-WebSocket-Protocol: {offers}", key=""))
-        assert read_head(sock)[0].startswith(b"HTTP/1.1 101")
+        head, rest = read_head(sock)
+        assert head.startswith(b"HTTP/1.1 101")
+        read_rest(sock, rest)
     [request] = upstream.requests
     assert b"Sec-WebSocket-Protocol: realtime, openai-beta.realtime-v1\r\n" in request
     assert b"authorization: Bearer sk-stored\r\n" in request and b"fbx_" not in request
@@ -787,3 +790,47 @@ def test_what_a_joined_call_says_is_recorded_before_the_client_has_it(gateway: S
     (again, _), (own, ended) = worker.finished(2)
     assert (again.id, own.call_id, own.attempt) == (head.id, head.call_id, 1)
     assert (ended.usage, ended.cost, ended.object_id) == ({}, 0, None)
+
+
+# limits
+
+
+@pytest.mark.parametrize("action", ["block", "warn"])
+def test_a_session_ends_where_its_limit_has_nothing_left(scene: Callable[..., Scene], action: str) -> None:
+    audio = frame(b'{"type":"response.output_audio.delta"}')
+    answers = [0.15, *([done(1000, 1000), 0.2, audio, 0.2, audio, 0.2, audio, 0.2] * 6)]
+    found = scene(talks(*answers, CLOSE, wait_for_end))
+    limit = found.limit("tenant", "0.05 usd", action=action)
+    with session(found.worker, "x-tenant-id: acme") as (sock, rest):
+        got = read_rest(sock, rest)
+    passed = got.count(b"response.done")
+    ((head, tail),) = found.worker.finished()
+    assert head.operation == "realtime" and tail.cost is not None
+    each = tail.cost // passed
+    if action == "warn":
+        assert (passed, tail.state, tail.error) == (6, "done", None)
+        return
+    assert (tail.state, tail.error, tail.limits.ended_by) == ("interrupted", "limit_ended", limit)
+    # gpt-realtime is $4 and $16 a million tokens of text (openai.com/api/pricing): the third passes the limit
+    assert each == 1000 * 4_000_000 + 1000 * 16_000_000
+    assert passed == 3
+    assert got.endswith(b"\x88\x02\x03\xe9")
+    assert found.call("x-tenant-id: acme").status == 429
+    assert found.used(limit, tenant="acme") == "0.06"
+
+
+def test_what_a_session_has_come_to_is_held_while_it_goes_on(scene: Callable[..., Scene]) -> None:
+    gate = threading.Event()
+    found = scene(talks(done(1000, 1000), done(1000, 1000), lambda _: gate.wait(20), CLOSE, wait_for_end))
+    limit = found.limit("tenant", "10 usd")
+    with session(found.worker, "x-tenant-id: acme") as (sock, rest):
+        read_exactly(sock, 2 * len(done(1000, 1000)), rest)
+
+        def held() -> float:
+            entry = next(entry for entry in found.keeper.explain(tenant="acme") if entry["limit_id"] == limit)
+            return float(entry["held"])
+
+        assert until(lambda: held() >= 0.04)
+        gate.set()
+        read_rest(sock)
+    assert found.used(limit, tenant="acme") == "0.04"
