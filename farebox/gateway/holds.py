@@ -181,7 +181,7 @@ class Hold:
 
     def is_asking(self) -> bool:
         """Whether the authority was asked for more and has not answered yet."""
-        return any([part.asked_s for part in self.parts])
+        return any(part.asked_s for part in self.parts)
 
     def covers(self, charged: Charged) -> bool:
         """Hold what a session has come to and a fifth more. -> whether it may go on: not where a limit that stops calls
@@ -192,7 +192,10 @@ class Hold:
                 continue
             come = (charged.cost or 0) if local.unit == USD else tokens(charged.usage)
             more = come + come // GROWTH - part.held
-            if more > 0 and not self._extend(part, more) and come >= part.held and local.limit.action in STOPPING:
+            is_over = come > local.amount - local.settled_now
+            if more > 0 and not is_over:
+                is_over = not self._extend(part, more) and come >= part.held
+            if is_over and local.limit.action in STOPPING:
                 self.ended_by, self.usually = local.limit_id, None
                 return False
         return True
