@@ -1,7 +1,8 @@
 cimport cython
 
+from farebox.providers.contents cimport Content
 from farebox.providers.openai_documents_layout cimport (
-    ChatDocument, Choice, Message, OpenAIUsage, PlainAnswer, PlainChoice, XGroq
+    ChatDocument, Choice, Message, OpenAIUsage, PlainAnswer, PlainChoice, PlainMessage, XGroq
 )
 from farebox.providers.openai_usage cimport split
 from farebox.providers.openai_usage_layout cimport Split
@@ -11,17 +12,24 @@ from farebox.providers.protocol_layout cimport Intent, Metered
 cdef class ChatFold:
     cdef Intent _intent
     cdef Split _split
+    cdef Content _content
     cdef object _decode, _id, _model, _tier, _status, _breakdown, _finish, _error
     cdef bytes _usage_raw
-    cdef bint _is_stream, _stored, _cites, _done, _unread
+    cdef bint _is_stream, _stored, _cites, _done, _unread, _answers
     cdef long long _characters
     cdef tuple _marks
     @cython.locals(chunk=ChatDocument, choice=Choice)
     cpdef take(self, bytes document, bint whole)
     @cython.locals(answer=PlainAnswer, choice=PlainChoice, counted=Split)
     cdef bint _take_plain(self, bytes document) except -1
+    cdef _look(self, PlainMessage message)
     @cython.locals(piece=Message)
     cdef _take_choice(self, Choice choice)
+    @cython.locals(arguments=str)
+    cdef _take_calls(self, list calls)
+    @cython.locals(arguments=str)
+    cdef _take_rare(self, Message piece)
+    cdef _take_media(self, Message piece)
     @cython.locals(groq=XGroq)
     cdef _take_rest(self, ChatDocument chunk)
     cdef _take_odd(self, bytes document, bint whole)
@@ -30,6 +38,7 @@ cdef class ChatFold:
     cpdef Split counted(self)
     @cython.locals(counted=Split)
     cpdef metered(self, bint ended)
+    cdef str _held(self)
     cdef bint _is_complete(self) except -1
 
 

@@ -11,12 +11,21 @@ from typing import Final
 import msgspec
 
 from farebox.core.meters import Usage, input_tokens, output_tokens
+from farebox.providers.contents import Content
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.openai_documents import NULL as NULL
-from farebox.providers.openai_documents import Breakdown, ChatDocument, Choice, OpenAIUsage, PlainAnswer
+from farebox.providers.openai_documents import (
+    Breakdown,
+    ChatDocument,
+    Choice,
+    Message,
+    OpenAIUsage,
+    PlainAnswer,
+    PlainMessage,
+)
 from farebox.providers.openai_documents import ToolCall as ToolCall
 from farebox.providers.openai_usage import Split, split
-from farebox.providers.protocol import Intent, Metered, Quality, SubUsage
+from farebox.providers.protocol import ContentKind, Intent, Metered, Quality, SubUsage
 from farebox.providers.readers import sum_usage, tokens_of
 
 
@@ -60,8 +69,8 @@ class ChatFold:
     """What chat-like answers mean. `is_stream`: the documents are chunks, and an end mark is due."""
 
     __slots__ = (
-        "_breakdown", "_characters", "_cites", "_decode", "_done", "_error", "_finish", "_id", "_intent", "_is_stream",
-        "_marks", "_model", "_split", "_status", "_stored", "_tier", "_unread", "_usage_raw",
+        "_answers", "_breakdown", "_characters", "_cites", "_content", "_decode", "_done", "_error", "_finish", "_id",
+        "_intent", "_is_stream", "_marks", "_model", "_split", "_status", "_stored", "_tier", "_unread", "_usage_raw",
     )  # fmt: skip
 
     def __init__(self, intent: Intent, *, is_stream: bool, stored: bool = False) -> None:
@@ -82,6 +91,8 @@ class ChatFold:
         self._characters = 0
         self._cites = False
         self._done = False
+        self._content = Content(intent)
+        self._answers = False
         self._marks: tuple[str, ...] = ()
 
     @property
@@ -89,7 +100,7 @@ class ChatFold:
         return _CHAT_TREE
 
     def take(self, document: bytes, whole: bool) -> None:
-        if not self._is_stream and not self._stored and self._take_plain(document):
+        if not self._is_stream and not self._stored and not self._intent.json_in and self._take_plain(document):
             return
         try:
             chunk = self._decode(document)
@@ -129,29 +140,64 @@ class ChatFold:
         self._id, self._model, self._tier = answer.id, answer.model, answer.service_tier
         for choice in answer.choices or ():
             self._finish = choice.finish_reason or self._finish
+            self._answers = True
+            if choice.message is not None:
+                self._look(choice.message)
+            if is_given(choice.text):
+                self._content.add_other()
         return True
+
+    def _look(self, message: PlainMessage) -> None:
+        """Whether there is anything in a message that nobody needs to read."""
+        if is_given(message.refusal):
+            self._content.refuse()
+        elif is_given(message.content) or is_given(message.tool_calls):  # as mostly
+            self._content.add_other()
+        elif is_given(message.function_call) or is_given(message.audio) or is_given(message.images):
+            self._content.add_other()
 
     def _take_choice(self, choice: Choice) -> None:
         if choice.finish_reason is not None:
             self._finish = choice.finish_reason
+        self._answers = True
         piece = choice.delta or choice.message
         if piece is None:
             if choice.text is not None:
                 self._characters += len(choice.text)
+                self._content.add_text(choice.text)
             return
         if piece.content is not None:
             self._characters += len(piece.content)
+            self._content.add_text(piece.content)
         if piece.reasoning_content is not None or piece.reasoning is not None:
             self._characters += len(piece.reasoning_content or piece.reasoning or "")
         if piece.tool_calls:
-            for call in piece.tool_calls:
-                if call.function is not None:
-                    self._characters += len(call.function.arguments or "")
+            self._take_calls(piece.tool_calls)
         if piece.annotations is not NULL and is_given(piece.annotations):
             self._cites = True
         if piece.refusal is not None or piece.function_call is not None:
-            self._characters += len(piece.refusal or "")
-            self._characters += len((piece.function_call.arguments if piece.function_call else None) or "")
+            self._take_rare(piece)
+        if piece.audio is not NULL or piece.images is not NULL:
+            self._take_media(piece)
+
+    def _take_calls(self, calls: list[ToolCall]) -> None:
+        for place, call in enumerate(calls):
+            arguments = (call.function.arguments if call.function is not None else None) or ""
+            self._characters += len(arguments)
+            self._content.add_call(call.id, call.index if self._is_stream else place, arguments)
+
+    def _take_rare(self, piece: Message) -> None:
+        if piece.refusal:
+            self._characters += len(piece.refusal)
+            self._content.refuse()
+        if piece.function_call is not None:
+            arguments = piece.function_call.arguments or ""
+            self._characters += len(arguments)
+            self._content.add_call(None, 0, arguments)
+
+    def _take_media(self, piece: Message) -> None:
+        if is_given(piece.audio) or is_given(piece.images):
+            self._content.add_other()
 
     def _take_rest(self, chunk: ChatDocument) -> None:
         groq = chunk.x_groq
@@ -171,6 +217,7 @@ class ChatFold:
         if document.strip() == b"[DONE]":
             self._done = True
             return None
+        self._content.doubt()
         try:
             return read(document, ChatDocument)
         except ValueError:
@@ -225,8 +272,15 @@ class ChatFold:
             error=self._error,
             complete=complete,
             finish_reason=self._finish,
+            content=self._held(),
             marks=self._marks + marks,
         )
+
+    def _held(self) -> ContentKind:
+        """Embeddings and the like have no choices, and a run's messages stand elsewhere."""
+        if self._stored and not self._answers:
+            return ""
+        return self._content.kind
 
     def _is_complete(self) -> bool:
         if self._error is not None or "cut" in self._marks:

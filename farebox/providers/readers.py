@@ -7,6 +7,8 @@ metering needs of them. The same fold reads both, so a streamed answer is metere
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from farebox.core.meters import Usage
 from farebox.providers.documents import Document, Tree
 from farebox.providers.protocol import Metered
@@ -120,7 +122,9 @@ class BodyReader:
             document = self._document.peek()
             # JSON that cannot be read was cut, whether the connection's end looked orderly or not.
             self._fold.take(document, not document.lstrip().startswith((b"{", b"[")))
-        return self._fold.metered(self._ended)
+        found = self._fold.metered(self._ended)
+        # What was dropped of a large answer may be all of its text.
+        return replace(found, content="") if self._document.dropped and found.content else found
 
     @property
     def running(self) -> tuple[int, int]:
