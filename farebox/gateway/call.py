@@ -310,7 +310,8 @@ class Call:
             limits = self.hold.shown
         tail = Tail(
             now_us(), self._first_byte_us, self.status, state, error, charged.model_billed, cost=charged.cost,
-            cost_source=charged.cost_source, limits=limits, outcome=outcome_of(self.endpoint, state, None), marks=("metering_failed", *self._marks),
+            cost_source=charged.cost_source, limits=limits, outcome=outcome_of(self.endpoint, state, None),
+            marks=("metering_failed", *self._marks),
         )  # fmt: skip
         self._record(finished(self._encoded, tail))
         self._close_slot()

@@ -189,6 +189,8 @@ class MessagesFold:
         self._held.add_text(message.completion or "")
         self._error = error_name(message.error)
         self._note(message.container.id if message.container else None)
+        if message.content is None and message.completion is None:
+            self._held.doubt()
         for block in message.content or ():
             self._begin_block(block)
             if block.type is not None and block.content is not NULL:

@@ -79,6 +79,7 @@ class CohereFold:
         self._characters = 0
         self._done = False
         self._held = Held(intent)
+        self._is_told = False  # of the oldest routes the text stands elsewhere
         self._marks: tuple[str, ...] = ()
 
     @property
@@ -112,6 +113,7 @@ class CohereFold:
     def _look(self, found: CohereDocument) -> None:
         """What a document adds to the answer. In the first version text stands at the top, and in a stream once more
         in the last event."""
+        self._is_told = self._is_told or found.text is not None or found.message is not None or found.delta is not None
         if found.text and found.event_type != "stream-end":
             self._held.add_text(found.text)
         if is_given(found.tool_calls):
@@ -176,7 +178,7 @@ class CohereFold:
             error=error,
             complete=complete,
             finish_reason=self._finish,
-            content=self._held.kind,
+            content=self._held.kind if self._is_told else "",
             marks=self._marks + marks,
         )
 

@@ -8,7 +8,18 @@ class Content:
     """A fold tells it of each piece of an answer; `kind` says what it came to. Text is what the caller reads: thinking
     is none of it. JSON is looked at only where the request asked for it and for one answer."""
 
-    __slots__ = ("_calls", "_doubted", "_has_call", "_has_text", "_index", "_is_invalid", "_json", "_name", "_refused", "_text")
+    __slots__ = (
+        "_calls",
+        "_doubted",
+        "_has_call",
+        "_has_text",
+        "_index",
+        "_is_invalid",
+        "_json",
+        "_name",
+        "_refused",
+        "_text",
+    )
 
     def __init__(self, intent: Intent) -> None:
         json_in = intent.json_in if intent.choices == 1 else ""

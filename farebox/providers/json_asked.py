@@ -53,7 +53,7 @@ def in_messages(output_format: msgspec.Raw, output_config: msgspec.Raw, tool_cho
 
 
 def in_converse(text_format: msgspec.Raw, tool_choice: msgspec.Raw) -> JsonIn:
-    """Bedrock's Converse: `toolConfig.toolChoice` is {"any": {}} or {"tool": {…}}, `outputConfig.textFormat` a format."""
+    """Bedrock's Converse: `toolConfig.toolChoice` names what must be called, `outputConfig.textFormat` is a format."""
     if tool_choice is not NULL and members_of(bytes(tool_choice)).keys() & _CALLED:
         return "calls"
     return "text" if text_format is not NULL and _read(text_format).type in _JSON else ""

@@ -151,9 +151,10 @@ class ChatFold:
         """Whether there is anything in a message that nobody needs to read."""
         if is_given(message.refusal):
             self._content.refuse()
-        elif is_given(message.content) or is_given(message.tool_calls):  # as mostly
-            self._content.add_other()
-        elif is_given(message.function_call) or is_given(message.audio) or is_given(message.images):
+        elif (
+            is_given(message.content) or is_given(message.tool_calls) or is_given(message.function_call)
+            or is_given(message.audio) or is_given(message.images)
+        ):  # fmt: skip
             self._content.add_other()
 
     def _take_choice(self, choice: Choice) -> None:
@@ -278,9 +279,7 @@ class ChatFold:
 
     def _held(self) -> ContentKind:
         """Embeddings and the like have no choices, and a run's messages stand elsewhere."""
-        if self._stored and not self._answers:
-            return ""
-        return self._content.kind
+        return self._content.kind if self._answers else ""
 
     def _is_complete(self) -> bool:
         if self._error is not None or "cut" in self._marks:

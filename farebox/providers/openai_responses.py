@@ -251,7 +251,7 @@ class ResponsesFold:
             complete=complete,
             finish_reason=(response.incomplete_details.reason if response.incomplete_details else None)
             or response.status,
-            content=self._content.kind,
+            content="" if not self._is_stream and response.output is None else self._content.kind,
             marks=tuple(dict.fromkeys(self._marks + unread + marks + more)),
         )
 

@@ -1,6 +1,7 @@
 """JSON is told from what is none as it passes, wherever it is cut: `json.loads` is the judge."""
 
 import json
+from itertools import pairwise
 from typing import NoReturn
 
 import pytest
@@ -38,7 +39,7 @@ def told(pieces: list[str]) -> bool:
 
 def cut(text: str, places: list[int]) -> list[str]:
     edges = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
-    return [text[first:last] for first, last in zip(edges, edges[1:], strict=False)]
+    return [text[first:last] for first, last in pairwise(edges)]
 
 
 @given(VALUES, st.sampled_from([None, 2]), st.booleans(), st.lists(st.integers(0, 10_000), max_size=8))
@@ -65,8 +66,11 @@ def test_a_changed_character_is_judged_as_the_parser_judges_it(
     assert told([text[:place]]) == judged(text[:place])
 
 
-@pytest.mark.parametrize("text", ["", " ", "{", '{"a":1,}', "[1,]", "01", "1.", "-", "1e", "NaN", "nul", "{}{}", "'a'",
-                                  '{"a" 1}', '"\\x"', '"\\u12g4"', "```json\n{}\n```", "{a:1}", "]", '"\n"'])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "{", '{"a":1,}', "[1,]", "01", "1.", "-", "1e", "NaN", "nul", "{}{}", "'a'", '{"a" 1}', '"\\x"',
+     '"\\u12g4"', "```json\n{}\n```", "{a:1}", "]", '"\n"'],
+)  # fmt: skip
 def test_what_is_none_is_refused(text: str) -> None:
     assert not told([text]) and not judged(text)
 
