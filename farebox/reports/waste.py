@@ -1,4 +1,4 @@
-"""What was paid for and of no use: failed, cut off and invalid answers, retries, and loops."""
+"""What was paid for and of no use: failed, cut off, wrong and empty answers, retries, and loops."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -10,11 +10,15 @@ from farebox.reports.sums import percent, pico, sure_notes, total, usd
 from farebox.reports.words import dollars, named, nothing, percents, some, span
 
 LOOP_CALLS: Final = "60"
-KINDS: Final = ("failed", "cut off", "invalid answer", "retry")
+KINDS: Final = (
+    "failed", "cut off", "truncated", "filtered", "refused", "empty answer", "invalid answer", "retry",
+)  # fmt: skip
 _HINT: Final = (
-    "failed: the provider erred or timed out; cut off: the caller hung up or the call was interrupted; invalid answer: "
-    "its outcome was reported as other than success; retry: it repeated another. An attempt counts once, as the first "
-    "of these that fits."
+    "failed: the provider erred or timed out; cut off: the caller hung up or the call was interrupted; truncated: the "
+    "answer came to its length limit, and may be of use all the same; filtered: the provider held it back; refused: "
+    "the model said that it will not; empty answer: it held nothing; invalid answer: not the JSON that was asked for, "
+    "or the app reported another outcome than success; retry: it repeated another. An attempt counts once, as the "
+    "first of these that fits."
 )
 _COLUMNS: Final = (
     Column("what", "What", "text", _HINT),
