@@ -12,7 +12,7 @@ from farebox.gateway.targets cimport Targets
 
 
 cdef class Shared:
-    cdef readonly object settings, loop, makers, refusals, tallies
+    cdef readonly object settings, loop, makers, refusals, repeats, tallies
     cdef readonly Drains drains
     cdef readonly Gate gate
     cdef public object snapshot, book

@@ -19,6 +19,7 @@ from farebox.gateway.limiting import Gate
 from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Pool
 from farebox.gateway.refusals import Refusals
+from farebox.gateway.repeats import Repeats
 from farebox.gateway.request import Request
 from farebox.gateway.tallies import Tallies
 from farebox.gateway.targets import Targets
@@ -40,7 +41,8 @@ class Shared:
 
     __slots__ = (
         "clients", "exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
-        "now", "paths", "settings", "snapshot", "targets", "web", "drains", "gate", "makers", "refusals", "tallies",
+        "now", "paths", "repeats", "settings", "snapshot", "targets", "web", "drains", "gate", "makers", "refusals",
+        "tallies",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +63,7 @@ class Shared:
         self.gate = gate
         self.tallies = tallies
         self.ids = IdMaker(os.urandom(32))
+        self.repeats = Repeats()
         self.refusals = Refusals(meters, self.ids)
         self.door = door
         self.targets = targets
