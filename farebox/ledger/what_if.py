@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from farebox.core.asking import nearest
 from farebox.core.events import Event
-from farebox.core.meters import INPUT_METERS, OUTPUT_METERS, Usage
+from farebox.core.meters import INPUT_METERS, Usage
 from farebox.core.pricing import PriceBook, PriceRow
 from farebox.errors import QueryError
 from farebox.ledger.pricer import Pricer
@@ -47,12 +47,12 @@ class Seller(NamedTuple):
 
 class Instead(NamedTuple):
     """`after` is pico-dollars, None where that cannot be told: then `missing` says for want of which prices. `to` is
-    what was changed: 'provider/model', or NEW_PRICE. `folded` are tokens that count as plain input or output there."""
+    what was changed: 'provider/model', or NEW_PRICE. `as_plain` are tokens that cost there what plain input costs."""
 
     to: str
     after: int | None
     missing: tuple[str, ...] = ()
-    folded: Mapping[str, int] = {}
+    as_plain: Mapping[str, int] = {}
 
 
 def seller_of(book: PriceBook, named: str, at_us: int) -> Seller | None:
@@ -142,28 +142,22 @@ class WhatIf:
         quote = priced_by(self._book, seller.prices_as, seller.model, head.started_at_us, changed)
         rates = quote.rates
         shares = [part for part in tail.parts if part.model == tail.model_billed][:1] or None
-        usage, folded = _folded(shares[0].usage if shares else tail.usage, rates)
+        usage = shares[0].usage if shares else tail.usage
         missing = tuple(meter for meter, count in usage.items() if count and meter not in rates)
         if quote.row is None or missing:
             return Instead(seller.label, None, missing or ("model",))
         if shares is None:
-            changed = replace(changed, usage=usage, parts=())
+            changed = replace(changed, parts=())
         else:
-            first = replace(shares[0], model=seller.model, usage=usage)
-            changed = replace(changed, parts=(first, *(part for part in tail.parts if part is not shares[0])))
+            own_share = replace(shares[0], model=seller.model)
+            changed = replace(changed, parts=(own_share, *(part for part in tail.parts if part is not shares[0])))
         charged = recharge(self._book, seller.prices_as, replace(head, model_requested=seller.model), changed)
-        return Instead(seller.label, charged.cost, () if charged.cost is not None else ("parts",), folded)
+        wanting = () if charged.cost is not None else ("parts",)
+        return Instead(seller.label, charged.cost, wanting, _as_plain(usage, rates))
 
 
-def _folded(usage: Usage, rates: Mapping[str, int]) -> tuple[Usage, dict[str, int]]:
-    """Usage in meters that have a rate: a token meter that has none counts as plain input or output. And those tokens."""
-    found: Usage = {}
-    folded: dict[str, int] = {}
-    for meter, count in usage.items():
-        into = meter
-        if meter not in rates:
-            into = "input" if meter in INPUT_METERS else "output" if meter in OUTPUT_METERS else meter
-        if into != meter and count:
-            folded[meter] = folded.get(meter, 0) + count
-        found[into] = found.get(into, 0) + count
-    return found, folded
+def _as_plain(usage: Usage, rates: Mapping[str, int]) -> dict[str, int]:
+    """Tokens of the prompt that cost there what plain input costs, for want of another price: cached ones mostly."""
+    like = rates.get("input")
+    special = INPUT_METERS - {"input"}
+    return {meter: count for meter, count in usage.items() if meter in special and count and rates.get(meter) == like}

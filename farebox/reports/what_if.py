@@ -1,7 +1,7 @@
 """What if: margin before and after other models, other prices of models, other prices of plans. Nothing is set.
 
-What the calls would have cost is the ledger's to say (`what_if`): differences by month, customer and tier. Before is what
-`customers-pnl` and `margin` show of the same months; after is that plus the differences.
+What the calls would have cost is the ledger's to say (`what_if`): differences by month, customer and tier. Before is
+what `customers-pnl` and `margin` show of the same months; after is that plus the differences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from farebox.reports.spending import Spend, money, percent, spend_of, usage
 ROWS: Final = 20
 ROWS_MAX: Final = 1000
 NOTHING_MOVED: Final[Mapping[str, Any]] = {
-    "differences": [], "moved": [], "stayed": [], "unpriced": [], "folded": {}, "amended": 0, "other_calls": 0,
+    "differences": [], "moved": [], "stayed": [], "unpriced": [], "as_plain": {}, "amended": 0, "other_calls": 0,
     "events_kept_from": None,
 }  # fmt: skip
 """What the ledger says where only plans change."""
@@ -240,8 +240,8 @@ def _notes(asked: Asked, span: Span, change: Change, found: Found, spend: Spend,
     said = [*span.notes, *months.widened(asked, span)]
     if change.swaps:
         said.append(
-            "Tokens are taken as they were counted; another model's tokenizer may cut the same text into more or fewer, "
-            "and its answers may be longer or shorter."
+            "Tokens are taken as they were counted; another model's tokenizer may cut the same text into more or "
+            "fewer, and its answers may be longer or shorter."
         )
     if change.prices:
         said.append("The new prices are taken as if they had been in force all the time, whatever their dates say.")
@@ -260,9 +260,9 @@ def _notes(asked: Asked, span: Span, change: Change, found: Found, spend: Spend,
 def _of_calls(found: Found) -> list[str]:
     """What could not be priced anew, and how what has no price of its own is counted."""
     said = []
-    for to, counts in found["folded"].items():
+    for to, counts in found["as_plain"].items():
         tokens = ", ".join(f"{figures.count(count)} of {meter}" for meter, count in counts.items())
-        said.append(f"{to} has no price of its own for some tokens ({tokens}): they count as plain input or output.")
+        said.append(f"{to} has no other price for some tokens ({tokens}): they cost what plain input costs there.")
     for row in found["stayed"]:
         lacks = "no price" if row["missing"] in ([], ["model"]) else f"no price for {', '.join(row['missing'])}"
         said.append(
@@ -270,10 +270,9 @@ def _of_calls(found: Found) -> list[str]:
             f"{lacks}."
         )
     for row in found["unpriced"]:
-        would = (
-            f"; {_attempts(row['priced'])} of them would cost {money(parse_usd(row['cost']))}" if row["priced"] else ""
-        )
-        said.append(f"{_attempts(row['attempts'])} have no price and are in neither sum{would} ({row['to']}).")
+        cost = money(parse_usd(row["cost"]))
+        would = f"; {_attempts(row['priced'])} of them would cost {cost}" if row["priced"] else ""
+        said.append(f"{_attempts(row['attempts'])} without a price are in neither sum{would} ({row['to']}).")
     if found["amended"]:
         said.append(f"{_attempts(found['amended'])} were corrected by hand or moved: they stay at what they cost.")
     if found["other_calls"]:

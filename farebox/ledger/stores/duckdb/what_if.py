@@ -60,8 +60,8 @@ class _Sums:
         self.stayed: dict[tuple[str, tuple[str, ...]], list[int]] = {}
         """(changed to, missing prices) -> attempts, cost: of what could not be priced anew and stays as it was."""
         self.unpriced: dict[str, list[int]] = {}
-        """Changed to -> attempts that have no price and are in no sum, those that would have one now, what they cost."""
-        self.folded: dict[str, dict[str, int]] = {}
+        """Changed to -> attempts without a price, which are in no sum; those that would have one now; at what cost."""
+        self.as_plain: dict[str, dict[str, int]] = {}
         self.amended = 0
 
     def add(self, read: _Read, found: Instead) -> None:
@@ -81,9 +81,9 @@ class _Sums:
         model = f"{event.head.provider}/{event.tail.model_billed or event.head.model_requested or '(none)'}"
         kind = (event.head.feature, model, found.to)
         _add(self.moved.setdefault(kind, [0, 0, 0]), 1, before, found.after)
-        folded = self.folded.setdefault(found.to, {}) if found.folded else {}
-        for meter, count in found.folded.items():
-            folded[meter] = folded.get(meter, 0) + count
+        plain = self.as_plain.setdefault(found.to, {}) if found.as_plain else {}
+        for meter, count in found.as_plain.items():
+            plain[meter] = plain.get(meter, 0) + count
 
     def shown(self) -> dict[str, Any]:
         moved = sorted(self.moved.items(), key=lambda item: (-abs(item[1][2] - item[1][1]), str(item[0])))
@@ -105,7 +105,7 @@ class _Sums:
                 {"to": to, "attempts": attempts, "priced": priced, "cost": format_usd(cost)}
                 for to, (attempts, priced, cost) in sorted(self.unpriced.items())
             ],
-            "folded": {to: dict(sorted(counts.items())) for to, counts in sorted(self.folded.items())},
+            "as_plain": {to: dict(sorted(counts.items())) for to, counts in sorted(self.as_plain.items())},
             "amended": self.amended,
         }  # fmt: skip
 
@@ -134,8 +134,8 @@ def _check_features(cursor: Cursor, asked: Asked, change: WhatIf) -> None:
     if not change.features:
         return
     rows = cursor.execute(
-        "SELECT DISTINCT feature FROM events WHERE feature IS NOT NULL AND started_at >= $since AND started_at < $until "
-        f"LIMIT {FEATURES_MAX}",
+        "SELECT DISTINCT feature FROM events WHERE feature IS NOT NULL AND started_at >= $since AND "
+        f"started_at < $until LIMIT {FEATURES_MAX}",
         _span(asked),
     ).fetchall()
     known = {name for (name,) in rows}
@@ -147,9 +147,7 @@ def _check_features(cursor: Cursor, asked: Asked, change: WhatIf) -> None:
 
 def _events(cursor: Cursor, asked: Asked, change: WhatIf) -> Iterator[_Read]:
     named = _span(asked)
-    booked = (
-        "CASE WHEN events.cost IS NULL AND fixes.booked_at IS NOT NULL THEN fixes.booked_at ELSE events.started_at END"
-    )
+    booked = "coalesce(CASE WHEN events.cost IS NULL THEN fixes.booked_at END, events.started_at)"
     most = one(cursor, f"SELECT {', '.join(f'max({_quoted(name)})' for name in METER_NAMES)} FROM events")
     names = (*_NEEDED, *(name for name, count in zip(METER_NAMES, most, strict=True) if count))
     columns = ", ".join(f"events.{_quoted(name)}" for name in names)
