@@ -154,7 +154,7 @@ async def _what_if(parts: Parts, form: SimulateForm) -> dict[str, Any]:
     change = Change(
         [(swap.feature, swap.model) for swap in form.models],
         {name: _price(name, price) for name, price in form.plan_prices.items()},
-        f"{len(rows)} prices of models" if rows else "",
+        _counted(len(rows)),
     )
     asked = Asked(since_us=since_us, until_us=until_us, now_us=now, time_zone=form.time_zone, top=form.rows)
     question = what_if.question(asked, change, rows)
@@ -164,6 +164,10 @@ async def _what_if(parts: Parts, form: SimulateForm) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     told: dict[str, Any] = await in_thread(lambda: what_if.what_if(asked, facts_of(parts, loop), change, found))
     return told
+
+
+def _counted(prices: int) -> str:
+    return "" if not prices else "1 price of models" if prices == 1 else f"{prices} prices of models"
 
 
 def _price_rows(parts: Parts, form: SimulateForm) -> list[PriceRow]:

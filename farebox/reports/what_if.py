@@ -79,7 +79,7 @@ def what_if(asked: Asked, facts: Facts, change: Change, found: Found = NOTHING_M
         "tiers": _tiers(asked, facts, span, before, after, found["differences"]),
         "customers": tenants[: asked.top],
         "moved": list(found["moved"]),
-        "notes": _notes(asked, span, change, found, earnings.sums(before).spend, len(tenants)),
+        "notes": _notes(asked, span, change, found, earnings.sums(before).spend),
     }
 
 
@@ -236,7 +236,7 @@ def _moved(what: str, old: int | None, new: int | None) -> str:
     return f"{what} {money(abs(new - old))} {'more' if new > old else 'less'} ({money(old)} to {money(new)})"
 
 
-def _notes(asked: Asked, span: Span, change: Change, found: Found, spend: Spend, customers: int) -> list[str]:
+def _notes(asked: Asked, span: Span, change: Change, found: Found, spend: Spend) -> list[str]:
     said = [*span.notes, *months.widened(asked, span)]
     if change.swaps:
         said.append(
@@ -254,7 +254,7 @@ def _notes(asked: Asked, span: Span, change: Change, found: Found, spend: Spend,
     if kept is not None and kept > iso_us(span.since_us):
         day = datetime.fromisoformat(kept).date().isoformat()
         said.append(f"Calls before {day} are kept as sums only: they stay at what they cost.")
-    return [*said, *spending.sureness(spend), *spending.left_off(min(asked.top, customers), customers)]
+    return [*said, *spending.sureness(spend)]
 
 
 def _of_calls(found: Found) -> list[str]:
