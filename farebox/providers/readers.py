@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from farebox.core.meters import Usage
-from farebox.providers.documents import Document, Tree
+from farebox.providers.documents import WHOLE_BYTES_MAX, Document, Tree
 from farebox.providers.protocol import Metered
 from farebox.providers.sse import SseFrames, UsageChunkFilter
 
@@ -124,7 +124,9 @@ class BodyReader:
             self._fold.take(document, not document.lstrip().startswith((b"{", b"[")))
         found = self._fold.metered(self._ended)
         # What was dropped of a large answer may be all of its text.
-        return replace(found, content="") if self._document.dropped and found.content else found
+        if self._document.size > WHOLE_BYTES_MAX and self._document.dropped:
+            return replace(found, content="")
+        return found
 
     @property
     def running(self) -> tuple[int, int]:
