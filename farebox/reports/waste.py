@@ -119,7 +119,7 @@ def _sentence(asked: Asked, rows: list[Row], loops: list[Row], whole: int) -> st
         what = f": {', '.join(parts)}" if parts else ""
         text = (
             f"{dollars(to_decimal(spend))} of {dollars(to_decimal(whole))} ({percents(percent(spend, whole))}) bought "
-            f"nothing, {span(asked)}{what}"
+            f"{_what_for(by_kind)}, {span(asked)}{what}"
         )
     if loops:
         dearest = loops[0]
@@ -128,6 +128,11 @@ def _sentence(asked: Asked, rows: list[Row], loops: list[Row], whole: int) -> st
             f"({some(dearest['calls'], 'call')}, {dollars(usd(dearest['spend']))})"
         )
     return f"{text}."
+
+
+def _what_for(by_kind: dict[str, int]) -> str:
+    """What is cut short may be of use all the same."""
+    return "nothing, or half an answer" if by_kind["truncated"] else "nothing"
 
 
 def _whom(row: Row) -> str:
