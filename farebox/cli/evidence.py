@@ -97,7 +97,9 @@ def _timing(event: Row) -> str:
         f"took {figures.duration(_float(event.get('latency_ms')))}",
         *([f"first byte after {figures.duration(_float(first))}"] if first is not None else []),
         *([f"attempt {event['attempt']}"] if event.get("attempt", 1) != 1 else []),
+        *([f"retry {event['retries']}"] if event.get("retries") else []),
         *([f"error {event['error']}"] if event.get("error") else []),
+        *([f"outcome {event['outcome']}"] if event.get("outcome") else []),
     ]
     return " · ".join(parts)
 

@@ -52,7 +52,7 @@ COMMANDS: Final[tuple[Mount, ...]] = (
     Mount("prices", "farebox.cli.prices", "Prices: list, show, set, update, compare, unpriced, reprice."),
     Mount("usage", "farebox.cli.usage", "Who spent what."),
     Mount("report", "farebox.cli.report", "Reports: top customers, tiers, waste, audit and more."),
-    Mount("simulate", "farebox.cli.simulate", "Whom a limit would have stopped in the past."),
+    Mount("simulate", "farebox.cli.simulate", "What a limit, a model or a price would have made of the past."),
     Mount("events", "farebox.cli.events", "The call log, and one call down to its arithmetic."),
     Mount("export", "farebox.cli.export", "Events, usage or prices as CSV, JSONL or Parquet."),
     Mount("verify", "farebox.cli.verify", "Check the ledger's invariants and re-price a sample."),

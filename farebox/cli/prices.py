@@ -48,7 +48,7 @@ def list_(
     token: Token = None,
 ) -> None:
     """Prices in force, per million tokens; those added here first."""
-    book = _book(data, config, url, token)
+    book = book_of(data, config, url, token)
     wanted = book.provider(provider) if provider else None
     rows = price_views.selected([*reversed(book.overrides), *book.sheet.rows], wanted, model)
     if not history:
@@ -77,7 +77,7 @@ def show(
     token: Token = None,
 ) -> None:
     """One model's price: every meter, long prompts, tiers, and where the figures are from."""
-    book = _book(data, config, url, token)
+    book = book_of(data, config, url, token)
     found = price_views.quote_data(book, provider, model, _moment(at))
     if found is None:
         context.fail(
@@ -131,8 +131,8 @@ def set_(
         written["service_tier"] = tier.lower()
     if from_:
         written["valid_from"] = _day(from_)
-    book = _book(data, config, url, token)
-    row = _new(book, written)
+    book = book_of(data, config, url, token)
+    row = row_of(book, written)
     changed = price_views.changes(book, [row], _moment(None))
     _add([row], data, config, url, token)
     if as_json:
@@ -159,8 +159,8 @@ def update(
     token: Token = None,
 ) -> None:
     """Show what a price file changes, then add its rows, dated. What is so already is left out."""
-    book = _book(data, config, url, token)
-    rows = [_new(book, written, file.name) for written in price_views.read_file(file.name, _text(file))]
+    book = book_of(data, config, url, token)
+    rows = [row_of(book, written, file.name) for written in price_views.read_file(file.name, text_of(file))]
     changed = price_views.changes(book, rows, _moment(None))
     different = {change.row.id for change in changed}
     added = [row for row in rows if row.id in different]
@@ -186,7 +186,7 @@ def compare(
     token: Token = None,
 ) -> None:
     """One model's price across providers, the cheapest first."""
-    offers = price_views.compared(_book(data, config, url, token), models, _moment(at))
+    offers = price_views.compared(book_of(data, config, url, token), models, _moment(at))
     if as_json:
         context.print_json(offers)
         return
@@ -248,7 +248,7 @@ def reprice(
     context.say(f"{figures.count(done['repriced'])} calls {verb}, ${done['amount_usd']} in all.")
 
 
-def _book(data: Path | None, config: Path | None, url: str | None, token: str | None) -> PriceBook:
+def book_of(data: Path | None, config: Path | None, url: str | None, token: str | None) -> PriceBook:
     """The shipped prices and those added to the directory that the command works on."""
     from farebox.core.price_text import read_row
     from farebox.providers.sheets import load_book
@@ -274,7 +274,8 @@ def _add(rows: list[PriceRow], data: Path | None, config: Path | None, url: str 
         remote.call("POST", "/prices", body={"rows": [shown_row(row) for row in rows]})
 
 
-def _new(book: PriceBook, written: dict[str, Any], file: str = "") -> PriceRow:
+def row_of(book: PriceBook, written: dict[str, Any], file: str = "") -> PriceRow:
+    """A row of a price file as it would be added, dated where that is called for. Raises PriceSheetError."""
     from farebox.directory.vault import new_id
 
     now = datetime.now(UTC)
@@ -326,7 +327,8 @@ def _rate(text: str) -> tuple[str, str]:
     return meter, dollars
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """Raises FareboxError where it cannot be read."""
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

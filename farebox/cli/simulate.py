@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -31,7 +32,7 @@ from farebox.core.limits import Limit
 from farebox.errors import NotFound
 from farebox.settings import Settings
 
-app = command_group("Whom a limit would have stopped in the past.")
+app = command_group("What a limit, a model or a price would have made of the past.")
 
 REMOTE_TIMEOUT_S: Final = 3600.0
 
@@ -54,7 +55,31 @@ def simulate(
     window: options.Window = None,
     time_zone: options.TimeZone = None,
     action: options.Action = None,
-    model: options.Model = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="FEATURE:MODEL",
+            help="Margin with another model for a feature: summarizer:gpt-4.1-mini, '*:…' for all others. Repeatable. "
+            "With a limit: what downgrade turns calls to.",
+        ),
+    ] = None,
+    plan_price: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plan-price", metavar="PLAN:DOLLARS", help="Margin with another price of a plan: pro:59. Repeatable."
+        ),
+    ] = None,
+    price: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--price",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Margin with the model prices of a file, as `prices update` takes it. Repeatable.",
+        ),
+    ] = None,
     rate: options.Rate = None,
     warn_at: options.WarnAt = None,
     reserve: options.Reserve = None,
@@ -74,11 +99,24 @@ def simulate(
     token: Token = None,
     as_json: Json = False,
 ) -> None:
-    """Tell whom a limit would have stopped in the past, how many calls and how much money. Nothing is set."""
+    """Tell what a change would have made of the past. Of a limit: whom it would have stopped, how many calls and how
+    much money. Of models, their prices or plans (--model, --plan-price, --price, together if you like): margin before
+    and after, by tier and customer. Nothing is set."""
+    models = model or []
+    is_limit = limit is not None or per is not None or amount is not None or action is not None
+    if not is_limit and (models or plan_price or price):
+        others = {"--where": where, "--subject": subject, "--window": window, "--rate": rate, "--message": message}
+        if given := [name for name, value in others.items() if value]:
+            raise UsageError(f"{', '.join(given)} belongs to a limit: leave it out, or say which limit")
+        _tell_margins(models, plan_price or [], price or [], since, until, time_zone or "UTC", limit_rows,
+                      data, config, url, token, as_json)  # fmt: skip
+        return
+    if plan_price or price or len(models) > 1 or any(":" in word for word in models):
+        raise UsageError("a limit is tried by itself: leave out --plan-price, --price and FEATURE:MODEL, or the limit")
     form = options.written(
         per=per, amount=amount, where=where, subject=subject, window=window, time_zone=time_zone, action=action,
-        model=model, rate=rate, warn_at=warn_at, reserve=reserve, unpriced=unpriced, min_output=min_output,
-        anchor_day=anchor_day, message=message,
+        model=models[0] if models else None, rate=rate, warn_at=warn_at, reserve=reserve, unpriced=unpriced,
+        min_output=min_output, anchor_day=anchor_day, message=message,
         flags={"strict": strict, "allow_unbounded": allow_unbounded, "include_byok": include_byok},
     )  # fmt: skip
     meant = _meant(limit, form)
@@ -95,6 +133,32 @@ def simulate(
     from farebox.cli.simulate_view import simulate_view  # rich, for people only
 
     console().print(simulate_view(answer))
+
+
+def _tell_margins(
+    models: list[str], plan_prices: list[str], files: list[Path], since: str | None, until: str | None, time_zone: str,
+    rows: int, data: Path | None, config: Path | None, url: str | None, token: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    from farebox.cli import what_if
+    from farebox.cli.prices import book_of
+    from farebox.reports.what_if import Change
+
+    if not 1 <= rows <= ROWS_MAX:
+        raise UsageError(f"--limit-rows is {rows}: give 1 to {ROWS_MAX}")
+    swaps, plans = what_if.swaps_of(models), what_if.plans_of(plan_prices)
+    asked = what_if.period(since, until, time_zone, rows)
+    priced, said = what_if.price_rows(files, book_of(data, config, url, token)) if files else ([], "")
+    change = Change(swaps, plans, said)
+    if remote := remote_of(url, token):
+        answer = what_if.asked_remotely(remote, str(since), until, time_zone, change, priced, rows)
+    else:
+        answer = what_if.asked_here(settings_of(data, config), asked, change, priced)
+    if as_json:
+        print_json(answer)
+        return
+    from farebox.cli.what_if_view import what_if_view  # rich, for people only
+
+    console().print(what_if_view(answer))
 
 
 def _meant(limit: str | None, form: Mapping[str, Any]) -> str | Mapping[str, Any]:

@@ -20,6 +20,7 @@ from farebox.core.meters import Usage, shown
 from farebox.core.money import format_usd
 from farebox.errors import FareboxError
 from farebox.providers.charging import REPORTS_COST
+from farebox.providers.outcomes import outcome_of
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Reader
 from farebox.providers.routing import segments
 from farebox.providers.worth import bounds, tightened
@@ -151,10 +152,11 @@ class Call:
             state = "upstream_error"
         if self._reader is None and sent:  # nobody saw what it came to: at least its prompt was read
             metered = Metered(usage={"input": self._input_estimate}, quality="estimated")
-        event = self._event(metered, state, error or metered.error)
+        outcome = outcome_of(self.endpoint, state, None if self._reader is None else metered)
+        event = self._event(metered, state, error or metered.error, outcome)
         return event if sent else {**event, "cost_usd": "0"}
 
-    def _event(self, metered: Metered, state: str, error: str | None) -> dict[str, object]:
+    def _event(self, metered: Metered, state: str, error: str | None, outcome: str | None) -> dict[str, object]:
         now_s = time.monotonic()
         scope = self.scope
         billed = metered.model or self._model_sent or self._model
@@ -177,6 +179,7 @@ class Call:
             "status": self._status,
             "state": state,
             "error": None if error is None else error[:200],
+            "outcome": outcome,
             "retries": self._retries,
             **_counts(metered, billed or ""),
             "qualifiers": _qualifiers(metered, self._region),

@@ -1,8 +1,8 @@
 """The bodies that the API takes. A field that is not known is refused, never ignored."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from farebox.core.alert_rules import HOURLY_MAX, KINDS
 from farebox.core.backtest_report import ROWS_MAX
@@ -149,13 +149,40 @@ class RouteForm(RouteChange):
     )
 
 
-class SimulateForm(Form):
-    """A limit to be tried on the past: as it would be set, or the id of one that was."""
+class SwapForm(Form):
+    feature: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description="whose calls; *: those of all features that no other entry names, (none): those without one"
+    )
+    model: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description="what serves them instead, by name or as provider/model", examples=["gpt-4.1-mini"]
+    )
 
-    limit: LimitForm | Annotated[str, Field(min_length=1, max_length=64, examples=["lim_5f0c2a91d3b8e647"])]
-    since: Moment | None = Field(default="30d", description="first moment; null: from the first event on")
+
+class SimulateForm(Form):
+    """A change to be tried on the past: a limit (as it would be set, or the id of one that was), or other models,
+    prices of plans and prices of models, any of them together."""
+
+    limit: LimitForm | Annotated[str, Field(min_length=1, max_length=64, examples=["lim_5f0c2a91d3b8e647"])] | None = (
+        None
+    )
+    models: list[SwapForm] = Field(default=[], max_length=100, description="other models, by feature")
+    plan_prices: dict[str, str | int | float] = Field(
+        default={}, max_length=100, description="dollars for the plan's own period, by plan", examples=[{"pro": "59"}]
+    )
+    prices: list[dict[str, Any]] = Field(
+        default=[], max_length=1000, description="rows as POST /prices takes them, as if always in force"
+    )
+    since: Moment | None = Field(default="30d", description="first moment; null: from the first event on (limits only)")
     until: Moment | None = Field(default=None, description="end, exclusive; now unless said")
-    rows: int = Field(default=20, ge=1, le=ROWS_MAX, description="most affected subjects to name")
+    time_zone: Text = Field(default="UTC", description="whose months, for margins; a limit says its own")
+    rows: int = Field(default=20, ge=1, le=ROWS_MAX, description="most affected subjects or customers to name")
+
+    @model_validator(mode="after")
+    def _says_one(self) -> Self:
+        changes = bool(self.models or self.plan_prices or self.prices)
+        if changes == (self.limit is not None):
+            raise ValueError("give a limit, or any of models, plan_prices and prices")
+        return self
 
 
 class AlertChange(Form):

@@ -1,5 +1,6 @@
 """What the ledger is asked: sums, the call log, one call with its arithmetic, a limit over the past."""
 
+import asyncio
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -11,14 +12,22 @@ from farebox.control.answers import ApiError, Json, page
 from farebox.control.forms import SimulateForm
 from farebox.control.listing import asked
 from farebox.control.parts import Parts, parts_of
+from farebox.control.reporting import facts_of, in_thread
 from farebox.core import asking
 from farebox.core.backtest import beside
 from farebox.core.limit_text import read_limit
 from farebox.core.limits import Limit
+from farebox.core.money import parse_usd
+from farebox.core.price_rows import PriceRow
 from farebox.core.queries import DEFAULT_MEASURES, GROUPS, LIMIT_MAX, MEASURES
 from farebox.core.tables import csv_text
+from farebox.directory.price_rows import new_row
 from farebox.directory.rows import checked_limit
 from farebox.errors import QueryError
+from farebox.providers.sheets import load_book
+from farebox.reports import what_if
+from farebox.reports.report import Asked
+from farebox.reports.what_if import Change
 
 router = APIRouter(prefix="/api/v1", tags=["questions"])
 
@@ -113,9 +122,12 @@ async def verify(request: Request) -> Response:
 
 @router.post("/simulate", dependencies=[needs("analyst")])
 async def simulate(request: Request, form: SimulateForm) -> Response:
-    """Whom a limit would have stopped in a past period, how many calls and how much money, from the ledger: beside the
-    limits that are in force, but in place of one that counts the same. Nothing is set."""
+    """What a change would have made of the past. Of a limit: whom it would have stopped in a period, how many calls and
+    how much money, beside the limits that are in force, but in place of one that counts the same. Of models, their
+    prices or those of plans: margin before and after, by tier and customer, of whole months. Nothing is set."""
     parts = parts_of(request)
+    if form.limit is None:
+        return Json(await _what_if(parts, form))
     limit, living, days = await run_in_threadpool(_limits, parts, form)
     since_us = None if form.since is None else asking.instant(form.since, parts.now_us(), limit.time_zone)
     until_us = parts.now_us() if form.until is None else asking.instant(form.until, parts.now_us(), limit.time_zone)
@@ -130,9 +142,52 @@ async def simulate(request: Request, form: SimulateForm) -> Response:
     return Json(await parts.keeper.call("simulate", question, timeout_s=SIMULATE_TIMEOUT_S))
 
 
+async def _what_if(parts: Parts, form: SimulateForm) -> dict[str, Any]:
+    if form.since is None:
+        raise QueryError("margins are told by months: say since when, such as 90d")
+    now = parts.now_us()
+    since_us = asking.instant(form.since, now, form.time_zone)
+    until_us = now if form.until is None else asking.instant(form.until, now, form.time_zone)
+    if since_us >= until_us:
+        raise QueryError("since is not before until: nothing can lie between them")
+    rows = await run_in_threadpool(_price_rows, parts, form)
+    change = Change(
+        [(swap.feature, swap.model) for swap in form.models],
+        {name: _price(name, price) for name, price in form.plan_prices.items()},
+        _counted(len(rows)),
+    )
+    asked = Asked(since_us=since_us, until_us=until_us, now_us=now, time_zone=form.time_zone, top=form.rows)
+    question = what_if.question(asked, change, rows)
+    found = what_if.NOTHING_MOVED
+    if question is not None:
+        found = await parts.keeper.call("what_if", question, timeout_s=SIMULATE_TIMEOUT_S)
+    loop = asyncio.get_running_loop()
+    told: dict[str, Any] = await in_thread(lambda: what_if.what_if(asked, facts_of(parts, loop), change, found))
+    return told
+
+
+def _counted(prices: int) -> str:
+    return "" if not prices else "1 price of models" if prices == 1 else f"{prices} prices of models"
+
+
+def _price_rows(parts: Parts, form: SimulateForm) -> list[PriceRow]:
+    if not form.prices:
+        return []
+    book = load_book(parts.directory.prices.list())
+    return [new_row(row, book, parts.now_us()) for row in form.prices]
+
+
+def _price(name: str, price: str | float) -> int:
+    found = parse_usd(str(price))
+    if found < 0:
+        raise QueryError(f"the price of {name} is {price}: give it from 0 up")
+    return found
+
+
 def _limits(parts: Parts, form: SimulateForm) -> tuple[Limit, list[Limit], dict[str, int]]:
     """(the limit that is meant, all that are in force, customers' billing days where it goes by them)."""
     limits = parts.directory.limits
+    assert form.limit is not None
     if isinstance(form.limit, str):
         limit = limits.get(form.limit).limit
     else:

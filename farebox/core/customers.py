@@ -150,6 +150,10 @@ class Books(msgspec.Struct, frozen=True):
         """The same without what is adjusted in that month of others."""
         return self._known(customer, month, self._last_us(customer, month), _revenue)
 
+    def asked_by_plans(self, customer: Customer, month: str) -> int | None:
+        """What its plans ask for that month, prorated by day, whatever was booked; None where no plan says."""
+        return _prorated(customer, self.plans, month, monthly_price)
+
     def other_cogs(self, customer: Customer, month: str) -> int:
         """What its plans say that serving it costs beside AI, that month; adjustments of closed months included."""
         return self._counted(customer, month, _other_cogs) or 0

@@ -14,6 +14,10 @@ from farebox.core.money import format_usd
 
 State = Literal["done", "refused", "upstream_error", "client_closed", "timeout", "interrupted"]
 CostSource = Literal["provider", "computed", "estimated", "unpriced"]
+CallOutcome = Literal[
+    "success", "truncated", "filtered", "refused", "invalid", "empty", "failed", "abandoned",
+]  # fmt: skip
+"""How a call ended, as its answer tells; apps may say other words of their own (`POST /events`, `/outcomes`)."""
 Tag = str | int | float | bool
 
 UNIT_MARK: Final = "#"

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from farebox.core.events import Head, Tail
+from farebox.core.events import CallOutcome, Head, Tail
 from farebox.core.pricing import STANDARD, PriceBook
 from farebox.demo import saas, trace
 from farebox.demo.saas import Feature, Model, Saas, Tenant, Tier
@@ -213,7 +213,7 @@ class _Author:
             charged.model_billed, charged.service_tier, charged.usage, charged.usage_raw, charged.cost,
             charged.cost_by_meter, charged.rates, charged.cost_source, charged.price_id, charged.price_from,
             charged.parts, charged.reported_cost, charged.object_id, marks=charged.marks,
-            qualifiers=charged.qualifiers,
+            qualifiers=charged.qualifiers, outcome=_outcome(sketch, event_id),
         )  # fmt: skip
         return records.finished(records.encode_head(head), tail)
 
@@ -270,6 +270,24 @@ def _fate(pick: random.Random) -> tuple[int, str, str | None]:
         status, error = pick.choice(_FAILURES)
         return status, "upstream_error", error
     return 200, "client_closed" if chance < FAILED + HUNG_UP else "done", None
+
+
+def _outcome(sketch: Sketch, event_id: str) -> CallOutcome:
+    """How an answer turned out: one in about fifty is cut by its length, a few are filtered, empty or no JSON."""
+    if sketch.state != "done":
+        return "abandoned" if sketch.state == "client_closed" else "failed"
+    if sketch.model is saas.EMBEDDING:
+        return "success"
+    return _RARE.get(int(event_id[-2:], 16), "success")
+
+
+_RARE: Final[dict[int, CallOutcome]] = {
+    **dict.fromkeys(range(5), "truncated"),
+    5: "invalid",
+    6: "empty",
+    7: "filtered",
+}
+"""By the last byte of an event's id, which is random."""
 
 
 def _raw(model: Model, usage: dict[str, int]) -> bytes:

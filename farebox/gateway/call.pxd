@@ -8,6 +8,7 @@ from farebox.ledger.journal cimport JournalWriter
 from farebox.ledger.records cimport encode_head, finished, started
 from farebox.providers.charging cimport charge
 from farebox.providers.charging_layout cimport Charged
+from farebox.providers.outcomes cimport outcome_of
 from farebox.providers.protocol_layout cimport Endpoint, Intent, Metered
 
 

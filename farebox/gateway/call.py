@@ -22,6 +22,7 @@ from farebox.ledger.journal import JournalWriter
 from farebox.ledger.records import encode_head, finished, noted, started, voided
 from farebox.providers.charging import Charged, charge, estimate
 from farebox.providers.endings import Ending, ending_of
+from farebox.providers.outcomes import outcome_of
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Quality, Reader
 
 BYTES_PER_TOKEN: Final = 4
@@ -255,14 +256,15 @@ class Call:
         if self.hold is not None:
             charged = self._settle_hold(self.hold, charged, state)
             limits, saved = self.hold.shown, self.hold.saved
+        outcome = outcome_of(self.endpoint, state, metered, self.ended is not None)
         objects = NOTHING if metered is None else told(self.endpoint, self.status, self.head, metered)
         # A message of a provider could carry what must not be kept: only its code or type is, and bounded.
         tail = Tail(
             finished_us, self._first_byte_us, self.status, state, error[:200] if error else None,
             charged.model_billed, charged.service_tier, charged.usage, charged.usage_raw, charged.cost,
             charged.cost_by_meter, charged.rates, charged.cost_source, charged.price_id, charged.price_from,
-            charged.parts, charged.reported_cost, charged.object_id, limits, saved,
-            marks=charged.marks + self._marks, qualifiers=charged.qualifiers, objects=objects,
+            charged.parts, charged.reported_cost, charged.object_id, limits, saved, outcome,
+            charged.marks + self._marks, qualifiers=charged.qualifiers, objects=objects,
         )  # fmt: skip
         self._record(finished(self._encoded, tail))
         if objects or charged.object_id is not None:
@@ -328,7 +330,8 @@ class Call:
             limits = self.hold.shown
         tail = Tail(
             now_us(), self._first_byte_us, self.status, state, error, charged.model_billed, cost=charged.cost,
-            cost_source=charged.cost_source, limits=limits, marks=("metering_failed", *self._marks),
+            cost_source=charged.cost_source, limits=limits, outcome=outcome_of(self.endpoint, state, None),
+            marks=("metering_failed", *self._marks),
         )  # fmt: skip
         self._record(finished(self._encoded, tail))
         self._close_slot()

@@ -281,6 +281,10 @@ class ProxyExchange(Exchange):
             raise
         if hold is not None and hold.strict:
             self._ensured = hold.ensure()
+        if request.request_id and body is not None:
+            seen = worker.repeats.count(caller.key.id, request.request_id, self._path, buffered, worker.now)
+            request.request_id = b""  # counted once, however many targets are tried
+            request.retries = max(request.retries, seen)
         head = self._record_of(who, intent, len(buffered))
         if hold is not None and hold.model is not None:
             intent = replace(intent, model=self._model)

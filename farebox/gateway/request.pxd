@@ -2,6 +2,7 @@ cimport cython
 
 cdef int _PLAIN, _DROP, _CREDENTIAL, _DIMENSION, _TAGS, _KEY, _LENGTH, _TRANSFER, _HOST, _CONNECTION
 cdef int _EXPECT, _UNITS, _ROUTE, _UPGRADE, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS, _FORWARDED
+cdef int _REQUEST_ID, _IDEMPOTENCY, _ATTEMPT
 cdef int _PLACE_LAST
 cdef dict _names
 cdef list _places
@@ -18,7 +19,7 @@ cdef HeaderName _learn(bytes name)
 
 cdef class Request:
     cdef public bytes method, target, query, content_type, fetch_mode
-    cdef public bytes farebox_key, host, units, route, origin, upgrade
+    cdef public bytes farebox_key, host, units, route, origin, upgrade, request_id
     cdef public long long content_length, body_bytes
     cdef public int retries
     cdef public bint is_old, chunked, expects_continue, keep_alive, complete

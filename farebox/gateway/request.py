@@ -6,7 +6,8 @@ from farebox.core.attribution import HEADER_DIMENSIONS
 from farebox.errors import CallRefused, InvalidRequest
 
 _PLAIN, _DROP, _CREDENTIAL, _DIMENSION, _TAGS, _KEY, _LENGTH, _TRANSFER, _HOST, _CONNECTION = range(10)
-_EXPECT, _UNITS, _ROUTE, _UPGRADE, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS = range(10, 19)
+_EXPECT, _UNITS, _ROUTE, _UPGRADE, _RETRIES, _TYPE, _FETCH, _ORIGIN, _ENCODINGS, _REQUEST_ID = range(10, 20)
+_IDEMPOTENCY, _ATTEMPT = 20, 21
 _FORWARDED: Final = _RETRIES
 """Kinds from here on are of interest to us and to the provider."""
 
@@ -39,10 +40,15 @@ _KINDS: Final[dict[bytes, int]] = {
     b"sec-fetch-mode": _FETCH,
     b"origin": _ORIGIN,
     b"accept-encoding": _ENCODINGS,
+    b"x-request-id": _REQUEST_ID,
+    b"x-client-request-id": _REQUEST_ID,
+    b"idempotency-key": _IDEMPOTENCY,
+    b"x-idempotency-key": _IDEMPOTENCY,
+    b"amz-sdk-request": _ATTEMPT,
 }
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
 """A tunnel's end is no request's, and an echo would show the stored credential to the caller."""
-_REPEATABLE: Final = frozenset({_ENCODINGS, _RETRIES, _TYPE, _FETCH, _UPGRADE})
+_REPEATABLE: Final = frozenset({_ENCODINGS, _RETRIES, _TYPE, _FETCH, _UPGRADE, _REQUEST_ID, _IDEMPOTENCY, _ATTEMPT})
 LENGTH_MAX: Final = 1 << 62
 """A greater Content-Length counts as this one, which is refused as well."""
 _NAMES_MAX: Final = 4096
@@ -105,7 +111,7 @@ class Request:
     __slots__ = (
         "body", "body_bytes", "chunked", "complete", "content_length", "content_type", "credentials", "dimensions",
         "expects_continue", "farebox_key", "fetch_mode", "forward", "headers", "host", "is_old", "keep_alive", "method",
-        "origin", "problem", "query", "retries", "route", "tags", "target", "units", "upgrade",
+        "origin", "problem", "query", "request_id", "retries", "route", "tags", "target", "units", "upgrade",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -130,6 +136,9 @@ class Request:
         self.expects_continue = False
         self.keep_alive = True
         self.retries = 0
+        """How often the caller's SDK says that it sent this before."""
+        self.request_id = b""
+        """The caller's own id of what it asks for, by which a repetition is known; an idempotency key before others."""
         self.body_bytes = 0
         self.complete = False
         self.problem: CallRefused | None = None
@@ -246,9 +255,25 @@ class Request:
             self.units = value
         elif kind == _ROUTE:
             self.route = value.strip()
+        elif kind == _IDEMPOTENCY:
+            self.request_id = b"i" + value
+        elif kind == _REQUEST_ID:
+            if not self.request_id.startswith(b"i"):
+                self.request_id = b"r" + value
+        elif kind == _ATTEMPT:
+            self.retries = max(self.retries, _retries_of(value))
         elif kind == _FETCH:
             self.fetch_mode = value.lower()
         elif kind == _ORIGIN:
             self.origin = value
         elif kind == _UPGRADE:
             self.upgrade = (self.upgrade + b"," + value if self.upgrade else value).strip().lower()
+
+
+def _retries_of(value: bytes) -> int:
+    """What AWS' SDKs say: 'attempt=2; max=3' is the first retry."""
+    for part in value.split(b";"):
+        name, _, said = part.strip().partition(b"=")
+        if name == b"attempt" and said.isdigit() and len(said) < 4:
+            return max(int(said) - 1, 0)
+    return 0

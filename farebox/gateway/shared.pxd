@@ -12,7 +12,7 @@ from farebox.gateway.targets cimport Targets
 
 
 cdef class Shared:
-    cdef readonly object settings, loop, makers, refusals, routes, tallies
+    cdef readonly object settings, loop, makers, refusals, repeats, routes, tallies
     cdef readonly Drains drains
     cdef readonly Gate gate
     cdef public object snapshot, book

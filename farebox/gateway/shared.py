@@ -19,6 +19,7 @@ from farebox.gateway.limiting import Gate
 from farebox.gateway.objects import Makers
 from farebox.gateway.pool import Pool
 from farebox.gateway.refusals import Refusals
+from farebox.gateway.repeats import Repeats
 from farebox.gateway.request import Request
 from farebox.gateway.routes import Routes
 from farebox.gateway.tallies import Tallies
@@ -41,8 +42,8 @@ class Shared:
 
     __slots__ = (
         "clients", "exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
-        "now", "paths", "routes", "settings", "snapshot", "targets", "web", "drains", "gate", "makers", "refusals",
-        "tallies",
+        "now", "paths", "repeats", "routes", "settings", "snapshot", "targets", "web", "drains", "gate", "makers",
+        "refusals", "tallies",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,7 @@ class Shared:
         self.gate = gate
         self.tallies = tallies
         self.ids = IdMaker(os.urandom(32))
+        self.repeats = Repeats()
         self.refusals = Refusals(meters, self.ids)
         self.door = door
         self.targets = targets

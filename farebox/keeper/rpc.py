@@ -21,7 +21,7 @@ from farebox.ledger.service import METHODS, answer
 
 READERS: Final = 6
 """Questions answered at the same time; more wait."""
-SLOW: Final = frozenset({"verify", "reprice", "export", "retain", "simulate"})
+SLOW: Final = frozenset({"verify", "reprice", "export", "retain", "simulate", "what_if"})
 """Methods with a thread of their own, so that they hold up no page."""
 SUMS_AT_ONCE: Final = 2
 """Reports' questions at the same time: each may bring a million rows."""

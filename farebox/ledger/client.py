@@ -25,7 +25,7 @@ LENGTH: Final = struct.Struct("<I")
 SOCKET_NAME: Final = "keeper.sock"
 TIMEOUT_S: Final = 40.0
 LONG: Final[Mapping[str, float]] = {
-    "flush": 120, "verify": 3600, "reprice": 3600, "export": 3600, "retain": 3600, "simulate": 3600,
+    "flush": 120, "verify": 3600, "reprice": 3600, "export": 3600, "retain": 3600, "simulate": 3600, "what_if": 3600,
 }  # fmt: skip
 """Methods that may take longer than TIMEOUT_S."""
 ERRORS: Final[dict[str, type[FareboxError]]] = {

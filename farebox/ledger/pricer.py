@@ -6,7 +6,7 @@ from functools import cached_property
 import msgspec
 
 from farebox.core.events import Event, Head, Tail
-from farebox.core.pricing import PriceBook
+from farebox.core.pricing import PriceBook, PriceRow
 from farebox.providers import by_name
 from farebox.providers.charging import Charged, at_least, estimate, recharge
 from farebox.providers.sheets import load_book
@@ -50,8 +50,16 @@ class Pricer:
         if model in (event.head.model_requested, event.tail.model_billed):
             return event.tail.cost
         head = msgspec.structs.replace(event.head, model_requested=model)
-        tail = msgspec.structs.replace(event.tail, model_billed=model, parts=(), reported_cost=None)
+        said = {name: value for name, value in event.tail.qualifiers.items() if name != "priced_as"}
+        tail = msgspec.structs.replace(event.tail, model_billed=model, parts=(), reported_cost=None, qualifiers=said)
         return recharge(self.book, self.prices_as(head.provider), head, tail).cost
+
+    def instead_of(self, rows: Iterable[PriceRow]) -> "Pricer":
+        """The same prices with these in place of what they replace, as if they had always been in force."""
+        new = [msgspec.structs.replace(row, valid_from="", valid_to="") for row in rows]
+        taken = {_served(row) for row in new}
+        kept = [row for row in self.book.overrides if _served(row) not in taken]
+        return Pricer([msgspec.to_builtins(row) for row in (*kept, *new)], self._wires)
 
     def apart(self) -> "Pricer":
         """The same prices for another thread."""
@@ -61,3 +69,8 @@ class Pricer:
         """The provider's id in the price book, by its name here."""
         known = by_name(self._wires.get(provider, provider))
         return known.prices_as if known else provider
+
+
+def _served(row: PriceRow) -> tuple[object, ...]:
+    """For which calls a row is: those that say the same here are never in force together."""
+    return row.provider, row.model.lower(), row.service_tier, row.batch, row.speed, row.variant, row.windows

@@ -8,12 +8,13 @@ import msgspec
 import pyarrow as pa
 from pyarrow import parquet
 
+from farebox.core.asking import zone
 from farebox.core.attribution import TAGS_MAX
 from farebox.core.backtest_report import ROWS_MAX, report
 from farebox.core.events import Event, public, rate_usd
 from farebox.core.limits import Limit, check
 from farebox.core.money import format_usd
-from farebox.core.pricing import amount
+from farebox.core.pricing import PriceRow, amount
 from farebox.core.queries import EXPORT_ROWS_MAX, EventsQuery, UsageQuery
 from farebox.core.tables import csv_text
 from farebox.core.thresholds import exact
@@ -23,13 +24,13 @@ from farebox.ledger.accepting import Post, PostOutcomes, post, post_outcomes
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.evidence import evidence, multiplier
 from farebox.ledger.ledger import Ledger, now_us
-from farebox.ledger.stores.duckdb import backtest, checks, counting, spent, unpriced, waste
+from farebox.ledger.stores.duckdb import backtest, checks, counting, spent, unpriced, waste, what_if
 from farebox.ledger.stores.duckdb.events import get_event, list_events
 from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
 from farebox.ledger.stores.duckdb.usage import columns, usage
 from farebox.ledger.stores.duckdb.writing import apply, stamp
-from farebox.providers import PROVIDERS
+from farebox.ledger.what_if import CHANGES_MAX, PRICES_MAX, Swap, WhatIf, seller_of
 from farebox.providers.charging import CHARGED_HOLD
 
 LONG_S: Final = 3600.0
@@ -88,6 +89,18 @@ class Simulate(msgspec.Struct, frozen=True):
     rows: int = 20
     anchor_days: dict[str, int] = {}
     """Customers' own billing days, where the limit goes by them."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Other models and other prices, the period, and the time zone of its months."""
+
+    since_us: int
+    until_us: int
+    time_zone: str = "UTC"
+    swaps: tuple[Swap, ...] = ()
+    prices: tuple[PriceRow, ...] = ()
+    at_us: int | None = None
+    """The moment at which a model must have a price to be one; now unless said."""
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -249,6 +262,18 @@ def simulate(ledger: Ledger, asked: Simulate) -> dict[str, object]:
     return report(found, asked.rows)
 
 
+def ask_what_if(ledger: Ledger, asked: Change) -> dict[str, object]:
+    """What other models or prices would have cost: see `stores/duckdb/what_if.py`."""
+    if len(asked.swaps) > CHANGES_MAX or len(asked.prices) > PRICES_MAX:
+        raise QueryError(f"at most {CHANGES_MAX} models and {PRICES_MAX} prices can be changed at once")
+    zone(asked.time_zone)
+    ledger.ingest()
+    at_us = now_us() if asked.at_us is None else asked.at_us
+    change = WhatIf(ledger.pricer.apart(), asked.swaps, asked.prices, at_us)
+    span = what_if.Asked(asked.since_us, asked.until_us, asked.time_zone)
+    return what_if.what_if(ledger.store, span, change, LONG_S)
+
+
 def stats(ledger: Ledger, _asked: Nothing) -> dict[str, object]:
     """What is watched: the cost of an answer does not grow with the ledger."""
     sums = ledger.totals()
@@ -302,16 +327,12 @@ def export(ledger: Ledger, asked: Export) -> dict[str, object]:
 def rates(ledger: Ledger, asked: RatesOf) -> dict[str, object] | None:
     """{"provider", "model", "rates"}: a model's standard rates at that moment, in dollars by meter; None where it has
     none. 'provider/model', or a model's name alone: then at the first provider that has a price for it."""
-    named, slash, rest = asked.model.partition("/")
-    sellers = [(provider.name, provider.prices_as) for provider in PROVIDERS]
-    choices = [(named, dict(sellers).get(named, named), rest)] if slash else []
-    choices += [(name, prices_as, asked.model) for name, prices_as in sellers]
-    for name, prices_as, model in choices:
-        quote = ledger.pricer.book.quote(prices_as, model, asked.at_us)
-        if quote.row is not None:
-            shown = {meter: rate_usd(rate) for meter, rate in quote.rates.items()}
-            return {"provider": name, "model": model, "rates": shown}
-    return None
+    seller = seller_of(ledger.pricer.book, asked.model, asked.at_us)
+    if seller is None:
+        return None
+    quote = ledger.pricer.book.quote(seller.prices_as, seller.model, asked.at_us)
+    shown = {meter: rate_usd(rate) for meter, rate in quote.rates.items()}
+    return {"provider": seller.provider, "model": seller.model, "rates": shown}
 
 
 def makers(ledger: Ledger, asked: Makers) -> dict[str, str | None]:
@@ -350,6 +371,7 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "makers": (Makers, makers),
     "counted": (Counted, counted),
     "simulate": (Simulate, simulate),
+    "what_if": (Change, ask_what_if),
     "tasks": (counting.Tasks, lambda ledger, asked: counting.tasks(ledger.store, asked)),
     "units": (counting.Units, lambda ledger, asked: counting.units(ledger.store, asked)),
     "customer_units": (

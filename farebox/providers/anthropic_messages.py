@@ -13,6 +13,7 @@ from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.anthropic_usage import AnthropicUsage, Bill, bill, superseded
 from farebox.providers.batch_results import Answered, BatchFold
+from farebox.providers.contents import Content as Held
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.openai_chat import NULL, error_name, is_given
 from farebox.providers.protocol import Intent, Metered, Quality
@@ -24,6 +25,7 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     thinking: str | None = None
     type: str | None = None
     content: msgspec.Raw = NULL
+    id: str | None = None
 
 
 class Container(msgspec.Struct, frozen=True, gc=False):
@@ -94,6 +96,8 @@ class MessagesFold:
         self._error: str | None = None
         self._characters = 0
         self._stopped = False
+        self._held = Held(intent)
+        self._calling: str | None = None
         self._marks: tuple[str, ...] = ()
         self._made: dict[str, None] = {}
 
@@ -108,6 +112,7 @@ class MessagesFold:
         try:
             event = self._decode(document)
         except (ValueError, RecursionError):
+            self._held.doubt()
             try:
                 event = read(document, MessagesEvent)
             except ValueError:
@@ -116,6 +121,10 @@ class MessagesFold:
         delta = event.delta
         if delta is not None:
             self._characters += len(delta.text or delta.thinking or delta.partial_json or "")
+            if delta.text:
+                self._held.add_text(delta.text)
+            elif delta.partial_json and self._calling is not None:
+                self._held.add_call(self._calling, None, delta.partial_json)
             self._finish = delta.stop_reason or self._finish
         if event.usage is not NULL:
             self._supersede(event.usage)
@@ -127,6 +136,7 @@ class MessagesFold:
         if event.delta is not None and event.delta.container is not None:
             self._note(event.delta.container.id)
         if event.content_block is not None:
+            self._begin_block(event.content_block)
             self._take_result(event.content_block)
         elif event.message is not None:
             self._note(event.message.container.id if event.message.container else None)
@@ -138,9 +148,19 @@ class MessagesFold:
             self._error = error_name(event.error) or "error"
         elif event.type == "completion":  # the old text completions, which report no usage
             self._characters += len(event.completion or "")
+            self._held.add_text(event.completion or "")
             self._model = event.model or self._model
             self._finish = event.stop_reason or self._finish
             self._stopped = self._finish is not None
+
+    def _begin_block(self, block: Content) -> None:
+        self._calling = None
+        if block.type == "text":
+            self._held.begin_text()
+            self._held.add_text(block.text or "")
+        elif block.type == "tool_use":
+            self._calling = block.id or ""
+            self._held.add_call(self._calling, None, "")
 
     def _take_result(self, block: Content) -> None:
         """Files that code wrote: only the provider's own results tell of them, never what the model says."""
@@ -159,15 +179,20 @@ class MessagesFold:
             message = read(document, Message)
         except ValueError:
             self._mark("unreadable" if whole else "cut")
+            self._held.doubt()
             if whole:
                 return
             message = salvage(document, Message)
         self._model, self._finish = message.model, message.stop_reason
         self._characters = sum(len(part.text or "") + len(part.thinking or "") for part in message.content or ())
         self._characters += len(message.completion or "")
+        self._held.add_text(message.completion or "")
         self._error = error_name(message.error)
         self._note(message.container.id if message.container else None)
+        if message.content is None and message.completion is None:
+            self._held.doubt()
         for block in message.content or ():
+            self._begin_block(block)
             if block.type is not None and block.content is not NULL:
                 self._take_result(block)
         self._stopped = "cut" not in self._marks
@@ -232,6 +257,7 @@ class MessagesFold:
             error=self._error,
             complete=complete,
             finish_reason=self._finish,
+            content=self._held.kind,
             marks=self._marks + billed.marks,
         )
 

@@ -11,6 +11,7 @@ import msgspec
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.bedrock_models import model_name, vendor_of
 from farebox.providers.bedrock_usage import GuardrailTrace, guardrail_units, read_usage, split
+from farebox.providers.contents import Content as Held
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.eventstream import Corrupt, EventException
 from farebox.providers.openai_chat import NULL, is_given, judge
@@ -93,6 +94,11 @@ class ConverseAnswer(Facts, frozen=True):
 
 class BlockDelta(msgspec.Struct, frozen=True):
     delta: Block | None = None
+    contentBlockIndex: int | None = None
+
+
+class BlockStart(msgspec.Struct, frozen=True, gc=False):
+    contentBlockIndex: int | None = None
 
 
 class MessageStop(msgspec.Struct, frozen=True, gc=False):
@@ -102,6 +108,7 @@ class MessageStop(msgspec.Struct, frozen=True, gc=False):
 class ConverseEvent(msgspec.Struct, frozen=True):
     """One event of a stream, by its kind."""
 
+    contentBlockStart: BlockStart | None = None
     contentBlockDelta: BlockDelta | None = None
     messageStop: MessageStop | None = None
     metadata: Facts | None = None
@@ -125,6 +132,7 @@ class ConverseFold:
         self._error: str | None = None
         self._characters = 0
         self._split: Split | None = None
+        self._held = Held(intent)
         self._marks: tuple[str, ...] = ()
 
     @property
@@ -138,14 +146,19 @@ class ConverseFold:
         try:
             event = self._decode(document)
         except (ValueError, RecursionError):
+            self._held.doubt()
             try:
                 event = read(document, ConverseEvent)
             except ValueError:
                 self._mark("unreadable")
                 return
         if event.contentBlockDelta is not None:
-            if event.contentBlockDelta.delta is not None:
-                self._characters += event.contentBlockDelta.delta.characters
+            delta = event.contentBlockDelta.delta
+            if delta is not None:
+                self._characters += delta.characters
+                self._look(delta, event.contentBlockDelta.contentBlockIndex)
+        elif event.contentBlockStart is not None:
+            self._held.add_call(None, event.contentBlockStart.contentBlockIndex, "")  # only tools announce themselves
         elif event.metadata is not None:
             self._facts, self._split = event.metadata, None
         elif event.messageStop is not None:
@@ -154,18 +167,31 @@ class ConverseFold:
             self._error = event.exception.type
         elif event.corrupt is not None:
             self._mark("corrupt")
+            self._held.doubt()
+
+    def _look(self, block: Block, index: int | None) -> None:
+        if block.text is not None:
+            self._held.add_text(block.text)
+        elif block.toolUse is not None:
+            self._held.add_call(None, index, _arguments(block.toolUse.input))
+        elif block.reasoningContent is None:
+            self._held.add_other()
 
     def _take_body(self, document: bytes, whole: bool) -> None:
         try:
             answer = read(document, ConverseAnswer)
         except ValueError:
             self._mark("unreadable" if whole else "cut")
+            self._held.doubt()
             if whole:
                 return
             answer = salvage(document, ConverseAnswer)
         self._facts, self._finish = answer, answer.stopReason
         message = answer.output.message if answer.output else None
-        self._characters = sum(block.characters for block in (message.content if message else None) or ())
+        for index, block in enumerate((message.content if message else None) or ()):
+            self._characters += block.characters
+            self._held.begin_text()
+            self._look(block, index)
 
     def _mark(self, name: str) -> None:
         if name not in self._marks:
@@ -202,8 +228,17 @@ class ConverseFold:
             error=self._error,
             complete=complete,
             finish_reason=self._finish,
+            content=self._held.kind,
             marks=self._marks + marks,
         )
+
+
+def _arguments(raw: msgspec.Raw) -> str:
+    """The arguments of a call: pieces of text in a stream, an object in a whole answer, which is JSON already."""
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _with_units(usage: Usage, trace: GuardrailTrace | None) -> Usage:

@@ -256,6 +256,8 @@ class InvokeFold:
         blocked = counted is None and self._intervened
         metered = self._judged(counted, complete) if not (pieces or blocked) else Metered(usage=pieces, quality="exact")
         units = guardrail_units(self._trace)
+        message = self._messages.metered(ended) if self._messages is not None else None
+        finish = self._finish or (message.finish_reason if message is not None else None)
         guessed = bool(pieces) and isinstance(self._intent, RerankIntent) and self._intent.guessed
         return msgspec.structs.replace(
             metered,
@@ -269,7 +271,8 @@ class InvokeFold:
             parts=parts,
             error=self._error or metered.error,
             complete=complete or (ended and blocked and self._error is None),
-            finish_reason=self._finish or ("guardrail_intervened" if self._intervened else None),
+            content="" if message is None else message.content,
+            finish_reason=finish or ("guardrail_intervened" if self._intervened else None),
             marks=tuple(dict.fromkeys((*self._marks, *metered.marks, *(("guardrail_blocked",) if blocked else ())))),
         )
 

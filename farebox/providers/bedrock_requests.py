@@ -7,8 +7,10 @@ import msgspec
 from farebox.providers.bedrock_invoke import RerankIntent
 from farebox.providers.bedrock_models import model_name
 from farebox.providers.documents import read
+from farebox.providers.json_asked import in_chat, in_converse, in_messages
+from farebox.providers.openai_documents import NULL
 from farebox.providers.openai_requests import text_bytes
-from farebox.providers.protocol import Endpoint, Intent
+from farebox.providers.protocol import Endpoint, Intent, JsonIn
 
 CHUNKS_PER_UNIT: Final = 100
 BYTES_PER_CHUNK: Final = 2048
@@ -48,6 +50,14 @@ class _RankingChoice(msgspec.Struct, frozen=True):
     bedrockRerankingConfiguration: _Ranking | None = None
 
 
+class _Tools(msgspec.Struct, frozen=True):
+    toolChoice: msgspec.Raw = NULL
+
+
+class _Output(msgspec.Struct, frozen=True):
+    textFormat: msgspec.Raw = NULL
+
+
 class _Request(msgspec.Struct, frozen=True):
     """The members of any body that tell what it may cost."""
 
@@ -64,6 +74,12 @@ class _Request(msgspec.Struct, frozen=True):
     rerankingConfiguration: _RankingChoice | None = None
     foundationModel: str | None = None
     num_results: int | None = None
+    toolConfig: _Tools | None = None
+    outputConfig: _Output | None = None
+    response_format: msgspec.Raw = NULL
+    output_format: msgspec.Raw = NULL
+    output_config: msgspec.Raw = NULL
+    tool_choice: msgspec.Raw = NULL
 
     @property
     def output_max(self) -> int | None:
@@ -92,9 +108,21 @@ def read_intent(endpoint: Endpoint, body: bytes) -> Intent:
         streaming=endpoint.streaming is True,
         output_max=asked.output_max,
         service_tier=asked.serviceTier.type if asked.serviceTier else None,
+        json_in=_json_in(asked),
         variant=_variant(drawing) if drawing else None,
         input_bytes=text_bytes(body),
         pieces=max((drawing.numberOfImages if drawing else None) or 1, 1),
+    )
+
+
+def _json_in(asked: _Request) -> JsonIn:
+    """In Converse's own words, or in those of Anthropic's or OpenAI's bodies."""
+    choice = asked.toolConfig.toolChoice if asked.toolConfig is not None else NULL
+    written = asked.outputConfig.textFormat if asked.outputConfig is not None else NULL
+    return (
+        in_converse(written, choice)
+        or in_messages(asked.output_format, asked.output_config, asked.tool_choice)
+        or in_chat(asked.response_format, NULL)
     )
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from farebox.core.events import Head, Part, Tail
 from farebox.core.meters import Usage
-from farebox.core.price_rows import Charge
+from farebox.core.price_rows import Charge, Quote
 from farebox.core.pricing import STANDARD, PriceBook, Qualifiers, apply
 from farebox.providers.protocol import Endpoint, Metered, Quality, SubUsage
 
@@ -130,6 +130,16 @@ def recharge(book: PriceBook, prices_as: str, head: Head, tail: Tail) -> Charged
     )
     endpoint = Endpoint(operation=head.operation, family="")
     return charge(book, prices_as, endpoint, head.model_requested, head.started_at_us, tail.status, metered)
+
+
+def priced_by(book: PriceBook, prices_as: str, model: str, when_us: int, tail: Tail) -> Quote:
+    """The price by which a recorded attempt would be charged, had this model served it in the same way."""
+    said = {key: value for key, value in tail.qualifiers.items() if isinstance(value, str)}
+    served = Metered(
+        service_tier=tail.service_tier, batch=tail.qualifiers.get("batch") is True, speed=said.get("speed"),
+        region=said.get("region"), variant=said.get("variant"),
+    )  # fmt: skip
+    return book.quote(prices_as, model, when_us, qualifiers(prices_as, served))
 
 
 def tier(prices_as: str, word: str | None) -> str | None:

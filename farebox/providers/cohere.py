@@ -11,7 +11,8 @@ import msgspec
 from farebox.providers.cohere_answers import CohereFold, JobFold, TranscriptFold
 from farebox.providers.documents import read
 from farebox.providers.json_array import ArrayFrames
-from farebox.providers.openai_chat import ErrorFold, header
+from farebox.providers.json_asked import in_chat
+from farebox.providers.openai_chat import NULL, ErrorFold, header
 from farebox.providers.openai_requests import read_form, read_intent, text_bytes
 from farebox.providers.openai_routes import ADMIN_WORDS, MODELS, STORED, STORED_FILES, UNKNOWN, classify
 from farebox.providers.openai_shape import openai_reader
@@ -66,6 +67,8 @@ class _Request(msgspec.Struct, frozen=True):
     stream: bool | None = None
     max_tokens: int | None = None
     num_generations: int | None = None
+    response_format: msgspec.Raw = NULL
+    tool_choice: str | None = None
     documents: list[msgspec.Raw] | None = None
 
 
@@ -162,6 +165,7 @@ def _intent(endpoint: Endpoint, body: bytes) -> Intent:
         streaming=asked.stream is True,
         output_max=asked.max_tokens,
         choices=asked.num_generations or 1,
+        json_in="calls" if asked.tool_choice == "REQUIRED" else in_chat(asked.response_format, NULL),
         input_bytes=text_bytes(body),
         pieces=max(-(-documents // DOCUMENTS_PER_SEARCH), 1),
     )

@@ -11,6 +11,7 @@ import msgspec
 from farebox.core.events import Stored
 from farebox.core.meters import input_tokens, output_tokens
 from farebox.providers.cohere_usage import CohereUsage, split_usage
+from farebox.providers.contents import Content as Held
 from farebox.providers.counts import Number, milliseconds, whole
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.openai_chat import NULL, ToolCall, is_given, judge
@@ -58,6 +59,8 @@ class CohereDocument(msgspec.Struct, frozen=True):
     message: Message | None = None
     delta: Delta | None = None
     text: str | None = None
+    index: int | None = None
+    tool_calls: msgspec.Raw = NULL
     response: Response | None = None
     usage: msgspec.Raw = NULL
     meta: msgspec.Raw = NULL
@@ -75,6 +78,8 @@ class CohereFold:
         self._finish: str | None = None
         self._characters = 0
         self._done = False
+        self._held = Held(intent)
+        self._is_told = False  # of the oldest routes the text stands elsewhere
         self._marks: tuple[str, ...] = ()
 
     @property
@@ -91,6 +96,7 @@ class CohereFold:
             found = odd
         delta, response = found.delta, found.response
         self._characters += len(found.text or "") + _length(found.message)
+        self._look(found)
         self._finish = found.finish_reason or self._finish
         self._take_usage(found.usage, found.meta)
         if delta is not None:
@@ -103,6 +109,28 @@ class CohereFold:
         is_whole = is_given(found.usage) or is_given(found.meta)  # asked for a stream, answered at once
         if is_whole or found.type == "message-end" or found.event_type == "stream-end" or found.is_finished is True:
             self._done = True
+
+    def _look(self, found: CohereDocument) -> None:
+        """What a document adds to the answer. In the first version text stands at the top, and in a stream once more
+        in the last event."""
+        self._is_told = self._is_told or found.text is not None or found.message is not None or found.delta is not None
+        if found.text and found.event_type != "stream-end":
+            self._held.add_text(found.text)
+        if is_given(found.tool_calls):
+            self._held.add_other()
+        for message in (found.message, found.delta.message if found.delta is not None else None):
+            if message is None:
+                continue
+            content, calls = message.content, message.tool_calls
+            if isinstance(content, str):
+                self._held.add_text(content)
+            for piece in content if isinstance(content, list) else (content,):
+                if isinstance(piece, Piece):
+                    self._held.add_text(piece.text or "")
+            for place, call in enumerate(calls if isinstance(calls, list) else (calls,)):
+                if call is not None:
+                    arguments = (call.function.arguments if call.function is not None else None) or ""
+                    self._held.add_call(call.id, found.index if self._is_stream else place, arguments)
 
     def _take_usage(self, *candidates: msgspec.Raw) -> None:
         """The last usage that counts anything stands."""
@@ -122,6 +150,7 @@ class CohereFold:
         if document.strip() == b"[DONE]":
             self._done = True
             return None
+        self._held.doubt()
         try:
             return read(document, CohereDocument)
         except ValueError:
@@ -149,6 +178,7 @@ class CohereFold:
             error=error,
             complete=complete,
             finish_reason=self._finish,
+            content=self._held.kind if self._is_told else "",
             marks=self._marks + marks,
         )
 

@@ -155,11 +155,13 @@ def _reader(endpoint: Endpoint, intent: Intent, headers: Mapping[str, str]) -> R
 class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):
     max_output_tokens: int | None = None
     candidate_count: int | None = None
+    response_mime_type: str | None = None
 
 
 class SnakeConfig(msgspec.Struct, frozen=True):
     max_output_tokens: int | None = None
     candidate_count: int | None = None
+    response_mime_type: str | None = None
 
 
 class GeminiRequest(msgspec.Struct, frozen=True):
@@ -193,6 +195,7 @@ def _read_intent(endpoint: Endpoint, body: bytes) -> Intent:
         output_max=config.max_output_tokens,
         choices=config.candidate_count or 1,
         service_tier=asked.service_tier,
+        json_in="text" if config.response_mime_type == "application/json" else "",
         input_bytes=text_bytes(body),
     )
 

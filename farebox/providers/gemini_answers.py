@@ -13,6 +13,7 @@ import msgspec
 from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
 from farebox.providers.batch_results import Answered, BatchFold
+from farebox.providers.contents import Content as Held
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.gemini_grounding import QUERIES_MAX, Grounding, grounding_fees, searched, uses_maps
 from farebox.providers.gemini_usage import GeminiUsage, split_generate
@@ -30,6 +31,7 @@ _BY_CHARACTER: Final = re.compile(r"text-embedding|textembedding|text-multilingu
 
 class Part(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     text: str | None = None
+    thought: bool | None = None
     function_call: msgspec.Raw = NULL
 
 
@@ -97,6 +99,7 @@ class GenerateFold:
         self._finish: str | None = None
         self._error: str | None = None
         self._characters = 0
+        self._held = Held(intent)
         self._marks: tuple[str, ...] = ()
 
     @property
@@ -127,6 +130,7 @@ class GenerateFold:
     def _take_odd(self, document: bytes, whole: bool) -> GenerateDocument | None:
         if document.strip() == b"[DONE]":
             return None
+        self._held.doubt()
         try:
             return read(document, GenerateDocument)
         except ValueError:
@@ -136,9 +140,7 @@ class GenerateFold:
     def _take_candidate(self, candidate: Candidate) -> None:
         if candidate.content is not None:
             for part in candidate.content.parts or ():
-                self._characters += len(part.text or "")
-                if part.function_call is not NULL:
-                    self._characters += len(part.function_call)
+                self._take_part(part)
         if candidate.finish_reason is not None:
             self._finish = str(candidate.finish_reason)
         grounding = candidate.grounding_metadata
@@ -148,6 +150,17 @@ class GenerateFold:
             self._maps = self._maps or uses_maps(grounding)
             if any(query.strip() for query in grounding.retrieval_queries or ()):
                 self._mark("retrieval_unmetered")  # searched by another product, which has its own bill
+
+    def _take_part(self, part: Part) -> None:
+        if part.text is not None:
+            self._characters += len(part.text)
+            if not part.thought:
+                self._held.add_text(part.text)
+        if part.function_call is not NULL:
+            self._characters += len(part.function_call)
+            self._held.add_call(None, None, "")  # its arguments are an object already
+        elif part.text is None:
+            self._held.add_other()  # an image, what code gave
 
     def _take_usage(self, raw: msgspec.Raw) -> None:
         """Chunks restate the whole; one that counts nothing (of a blocked prompt) takes nothing back."""
@@ -196,6 +209,7 @@ class GenerateFold:
             error=self._error,
             complete=complete,
             finish_reason=self._finish,
+            content=self._held.kind,
             marks=self._marks + marks,
         )
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from farebox.providers.batch_results import Lines
 from farebox.providers.documents import read
+from farebox.providers.json_asked import in_chat
 from farebox.providers.mistral_answers import ANNOTATED, MistralFold, batch_job, result_file
 from farebox.providers.openai_chat import NULL, ErrorFold, header, is_given
 from farebox.providers.openai_media import spoken
@@ -68,6 +69,7 @@ _ERROR_TYPES: Final = {
 
 class _CompletionArgs(msgspec.Struct, frozen=True, gc=False):
     max_tokens: int | None = None
+    response_format: msgspec.Raw = NULL
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -79,6 +81,8 @@ class _Request(msgspec.Struct, frozen=True):
     n: int | None = None
     service_tier: str | None = None
     completion_args: _CompletionArgs | None = None
+    response_format: msgspec.Raw = NULL
+    tool_choice: msgspec.Raw = NULL
     bbox_annotation_format: msgspec.Raw = NULL
     document_annotation_format: msgspec.Raw = NULL
 
@@ -171,13 +175,15 @@ def _intent(endpoint: Endpoint, body: bytes) -> Intent:
     if endpoint.family.startswith("audio."):
         found = read_intent(endpoint, body)
         return replace(found, variant=None, streaming=found.streaming or asked.stream is True)
+    arguments = asked.completion_args or _CompletionArgs()
     annotated = is_given(asked.bbox_annotation_format) or is_given(asked.document_annotation_format)
     return Intent(
         model=asked.model,
         streaming=asked.stream is True,
-        output_max=asked.max_tokens or (asked.completion_args.max_tokens if asked.completion_args else None),
+        output_max=asked.max_tokens or arguments.max_tokens,
         choices=asked.n or 1,
         service_tier=asked.service_tier,
+        json_in=in_chat(arguments.response_format, NULL) or in_chat(asked.response_format, asked.tool_choice),
         variant=ANNOTATED if annotated and endpoint.family == "ocr" else None,
         input_bytes=text_bytes(body),
     )

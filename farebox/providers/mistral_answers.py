@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from farebox.core.events import Stored
 from farebox.core.meters import input_tokens, output_tokens
 from farebox.providers.batch_results import Answered, BatchFold
+from farebox.providers.contents import Content as Held
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.mistral_usage import MistralUsage, OcrUsage, split_pages, split_usage
 from farebox.providers.openai_chat import NULL, error_name, is_given, judge
@@ -46,6 +47,8 @@ class CalledFunction(msgspec.Struct, frozen=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True):
+    id: str | None = None
+    index: int | None = None
     function: CalledFunction | None = None
 
 
@@ -63,6 +66,7 @@ class Choice(msgspec.Struct, frozen=True):
 class Entry(msgspec.Struct, frozen=True):
     """An output of a conversation."""
 
+    type: str | None = None
     model: str | None = None
     content: Content = None
 
@@ -103,6 +107,7 @@ class MistralFold:
         self._error: str | None = None
         self._characters = 0
         self._done = False
+        self._held = Held(intent)
         self._marks: tuple[str, ...] = ()
 
     @property
@@ -119,9 +124,11 @@ class MistralFold:
             found = odd
         for choice in found.choices or ():
             self._take_choice(choice)
-        self._characters += _length(found.content)
+        self._add(found.content)
         for entry in found.outputs or ():
-            self._characters += _length(entry.content)
+            self._add(entry.content)
+            if entry.type is not None and entry.type.startswith("function.call"):
+                self._held.add_other()
             self._note_model(entry.model)
         self._note_model(found.model)
         self._take_rest(found)
@@ -131,6 +138,7 @@ class MistralFold:
         if document.strip() == b"[DONE]":
             self._done = True
             return None
+        self._held.doubt()
         try:
             return read(document, MistralDocument)
         except ValueError:
@@ -142,10 +150,25 @@ class MistralFold:
         message = choice.delta or choice.message
         if message is None:
             return
-        self._characters += _length(message.content)
-        for call in message.tool_calls or ():
-            if call.function is not None and is_given(call.function.arguments):
-                self._characters += len(call.function.arguments)
+        self._add(message.content)
+        for place, call in enumerate(message.tool_calls or ()):
+            raw = call.function.arguments if call.function is not None else NULL
+            if is_given(raw):
+                self._characters += len(raw)
+            self._held.add_call(call.id, call.index if self._is_stream else place, _arguments(raw))
+
+    def _add(self, content: Content) -> None:
+        if content is None:
+            return
+        self._characters += _length(content)
+        if isinstance(content, str):
+            self._held.add_text(content)
+            return
+        for piece in content if isinstance(content, list) else (content,):
+            if piece.text:
+                self._held.add_text(piece.text)
+            elif piece.thinking is None and piece.text is None:
+                self._held.add_other()  # an image, a file, a reference
 
     def _note_model(self, model: str | None) -> None:
         """Of several models in one answer (agents that hand over) the last one answers; usage is not told apart."""
@@ -162,6 +185,8 @@ class MistralFold:
             self._conversation_id = found.conversation_id or self._conversation_id
         self._is_unreadable = self._is_unreadable and not self._usage_raw
         kind = found.type or ""
+        if kind == "function.call.delta":
+            self._held.add_other()
         self._done = self._done or kind in END_MARKS
         if kind.endswith(".error") or found.object == "error":
             self._error = str(found.code or found.type or "error")
@@ -206,6 +231,7 @@ class MistralFold:
             error=self._error,
             complete=complete,
             finish_reason=self._finish,
+            content=self._held.kind,
             marks=self._told(marks),
         )
 
@@ -219,6 +245,14 @@ class MistralFold:
         if self._error is not None or "cut" in self._marks:
             return False
         return not self._is_stream or self._done or (self._finish is not None and bool(self._usage_raw))
+
+
+def _arguments(raw: msgspec.Raw) -> str:
+    """The arguments of a call as text, which they are, or of which an object is made already."""
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _length(content: Content) -> int:

@@ -11,12 +11,21 @@ from typing import Final
 import msgspec
 
 from farebox.core.meters import Usage, input_tokens, output_tokens
+from farebox.providers.contents import Content
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.openai_documents import NULL as NULL
-from farebox.providers.openai_documents import Breakdown, ChatDocument, Choice, OpenAIUsage, PlainAnswer
+from farebox.providers.openai_documents import (
+    Breakdown,
+    ChatDocument,
+    Choice,
+    Message,
+    OpenAIUsage,
+    PlainAnswer,
+    PlainChoice,
+)
 from farebox.providers.openai_documents import ToolCall as ToolCall
 from farebox.providers.openai_usage import Split, split
-from farebox.providers.protocol import Intent, Metered, Quality, SubUsage
+from farebox.providers.protocol import ContentKind, Intent, Metered, Quality, SubUsage
 from farebox.providers.readers import sum_usage, tokens_of
 
 
@@ -60,8 +69,9 @@ class ChatFold:
     """What chat-like answers mean. `is_stream`: the documents are chunks, and an end mark is due."""
 
     __slots__ = (
-        "_breakdown", "_characters", "_cites", "_decode", "_done", "_error", "_finish", "_id", "_intent", "_is_stream",
-        "_marks", "_model", "_split", "_status", "_stored", "_tier", "_unread", "_usage_raw",
+        "_breakdown", "_characters", "_cites", "_content", "_decode", "_done", "_error", "_finish", "_id",
+        "_intent", "_is_stream", "_kind", "_marks", "_model", "_split", "_status", "_stored", "_tier", "_unread",
+        "_usage_raw",
     )  # fmt: skip
 
     def __init__(self, intent: Intent, *, is_stream: bool, stored: bool = False) -> None:
@@ -82,6 +92,9 @@ class ChatFold:
         self._characters = 0
         self._cites = False
         self._done = False
+        self._content: Content | None = None
+        self._kind: ContentKind = ""
+        """What a plain answer holds, where `_content` had nothing to look at."""
         self._marks: tuple[str, ...] = ()
 
     @property
@@ -89,7 +102,7 @@ class ChatFold:
         return _CHAT_TREE
 
     def take(self, document: bytes, whole: bool) -> None:
-        if not self._is_stream and not self._stored and self._take_plain(document):
+        if not self._is_stream and not self._stored and not self._intent.json_in and self._take_plain(document):
             return
         try:
             chunk = self._decode(document)
@@ -99,8 +112,10 @@ class ChatFold:
                 return
             chunk = found
         if chunk.choices:
+            if self._content is None:
+                self._content = Content(self._intent)
             for choice in chunk.choices:
-                self._take_choice(choice)
+                self._take_choice(choice, self._content)
         if self._id is None:
             self._id, self._model = chunk.id, chunk.model
         # Most chunks say `usage: null`, and null is four bytes.
@@ -129,29 +144,51 @@ class ChatFold:
         self._id, self._model, self._tier = answer.id, answer.model, answer.service_tier
         for choice in answer.choices or ():
             self._finish = choice.finish_reason or self._finish
+            if self._kind != "some":
+                self._kind = held(choice)
         return True
 
-    def _take_choice(self, choice: Choice) -> None:
+    def _take_choice(self, choice: Choice, content: Content) -> None:
         if choice.finish_reason is not None:
             self._finish = choice.finish_reason
         piece = choice.delta or choice.message
         if piece is None:
             if choice.text is not None:
                 self._characters += len(choice.text)
+                content.add_text(choice.text)
             return
         if piece.content is not None:
             self._characters += len(piece.content)
+            content.add_text(piece.content)
         if piece.reasoning_content is not None or piece.reasoning is not None:
             self._characters += len(piece.reasoning_content or piece.reasoning or "")
         if piece.tool_calls:
-            for call in piece.tool_calls:
-                if call.function is not None:
-                    self._characters += len(call.function.arguments or "")
+            self._take_calls(piece.tool_calls, content)
         if piece.annotations is not NULL and is_given(piece.annotations):
             self._cites = True
         if piece.refusal is not None or piece.function_call is not None:
-            self._characters += len(piece.refusal or "")
-            self._characters += len((piece.function_call.arguments if piece.function_call else None) or "")
+            self._take_rare(piece, content)
+        if piece.audio is not NULL or piece.images is not NULL:
+            self._take_media(piece, content)
+
+    def _take_calls(self, calls: list[ToolCall], content: Content) -> None:
+        for place, call in enumerate(calls):
+            arguments = (call.function.arguments if call.function is not None else None) or ""
+            self._characters += len(arguments)
+            content.add_call(call.id, call.index if self._is_stream else place, arguments)
+
+    def _take_rare(self, piece: Message, content: Content) -> None:
+        if piece.refusal:
+            self._characters += len(piece.refusal)
+            content.refuse()
+        if piece.function_call is not None:
+            arguments = piece.function_call.arguments or ""
+            self._characters += len(arguments)
+            content.add_call(None, 0, arguments)
+
+    def _take_media(self, piece: Message, content: Content) -> None:
+        if is_given(piece.audio) or is_given(piece.images):
+            content.add_other()
 
     def _take_rest(self, chunk: ChatDocument) -> None:
         groq = chunk.x_groq
@@ -171,6 +208,9 @@ class ChatFold:
         if document.strip() == b"[DONE]":
             self._done = True
             return None
+        if self._content is None:
+            self._content = Content(self._intent)
+        self._content.doubt()
         try:
             return read(document, ChatDocument)
         except ValueError:
@@ -225,6 +265,7 @@ class ChatFold:
             error=self._error,
             complete=complete,
             finish_reason=self._finish,
+            content=self._kind if self._content is None else self._content.kind,
             marks=self._marks + marks,
         )
 
@@ -234,6 +275,19 @@ class ChatFold:
         if not self._is_stream:
             return True
         return self._done or (self._finish is not None and bool(self._usage_raw))
+
+
+def held(choice: PlainChoice) -> ContentKind:
+    """Whether there is anything in an answer that nobody needs to read."""
+    message = choice.message
+    if message is None:
+        return "some" if is_given(choice.text) else "nothing"
+    if is_given(message.content) or is_given(message.tool_calls):  # as mostly
+        return "some"
+    if is_given(message.refusal):
+        return "refused"
+    is_other = is_given(message.function_call) or is_given(message.audio) or is_given(message.images)
+    return "some" if is_other else "nothing"
 
 
 PENDING: Final = ("queued", "in_progress", "requires_action", "cancelling")

@@ -29,6 +29,11 @@ class OpenAIRequest(msgspec.Struct, frozen=True, gc=False):
     service_tier: str | None = None
     store: bool | None = None
     background: bool | None = None
+    response_format: msgspec.Raw = NULL
+    text: msgspec.Raw = NULL
+    output_format: msgspec.Raw = NULL
+    output_config: msgspec.Raw = NULL
+    tool_choice: msgspec.Raw = NULL
 
 
 class OpenAIBody(OpenAIRequest, frozen=True, gc=False):
@@ -119,6 +124,10 @@ class CalledFunction(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
+    """A call, or a piece of one: only its first piece has an id."""
+
+    id: str | None = None
+    index: int | None = None
     function: CalledFunction | None = None
 
 
@@ -132,6 +141,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     tool_calls: list[ToolCall] | None = None
     function_call: CalledFunction | None = None
     annotations: msgspec.Raw = NULL
+    audio: msgspec.Raw = NULL
+    images: msgspec.Raw = NULL
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
@@ -172,8 +183,21 @@ class ChatDocument(msgspec.Struct, frozen=True, gc=False):
     error: msgspec.Raw = NULL
 
 
+class PlainMessage(msgspec.Struct, frozen=True, gc=False):
+    """Whether there is anything in it, and whether it is a refusal."""
+
+    content: msgspec.Raw = NULL
+    tool_calls: msgspec.Raw = NULL
+    function_call: msgspec.Raw = NULL
+    refusal: msgspec.Raw = NULL
+    audio: msgspec.Raw = NULL
+    images: msgspec.Raw = NULL
+
+
 class PlainChoice(msgspec.Struct, frozen=True, gc=False):
     finish_reason: str | None = None
+    message: PlainMessage | None = None
+    text: msgspec.Raw = NULL
 
 
 class PlainAnswer(msgspec.Struct, frozen=True, gc=False):

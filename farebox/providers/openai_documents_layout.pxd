@@ -4,8 +4,8 @@ cdef extern from *:
     """
     typedef struct {
         PyObject_HEAD
-        PyObject *background, *max_completion_tokens, *max_output_tokens, *max_tokens, *model, *n, *service_tier;
-        PyObject *store, *stream, *stream_options;
+        PyObject *background, *max_completion_tokens, *max_output_tokens, *max_tokens, *model, *n, *output_config;
+        PyObject *output_format, *response_format, *service_tier, *store, *stream, *stream_options, *text, *tool_choice;
     } FareboxOpenAIRequest;
     typedef struct {
         PyObject_HEAD
@@ -29,7 +29,7 @@ cdef extern from *:
     } FareboxOpenAIUsage;
     typedef struct {
         PyObject_HEAD
-        PyObject *annotations, *content, *function_call, *reasoning, *reasoning_content, *refusal, *tool_calls;
+        PyObject *annotations, *audio, *content, *function_call, *images, *reasoning, *reasoning_content, *refusal, *tool_calls;
     } FareboxMessage;
     typedef struct {
         PyObject_HEAD
@@ -45,7 +45,11 @@ cdef extern from *:
     } FareboxChatDocument;
     typedef struct {
         PyObject_HEAD
-        PyObject *finish_reason;
+        PyObject *audio, *content, *function_call, *images, *refusal, *tool_calls;
+    } FareboxPlainMessage;
+    typedef struct {
+        PyObject_HEAD
+        PyObject *finish_reason, *message, *text;
     } FareboxPlainChoice;
     typedef struct {
         PyObject_HEAD
@@ -59,8 +63,9 @@ cdef extern from *:
     """
 
     ctypedef class farebox.providers.openai_documents.OpenAIRequest [object FareboxOpenAIRequest, check_size error]:
-        cdef object background, max_completion_tokens, max_output_tokens, max_tokens, model, n, service_tier, store
-        cdef object stream, stream_options
+        cdef object background, max_completion_tokens, max_output_tokens, max_tokens, model, n
+        cdef object output_config, output_format, response_format, service_tier, store, stream, stream_options, text
+        cdef object tool_choice
 
     ctypedef class farebox.providers.openai_documents.StreamOptions [object FareboxStreamOptions, check_size error]:
         cdef object include_usage
@@ -79,7 +84,8 @@ cdef extern from *:
         cdef object total_tokens
 
     ctypedef class farebox.providers.openai_documents.Message [object FareboxMessage, check_size error]:
-        cdef object annotations, content, function_call, reasoning, reasoning_content, refusal, tool_calls
+        cdef object annotations, audio, content, function_call, images, reasoning, reasoning_content, refusal
+        cdef object tool_calls
 
     ctypedef class farebox.providers.openai_documents.Choice [object FareboxChoice, check_size error]:
         cdef object delta, finish_reason, message, text
@@ -90,8 +96,11 @@ cdef extern from *:
     ctypedef class farebox.providers.openai_documents.ChatDocument [object FareboxChatDocument, check_size error]:
         cdef object choices, error, id, model, service_tier, status, usage, usage_breakdown, x_groq
 
+    ctypedef class farebox.providers.openai_documents.PlainMessage [object FareboxPlainMessage, check_size error]:
+        cdef object audio, content, function_call, images, refusal, tool_calls
+
     ctypedef class farebox.providers.openai_documents.PlainChoice [object FareboxPlainChoice, check_size error]:
-        cdef object finish_reason
+        cdef object finish_reason, message, text
 
     ctypedef class farebox.providers.openai_documents.PlainAnswer [object FareboxPlainAnswer, check_size error]:
         cdef object choices, error, id, model, service_tier, status, usage, usage_breakdown, x_groq

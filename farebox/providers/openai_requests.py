@@ -12,8 +12,9 @@ from farebox.core.attribution import NO_FIELDS, BodyFields
 from farebox.core.jsonsplice import top_level
 from farebox.providers.audio_length import duration_ms
 from farebox.providers.documents import decoder, read
-from farebox.providers.openai_documents import OpenAIBody, OpenAIRequest
-from farebox.providers.protocol import Endpoint, Intent
+from farebox.providers.json_asked import in_chat, in_messages, in_responses
+from farebox.providers.openai_documents import NULL, OpenAIBody, OpenAIRequest
+from farebox.providers.protocol import Endpoint, Intent, JsonIn
 
 TEXT_BYTES_MAX: Final = 1 << 15
 """Longer bodies are looked through for base64, which is no text."""
@@ -127,8 +128,21 @@ def _meant(family: str, asked: OpenAIRequest, body: bytes) -> Intent:
         service_tier=asked.service_tier,
         input_bytes=len(body) if len(body) <= TEXT_BYTES_MAX else text_bytes(body),
         stored=asked.store is True and family == "chat.completions",
+        json_in=_json_in(family, asked),
         background=asked.background is True,
     )
+
+
+def _json_in(family: str, asked: OpenAIRequest) -> JsonIn:
+    if family == "chat.completions":
+        if asked.response_format is NULL and asked.tool_choice is NULL:  # as mostly
+            return ""
+        return in_chat(asked.response_format, asked.tool_choice)
+    if family == "messages":
+        return in_messages(asked.output_format, asked.output_config, asked.tool_choice)
+    if family.startswith("responses"):
+        return in_responses(asked.text, asked.tool_choice)
+    return ""
 
 
 def _image(asked: ImageRequest, size: int) -> Intent:

@@ -10,6 +10,7 @@ import msgspec
 
 from farebox.core.events import Stored
 from farebox.core.meters import Usage, input_tokens, output_tokens
+from farebox.providers.contents import Content
 from farebox.providers.documents import Tree, decoder, read, salvage, tree_of
 from farebox.providers.openai_chat import NOTHING, NULL, error_name, is_given, judge
 from farebox.providers.openai_media import as_image_output
@@ -28,7 +29,9 @@ class Action(msgspec.Struct, frozen=True, gc=False):
 
 
 class ItemText(msgspec.Struct, frozen=True, gc=False):
+    type: str | None = None
     text: str | None = None
+    refusal: str | None = None
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -84,6 +87,7 @@ class ResponsesEvent(msgspec.Struct, frozen=True):
     response: Response | None = None
     delta: str | None = None
     item: Item | None = None
+    item_id: str | None = None
     code: str | None = None
     error: msgspec.Raw = NULL
 
@@ -96,6 +100,12 @@ REMEMBERED_MAX: Final = 4096
 """Items of one stream that are remembered until its terminal event, which repeats them; no answer has so many."""
 _UNREADABLE: Final = Split({}, ("unreadable",))
 """Of a usage object that makes no sense. A later one of the same stream may be readable."""
+
+
+_NO_ANSWERS: Final = frozenset(
+    {None, "reasoning", "web_search_call", "file_search_call", "code_interpreter_call", "mcp_list_tools", "compaction"}
+)
+"""Items that are steps on the way to an answer, and none."""
 
 
 class ResponsesFold:
@@ -111,6 +121,7 @@ class ResponsesFold:
         self._error: str | None = None
         self._characters = 0
         self._split: Split | None = None
+        self._content = Content(intent)
         self._marks: tuple[str, ...] = ()
 
     @property
@@ -124,6 +135,7 @@ class ResponsesFold:
         try:
             event = self._decode(document)
         except (ValueError, RecursionError):
+            self._content.doubt()
             try:
                 event = read(document, ResponsesEvent)
             except ValueError:
@@ -132,30 +144,67 @@ class ResponsesFold:
                 return
         if event.delta is not None and event.type not in _UNCOUNTED_DELTAS:
             self._characters += len(event.delta)
+            self._take_delta(event.type, event.delta, event.item_id)
         elif event.response is not None:
             self._response, self._split = event.response, None
+            if event.response.output and self._content.kind == "nothing":  # taken up late: what passed before is in it
+                self._take_output(event.response.output)
         elif event.item is not None:
             self._take_item(event.item)
         elif event.type == "error" or is_given(event.error):
             self._error = event.code or error_name(event.error) or "error"
 
+    def _take_delta(self, kind: str | None, delta: str, item_id: str | None) -> None:
+        if kind == "response.output_text.delta":
+            self._content.add_text(delta)
+        elif kind == "response.function_call_arguments.delta":
+            self._content.add_call(item_id, None, delta)
+        elif kind == "response.refusal.delta":
+            self._content.refuse()
+
     def _take_item(self, item: Item) -> None:
         """Keep what fees depend on, should the stream end without its terminal event; not the item's text."""
         kept = Item(item.type, item.id, item.action, item.container_id, svg_usage=item.svg_usage)
         name = item.id or str(len(self._items))
+        self._look_at(item.type, name)
         if len(self._items) < REMEMBERED_MAX or name in self._items:
             self._items[name] = kept
         else:
             self._mark("tools_unmetered")
+
+    def _look_at(self, kind: str | None, name: str) -> None:
+        """What an item is. Text and arguments are told by deltas of their own; other items are an answer in themselves
+        where they hold what was asked for, such as an image or a call that the app must make."""
+        if kind == "message":
+            self._content.begin_text()
+        elif kind == "function_call":
+            self._content.add_call(name, None, "")
+        elif kind not in _NO_ANSWERS:
+            self._content.add_other()
+
+    def _take_output(self, items: list[Item]) -> None:
+        """The items of a response that came whole."""
+        for place, item in enumerate(items):
+            self._look_at(item.type, item.id or str(place))
+            if item.arguments:
+                self._characters += len(item.arguments)
+                if item.type == "function_call":
+                    self._content.add_call(item.id or str(place), None, item.arguments)
+            for part in item.content or ():
+                self._characters += len(part.text or "")
+                if part.refusal:
+                    self._content.refuse()
+                elif part.text and item.type == "message":
+                    self._content.add_text(part.text)
 
     def _take_body(self, document: bytes, whole: bool) -> None:
         try:
             self._response = read(document, Response)
         except ValueError:
             self._mark("unreadable" if whole else "cut")
+            self._content.doubt()
             self._response = None if whole else salvage(document, Response)
-        for item in (self._response.output if self._response else None) or ():
-            self._characters += len(item.arguments or "") + sum(len(part.text or "") for part in item.content or ())
+        self._take_output((self._response.output if self._response else None) or [])
 
     def _mark(self, name: str) -> None:
         if name not in self._marks:
@@ -202,6 +251,7 @@ class ResponsesFold:
             complete=complete,
             finish_reason=(response.incomplete_details.reason if response.incomplete_details else None)
             or response.status,
+            content="" if not self._is_stream and response.output is None else self._content.kind,
             marks=tuple(dict.fromkeys(self._marks + unread + marks + more)),
         )
 

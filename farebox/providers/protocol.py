@@ -15,6 +15,8 @@ from farebox.providers.websocket import Frames
 
 BodyKind = Literal["none", "json", "multipart", "opaque"]
 Quality = Literal["exact", "estimated", "missing"]
+JsonIn = Literal["", "text", "calls"]
+ContentKind = Literal["", "some", "nothing", "refused", "invalid"]
 Action = Literal["", "make", "read", "change", "delete", "list"]
 
 
@@ -70,6 +72,9 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     """Pieces asked for, where the provider bills pieces (images)."""
     stored: bool = False
     """Whether an answer that is else forgotten shall be kept under its id (chat completions)."""
+    json_in: JsonIn = ""
+    """Where the answer was asked to be JSON: in its text (a schema, JSON mode), or in the arguments of a tool that must
+    be called."""
     background: bool = False
     """Whether the provider works on when nobody listens: hanging up ends nothing."""
 
@@ -120,6 +125,9 @@ class Metered(msgspec.Struct, frozen=True, gc=False):
     complete: bool = True
     """False where the stream ended before its own end mark."""
     finish_reason: str | None = None
+    content: ContentKind = ""
+    """What the answer holds, '' where nobody looked: something, nothing, the model's refusal, or not the JSON that was
+    asked for."""
     marks: tuple[str, ...] = ()
 
 

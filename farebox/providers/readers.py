@@ -7,8 +7,10 @@ metering needs of them. The same fold reads both, so a streamed answer is metere
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from farebox.core.meters import Usage
-from farebox.providers.documents import Document, Tree
+from farebox.providers.documents import WHOLE_BYTES_MAX, Document, Tree
 from farebox.providers.protocol import Metered
 from farebox.providers.sse import SseFrames, UsageChunkFilter
 
@@ -120,7 +122,11 @@ class BodyReader:
             document = self._document.peek()
             # JSON that cannot be read was cut, whether the connection's end looked orderly or not.
             self._fold.take(document, not document.lstrip().startswith((b"{", b"[")))
-        return self._fold.metered(self._ended)
+        found = self._fold.metered(self._ended)
+        # What was dropped of a large answer may be all of its text.
+        if self._document.size > WHOLE_BYTES_MAX and self._document.dropped:
+            return replace(found, content="")
+        return found
 
     @property
     def running(self) -> tuple[int, int]:

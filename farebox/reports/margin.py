@@ -79,7 +79,10 @@ def _tiers(asked: Asked, facts: Facts, span: Span, found: Sequence[Line]) -> Sec
     spends = {row["tier"]: spend_of(row) for row in usage(facts, asked, ("tier",), span.since_us, span.until_us)}
     revenues = {plan: earnings.sums(own) for plan, own in earnings.by(found, lambda line: line.plan).items()}
     names = sorted({*spends, *(plan for plan in revenues if plan is not None)}, key=str)
-    rows = [{"tier": name, **_tier(spends.get(name, Spend()), revenues.get(name) if name else None)} for name in names]
+    rows = [
+        {"tier": name, **tier_sums(spends.get(name, Spend()), revenues.get(name) if name else None).row()}
+        for name in names
+    ]
     column = Column(
         "tier", "Tier", hint="Cost of calls of that tier; revenue of customers on the plan of that name.", door="tier"
     )
@@ -90,11 +93,12 @@ def _tiers(asked: Asked, facts: Facts, span: Span, found: Sequence[Line]) -> Sec
     )
 
 
-def _tier(spend: Spend, plan: Sums | None) -> dict[str, Any]:
+def tier_sums(spend: Spend, plan: Sums | None) -> Sums:
+    """What calls of a tier cost against what customers on the plan of that name pay."""
     revenue = None if plan is None else plan.revenue
     if revenue is None or plan is None or spend.amount is None:
-        return Sums(spend, revenue).row()
-    return Sums(spend, revenue, revenue, spend.amount, plan.counted_cogs).row()
+        return Sums(spend, revenue)
+    return Sums(spend, revenue, revenue, spend.amount, plan.counted_cogs)
 
 
 def _charts(found: Sequence[Line], total: Sums, span: Span) -> tuple[Chart, ...]:

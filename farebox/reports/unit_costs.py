@@ -1,17 +1,16 @@
 """unit-costs: what a user, a customer and a piece of work cost, month by month."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 from farebox.core import figures
-from farebox.core.queries import EXPORT_ROWS_MAX, UsageQuery
 from farebox.errors import QueryError
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
 from farebox.reports.cells import day_text
 from farebox.reports.earnings import Line
 from farebox.reports.months import Span
-from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option
+from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
 from farebox.reports.spending import NOTHING, Row, each, spend_of, usage, usd
 
 COLUMNS: Final = (
@@ -21,7 +20,7 @@ COLUMNS: Final = (
     Column("active_customers", "Active customers", "count", "Customers with a call that was not refused."),
     Column("per_active_customer", "Per active customer", "usd", "AI cost of calls that name one, over active ones."),
     Column("tasks_successful", "Successful tasks", "count",
-           "Tasks reported as a success; where nothing is reported of a task, one with a call that was done."),
+           "Tasks that the app told to be a success; where it told nothing, those whose last finished call was one."),
     Column("per_task", "Per successful task", "usd",
            "AI cost of all calls that name a task, failed tasks and retries too, over successful tasks."),
     Column("customers", "Customers", "count", "Customers whose revenue of that month is known, $0 too."),
@@ -31,7 +30,12 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-_TOO_MANY: Final = (f"There are more than {EXPORT_ROWS_MAX:,} tasks: ask for fewer months, or one customer.",)
+ENDED: Final = (
+    Column("outcome", "Outcome", hint="As the app told last of the task; else as its last finished call ended."),
+    Column("tasks", "Tasks", "count", "Tasks that ended so."),
+    Column("told", "Told by the app", "count", "Those of which the app said so; the others are derived."),
+)
+_UNCOUNTED: Final = ("Tasks could not be counted: ask for fewer months, or for one customer.",)
 
 
 class UnitCosts:
@@ -47,11 +51,12 @@ class UnitCosts:
         whole = _sums(asked, facts, span, ("users", "tenants"))
         userless = _sums(asked, facts, span, (), {"user": ("",)})
         taskless = _sums(asked, facts, span, (), {"task": ("",)})
-        tasks = _successful(asked, facts, span)
+        tasks = _tasks(asked, facts, span, "month")
+        of_month = {row["month"]: row for row in tasks or ()}
         rows = [
             {
                 **_row(month, by_month.get(month, []), whole.get(month), userless.get(month)),
-                **_of_tasks(whole.get(month), taskless.get(month), None if tasks is None else tasks.get(month, 0)),
+                **_of_tasks(whole.get(month), taskless.get(month), of_month.get(month), known=tasks is not None),
             }
             for month in _from_first(span, by_month)
         ]
@@ -61,10 +66,11 @@ class UnitCosts:
             columns=COLUMNS,
             rows=rows,
             charts=_charts(rows),
+            sections=_ended(_tasks(asked, facts, span, "outcome")),
             notes=(
                 *span.notes,
                 *months.widened(asked, span),
-                *(_TOO_MANY if tasks is None else ()),
+                *(_UNCOUNTED if tasks is None else _derived(tasks)),
                 *spending.sureness(total),
             ),
         )
@@ -85,52 +91,45 @@ def _sums(
     return {row["month"]: row for row in rows}
 
 
-def _successful(asked: Asked, facts: Facts, span: Span) -> dict[str, int] | None:
-    """Successful tasks by month; None where there are too many to look at."""
+def _tasks(asked: Asked, facts: Facts, span: Span, *groups: str) -> list[Row] | None:
+    """Tasks, those that were a success, and those whose end the app told; None where they cannot be counted."""
     params: dict[str, object] = {
         "since_us": span.since_us,
         "until_us": span.until_us,
         "where": asked.where,
         "time_zone": asked.time_zone,
         "as_of_us": asked.as_of_us,
+        "group_by": groups,
     }
     try:
-        return {row["month"]: int(row["successful"]) for row in facts.ask("tasks", params)}
+        found: list[Row] = facts.ask("tasks", params)
     except QueryError:
-        return _counted(asked, facts, span)
-
-
-def _counted(asked: Asked, facts: Facts, span: Span) -> dict[str, int] | None:
-    """For a ledger that does not count tasks itself: by what its calls say."""
-    query = UsageQuery(
-        group_by=("month", "tenant", "task", "outcome", "state"),
-        since_us=span.since_us,
-        until_us=span.until_us,
-        where=asked.where,
-        measures=("calls",),
-        order="month",
-        limit=EXPORT_ROWS_MAX,
-        time_zone=asked.time_zone,
-        as_of_us=asked.as_of_us,
-    )
-    rows = facts.usage(query)
-    if len(rows) >= EXPORT_ROWS_MAX:
         return None
-    told: dict[tuple[str, Any, str], tuple[bool | None, bool]] = {}
-    for row in rows:
-        if row["task"] is not None:
-            key = (row["month"], row["tenant"], row["task"])
-            success, done = told.get(key, (None, False))
-            if row["outcome"]:
-                success = bool(success) or row["outcome"] == "success"
-            told[key] = (success, done or row["state"] == "done")
-    counts: dict[str, int] = {}
-    for (month, _, _), (success, done) in told.items():
-        counts[month] = counts.get(month, 0) + (done if success is None else success)
-    return counts
+    return found
 
 
-def _of_tasks(whole: Row | None, taskless: Row | None, successful: int | None) -> dict[str, Any]:
+def _derived(tasks: Iterable[Row]) -> tuple[str, ...]:
+    """How many outcomes nobody told."""
+    rows = list(tasks)
+    counted, told = (sum(row[name] for row in rows) for name in ("tasks", "told"))
+    if counted == told:
+        return ()
+    of_which = f"{figures.count(counted - told)} of {figures.count(counted)} tasks"
+    return (f"The app told nothing of how {of_which} ended: their last finished call stands for them.",)
+
+
+def _ended(found: Sequence[Row] | None) -> tuple[Section, ...]:
+    if not found:
+        return ()
+    rows = sorted(
+        ({"outcome": row["outcome"], "tasks": row["tasks"], "told": row["told"]} for row in found),
+        key=lambda row: (-row["tasks"], row["outcome"]),
+    )
+    return (Section(title="How tasks ended", columns=ENDED, rows=rows),)
+
+
+def _of_tasks(whole: Row | None, taskless: Row | None, tasks: Row | None, *, known: bool) -> dict[str, Any]:
+    successful = tasks["successful"] if tasks is not None else 0 if known else None
     return {"tasks_successful": successful, "per_task": each(_without(whole, taskless), successful)}
 
 

@@ -1,4 +1,4 @@
-"""What was paid for and of no use: failed, cut off and invalid answers, retries, and loops."""
+"""What was paid for and of no use: failed, cut off, wrong and empty answers, retries, and loops."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -10,11 +10,15 @@ from farebox.reports.sums import percent, pico, sure_notes, total, usd
 from farebox.reports.words import dollars, named, nothing, percents, some, span
 
 LOOP_CALLS: Final = "60"
-KINDS: Final = ("failed", "cut off", "invalid answer", "retry")
+KINDS: Final = (
+    "failed", "cut off", "truncated", "filtered", "refused", "empty answer", "invalid answer", "retry",
+)  # fmt: skip
 _HINT: Final = (
-    "failed: the provider erred or timed out; cut off: the caller hung up or the call was interrupted; invalid answer: "
-    "its outcome was reported as other than success; retry: it repeated another. An attempt counts once, as the first "
-    "of these that fits."
+    "failed: the provider erred or timed out; cut off: the caller hung up or the call was interrupted; truncated: the "
+    "answer came to its length limit, and may be of use all the same; filtered: the provider held it back; refused: "
+    "the model said that it will not; empty answer: it held nothing; invalid answer: not the JSON that was asked for, "
+    "or the app reported another outcome than success; retry: it repeated another. An attempt counts once, as the "
+    "first of these that fits."
 )
 _COLUMNS: Final = (
     Column("what", "What", "text", _HINT),
@@ -115,7 +119,7 @@ def _sentence(asked: Asked, rows: list[Row], loops: list[Row], whole: int) -> st
         what = f": {', '.join(parts)}" if parts else ""
         text = (
             f"{dollars(to_decimal(spend))} of {dollars(to_decimal(whole))} ({percents(percent(spend, whole))}) bought "
-            f"nothing, {span(asked)}{what}"
+            f"{_what_for(by_kind)}, {span(asked)}{what}"
         )
     if loops:
         dearest = loops[0]
@@ -124,6 +128,11 @@ def _sentence(asked: Asked, rows: list[Row], loops: list[Row], whole: int) -> st
             f"({some(dearest['calls'], 'call')}, {dollars(usd(dearest['spend']))})"
         )
     return f"{text}."
+
+
+def _what_for(by_kind: dict[str, int]) -> str:
+    """What is cut short may be of use all the same."""
+    return "nothing, or half an answer" if by_kind["truncated"] else "nothing"
 
 
 def _whom(row: Row) -> str:

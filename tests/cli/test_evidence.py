@@ -25,6 +25,8 @@ EVENT = {
     "service_tier": "default",
     "status": 200,
     "state": "done",
+    "outcome": "truncated",
+    "retries": 1,
     "usage": {"input": 112, "cache_read": 1024, "output": 60, "reasoning": 128},
     "usage_raw": {"prompt_tokens": 1136},
     "cost_usd": "0.000448000000",
@@ -65,7 +67,7 @@ def test_evidence_is_a_sentence_a_sum_and_the_raw_usage():
     assert "price p1, in force since 2025-04-14" in text
     assert '"prompt_tokens": 1136' in text
     assert "region=eu" in text
-    assert "clamped" in text
+    assert "clamped" in text and "retry 1 · outcome truncated" in text
 
 
 def test_other_attempts_and_corrections_stand_below():

@@ -7,6 +7,7 @@ from control_api import NOW_US
 
 from farebox.core.limit_text import read_limit
 from farebox.errors import QueryError
+from farebox.reports.what_if import NOTHING_MOVED
 
 DAY_US = 86_400_000_000
 SPEC = {"per": "user", "where": {"tier": "free"}, "amount": "5 usd"}
@@ -69,3 +70,50 @@ def test_the_ledgers_own_refusal_is_passed_on(api: Any) -> None:
 
 def test_it_takes_a_reader_not_a_sender(api: Any) -> None:
     assert ask(api, {"limit": SPEC}, "ingest").status_code == 403
+
+
+NO_SUMS = {"columns": ["tenant", "month", "tier"], "values": [[], [], []]}
+
+
+def test_models_prices_and_plans_are_tried_together(api: Any) -> None:
+    difference = {"month": "2026-12", "tenant": "acme", "tier": "pro", "difference": "-1.5"}
+    names = ["tenant", "month", "tier", "calls", "spend", "spend_estimated", "calls_unpriced"]
+    api.keeper.answers["sums"] = {"columns": names, "values": [["acme"], ["2026-12"], ["pro"], [1], ["4"], ["0"], [0]]}
+    api.keeper.answers["what_if"] = {**NOTHING_MOVED, "differences": [difference]}
+    assert api.ask("POST", "/api/v1/plans", "admin", json={"name": "pro", "price": "49"}).status_code in (200, 201)
+    form = {
+        "models": [{"feature": "*", "model": "gpt-4.1-mini"}],
+        "prices": [{"provider": "openai", "model": "gpt-4.1-mini", "rates": {"input": "1"}}],
+        "plan_prices": {"pro": 59},
+        "since": "2026-12-01",
+    }
+    answer = ask(api, form)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert (told["totals"]["before"]["ai_cost"], told["totals"]["after"]["ai_cost"]) == (
+        "4.000000000000",
+        "2.500000000000",
+    )
+    assert told["changes"][-1] == "1 price of models" and told["changes"][1].startswith("plan pro: $59.00 a month")
+    asked = api.keeper.last("what_if")
+    assert asked["swaps"] == [{"feature": "*", "model": "gpt-4.1-mini"}]
+    assert [row.rates["input"] for row in asked["prices"]] == [10**12]
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "says"),
+    [
+        ({"limit": SPEC, "models": [{"feature": "*", "model": "m"}]}, 422, "give a limit, or any of models"),
+        ({"plan_prices": {"pro": "59"}}, 400, "there is no plan 'pro'"),
+        ({"plan_prices": {"pro": "-1"}}, 400, "from 0 up"),
+        ({"plan_prices": {"pro": "much"}}, 400, "much"),
+        ({"models": [{"feature": "*", "model": "m"}], "since": None}, 400, "say since when"),
+        ({"models": [{"feature": "*", "model": "m"}], "since": "1d", "until": "2d"}, 400, "since is not before"),
+        ({"models": [{"feature": "a", "model": "m"}, {"feature": "a", "model": "n"}]}, 400, "two models are given"),
+        ({"prices": [{"provider": "openai"}]}, 400, "a price needs rates"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused(api: Any, form: dict[str, Any], status: int, says: str) -> None:
+    api.keeper.answers["sums"] = NO_SUMS
+    answer = ask(api, form)
+    assert answer.status_code == status and says in answer.text, answer.text

@@ -7,6 +7,8 @@ import pytest
 from running_worker import CHAT, Running, Upstream
 from scripted import ask, call
 
+from farebox.gateway.repeats import REMEMBERED_MAX, REMEMBERED_S, Repeats
+
 Start = Callable[..., tuple[Running, Upstream]]
 ALL = (
     "x-tenant-id: acme", "x-workspace-id: w1", "x-user-id: u1", "x-tier: pro", "x-feature: summarize", "x-task-id: k1",
@@ -177,3 +179,47 @@ def test_a_path_that_climbs_is_recorded_as_refused(gateway: Start) -> None:
     worker, _ = gateway()
     assert ask(worker, call(worker, CHAT, path="/proxy/openai/v1/../admin")).status == 400
     assert [kind for kind, _, _ in worker.records()] == [4]
+
+
+OTHER = CHAT.replace(b"gpt-4.1-mini", b"gpt-4.1-nano")
+REPEATS = {
+    "the same idempotency key": ([("Idempotency-Key: k1",)] * 3, [0, 1, 2]),
+    "another idempotency key": ([("Idempotency-Key: k1",), ("Idempotency-Key: k2",)], [0, 0]),
+    "the same request id": ([("X-Request-Id: r1",), ("X-Request-Id: r1",)], [0, 1]),
+    "an id that the proxy in between renews": (
+        [("Idempotency-Key: k1", "X-Request-Id: r1"), ("X-Request-Id: r2", "Idempotency-Key: k1")], [0, 1],
+    ),
+    "no id": ([(), ()], [0, 0]),
+    "an SDK that counts": ([("X-Request-Id: r1", "x-stainless-retry-count: 2"), ("X-Request-Id: r1",)], [2, 1]),
+    "AWS' SDKs": ([("amz-sdk-request: attempt=1; max=3",), ("amz-sdk-request: ttl=x; attempt=3; max=3",)], [0, 2]),
+    "AWS' header, said oddly": ([("amz-sdk-request: attempt=-1",), ("amz-sdk-request: attempt=9999",)], [0, 0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", REPEATS)
+def test_a_request_that_comes_again_is_recorded_as_a_retry(gateway: Start, how: str) -> None:
+    headers, expected = REPEATS[how]
+    worker, upstream = gateway()
+    for lines in headers:
+        assert ask(worker, call(worker, CHAT, *lines)).status == 200
+    assert [head.retries for head, _ in worker.finished(len(headers))] == expected
+    assert all(line.encode() in upstream.requests[-1] for line in headers[-1])
+
+
+def test_one_request_id_on_several_calls_makes_no_retries(gateway: Start) -> None:
+    """Apps pass on the id of the request that they serve."""
+    worker, _ = gateway()
+    for body in (CHAT, OTHER, CHAT.replace(b"{", b"{ ", 1)):
+        assert ask(worker, call(worker, body, "X-Request-Id: r1")).status == 200
+    assert [head.retries for head, _ in worker.finished(3)] == [0, 0, 0]
+
+
+def test_what_was_seen_is_forgotten() -> None:
+    repeats = Repeats()
+    assert repeats.count("k", b"r1", "/p", b"{}", 0.0) == 0
+    assert repeats.count("k", b"r1", "/p", b"{}", REMEMBERED_S) == 1
+    assert repeats.count("k", b"r1", "/p", b"{}", 2 * REMEMBERED_S + 1) == 0
+    assert repeats.count("other", b"r1", "/p", b"{}", 2 * REMEMBERED_S + 1) == 0
+    for number in range(2 * REMEMBERED_MAX):
+        repeats.count("k", b"%d" % number, "/p", b"{}", 2 * REMEMBERED_S + 2)
+    assert repeats.count("k", b"r1", "/p", b"{}", 2 * REMEMBERED_S + 2) == 0

@@ -297,15 +297,18 @@ def event(kind: str, **more: object) -> dict[str, object]:
     return {"type": kind, **more}
 
 
+SAID = [{"type": "message", "id": "msg_1", "content": [{"type": "output_text", "text": "Hello"}]}]
+
+
 def test_a_streamed_response_ends_in_the_whole_one() -> None:
     body = sse(
         event("response.created", response=response(status="in_progress", usage=None)),
         event("response.output_text.delta", delta="Hello"),
         event("response.output_text.done", text="Hello"),
-        event("response.completed", response=response()),
+        event("response.completed", response=response(output=SAID)),
         named=True,
     )
-    plain = Exchange("openai", "/v1/responses").metered(response())
+    plain = Exchange("openai", "/v1/responses").metered(response(output=SAID))
     assert (plain.usage, plain.object_id, plain.finish_reason) == (RESPONSES_METERS, "resp_1", "completed")
     for pieces in every_cut(body):
         assert streamed("/v1/responses").metered(pieces) == plain

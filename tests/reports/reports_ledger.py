@@ -98,6 +98,9 @@ class Made:
         self.store.close()
 
 
+OUTCOMES = (None, None, "success", "success", "invalid_json", "truncated", "filtered", "refused", "empty", "abandoned")
+
+
 def made_ledger(data: Path) -> Made:
     events = made_events(4000)
     third = len(events) // 3
@@ -180,7 +183,7 @@ def _tail(first: Head, rng: random.Random, ended: int, state: str | None = None)
     return tail(
         first, **common, cost_source=source, cost=rng.randrange(10**7, 10**9), price_id=f"{price}-{first.provider}",
         price_from="2026-11-16" if price == "p2" else "2025-04-14",
-        outcome=rng.choice((None, None, None, "success", "invalid_json")),
+        outcome=rng.choice(OUTCOMES),
     )  # fmt: skip
 
 

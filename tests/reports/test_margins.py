@@ -1,5 +1,6 @@
 """Cost against revenue, recomputed by hand and by plain loops."""
 
+from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
 
@@ -232,11 +233,27 @@ def test_margin_by_plan_tier_and_origin_and_what_is_left_after_other_cost():
     assert [section.title for section in answer.sections[1:]] == ["By source", "By medium", "By campaign"]
 
 
+def tasks(events, groups):
+    """By month or outcome; the last in the list is the last that finished."""
+    last = {(event.tenant, event.task): event for event in events if event.task is not None}
+    keys = {"month": lambda event: event.at.strftime("%Y-%m"), "outcome": outcome_of}
+    counted = Counter(tuple(keys[name](event) for name in groups) for event in last.values())
+    good = Counter(tuple(keys[name](e) for name in groups) for e in last.values() if outcome_of(e) == "success")
+    return [
+        {**dict(zip(groups, key, strict=True)), "tasks": count, "successful": good[key], "told": 0}
+        for key, count in counted.items()
+    ]
+
+
+def outcome_of(event):
+    return event.outcome or ("success" if event.state == "done" else "failed")
+
+
 def test_unit_costs_by_month():
     ledger = Ledger(
         [
-            spent("a", "4", user="u", task="t1"),
             spent("a", "2", user="v", task="t1", state="upstream_error"),
+            spent("a", "4", user="u", task="t1"),
             spent("b", "3", user="u", task="t2", state="timeout"),
             spent("b", "1"),
             spent(None, "10"),
@@ -246,9 +263,16 @@ def test_unit_costs_by_month():
         books(
             [customer("a", "pro"), customer("b", "free"), customer("z", "pro")], plan("pro", "30"), plan("free", "0")
         ),
+        answers={"tasks": lambda params: tasks(ledger.held, params["group_by"])},
     )
     answer = UnitCosts().answer(asked("2026-10-01"), ledger)
     rows = rows_of(answer, "month")
+    assert answer.sections[0].rows == [
+        {"outcome": "success", "tasks": 2, "told": 0},
+        {"outcome": "failed", "tasks": 1, "told": 0},
+        {"outcome": "failure", "tasks": 1, "told": 0},
+    ]
+    assert any("4 of 4 tasks" in note for note in answer.notes)
     november = rows["2026-11"]
     assert (november["active_users"], november["per_user"]) == (3, 3)
     assert (november["active_customers"], november["per_active_customer"]) == (2, 5)
@@ -259,11 +283,11 @@ def test_unit_costs_by_month():
     assert answer.sentence == "AI costs $6.67 per customer of $20.00 revenue in Nov 2026."
 
 
-def test_a_ledger_that_counts_tasks_itself_is_asked():
-    told = [{"month": "2026-11", "successful": 4}]
-    ledger = Ledger([spent("a", "8", task="t"), spent("a", "5")], answers={"tasks": lambda params: told})
-    (row,) = UnitCosts().answer(asked(), ledger).rows
-    assert (row["tasks_successful"], row["per_task"]) == (4, 2)
+def test_tasks_that_cannot_be_counted_are_unknown_and_not_none():
+    answer = UnitCosts().answer(asked(), Ledger([spent("a", "8", task="t"), spent("a", "5")]))
+    (row,) = answer.rows
+    assert (row["tasks_successful"], row["per_task"], answer.sections) == (None, None, ())
+    assert any("could not be counted" in note for note in answer.notes)
 
 
 def test_months_without_revenue_have_costs_and_no_arpu():

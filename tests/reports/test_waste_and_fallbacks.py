@@ -3,6 +3,7 @@ from reports_ledger import Sums, each, grouped, of, percent, usd, within
 
 from farebox.errors import QueryError
 from farebox.reports.registry import find
+from farebox.reports.waste import KINDS
 
 SPANS = [(), (("month", "last"),), (("tier", "free"), ("since", "12d")), (("as_of", "2h"),)]
 
@@ -21,7 +22,8 @@ def what(event, by_id):
     if origin.tail.state in ("interrupted", "client_closed"):
         return "cut off"
     if origin.tail.outcome not in (None, "success"):
-        return "invalid answer"
+        named = {"truncated": "truncated", "filtered": "filtered", "refused": "refused", "empty": "empty answer"}
+        return named.get(origin.tail.outcome, "invalid answer")
     return "retry" if origin.head.attempt > 1 or origin.head.retries else None
 
 
@@ -44,7 +46,7 @@ def test_waste_counts_each_attempt_once_and_corrections_with_what_they_correct(m
         assert row["spend"] == (usd(sums.pico) if known else None)
         assert row["share"] == (percent(sums.pico, whole.pico) if known else None)
     assert answer.totals["spend"] == usd(sum(sums.pico for sums in expected.values()))
-    assert {row["what"] for row in answer.rows} == {"failed", "cut off", "invalid answer", "retry"}
+    assert {row["what"] for row in answer.rows} == set(KINDS)
 
 
 def test_a_loop_is_found_with_its_minutes_calls_and_spend(made):

@@ -152,6 +152,8 @@ def _facts(event: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("Service tier", event.get("service_tier"), "service_tier"),
         ("Status", event.get("status"), "status"),
         ("Error", event.get("error"), ""),
+        ("Outcome", event.get("outcome"), "outcome"),
+        ("Retries", event.get("retries") or None, ""),
         ("Credential", "the caller's own" if event.get("byok") else None, ""),
     )
     return found + [(name, str(value), behind) for name, value, behind in plain if value not in (None, "")]

@@ -38,7 +38,7 @@ def asked(ledger: Ledger, method: str, **params: Any) -> Any:
     return answer(ledger, method, {"since_us": now - DAY_US, "until_us": now + DAY_US, **params})
 
 
-def test_a_task_ended_as_was_told_last_else_as_its_events_say_else_by_their_state(ledger: Ledger) -> None:
+def test_a_task_ended_as_was_told_last_else_as_its_last_finished_attempt(ledger: Ledger) -> None:
     sent(
         ledger,
         {"tenant": "acme", "task": "told-failure", "feature": "chat"},
@@ -57,17 +57,53 @@ def test_a_task_ended_as_was_told_last_else_as_its_events_say_else_by_their_stat
     post_outcomes(ledger, PostOutcomes(outcomes))
     ledger.ingest()
     assert asked(ledger, "tasks", group_by=["tenant"]) == [
-        {"tenant": "acme", "tasks": 4, "successful": 2},
-        {"tenant": "globex", "tasks": 2, "successful": 1},
+        {"tenant": "acme", "tasks": 4, "successful": 2, "told": 2},
+        {"tenant": "globex", "tasks": 2, "successful": 1, "told": 0},
     ]
     assert asked(ledger, "tasks", group_by=["feature"], where={"tenant": ["acme"]}) == [
-        {"feature": "chat", "tasks": 3, "successful": 1},
-        {"feature": "extract", "tasks": 1, "successful": 1},
+        {"feature": "chat", "tasks": 3, "successful": 1, "told": 2},
+        {"feature": "extract", "tasks": 1, "successful": 1, "told": 0},
     ]
     (whole,) = asked(ledger, "tasks")
-    assert (whole["tasks"], whole["successful"]) == (6, 3)
+    assert (whole["tasks"], whole["successful"], whole["told"]) == (6, 3, 2)
+    assert asked(ledger, "tasks", group_by=["outcome"], where={"tenant": ["acme"]}) == [
+        {"outcome": "failure", "tasks": 2, "successful": 0, "told": 1},
+        {"outcome": "success", "tasks": 2, "successful": 2, "told": 1},
+    ]
     with pytest.raises(QueryError, match="month, tenant, feature"):
         asked(ledger, "tasks", group_by=["user"])
+
+
+@pytest.mark.parametrize(
+    ("attempts", "ended"),
+    [
+        ([(1, {"outcome": "invalid"}), (2, {"outcome": "success"})], "success"),
+        ([(2, {"outcome": "success"}), (1, {"outcome": "invalid"})], "success"),
+        ([(1, {"outcome": "success"}), (2, {"outcome": "truncated"})], "truncated"),
+        ([(1, {"outcome": "success"}), (2, {"outcome": "abandoned", "state": "client_closed"})], "success"),
+        ([(1, {"state": "client_closed"})], "abandoned"),
+        ([(1, {}), (2, {"state": "interrupted"})], "failed"),
+        ([(1, {"state": "timeout"}), (2, {})], "success"),
+        ([(1, {"outcome": "success"}), (2, {"state": "refused"})], "success"),
+    ],
+)
+def test_the_last_finished_attempt_stands_for_a_task(
+    ledger: Ledger, attempts: list[tuple[int, dict[str, Any]]], ended: str
+) -> None:
+    began = now_us() - 3_600_000_000
+    events = [
+        {
+            "tenant": "acme",
+            "task": "t",
+            "started_at": iso_us(began),
+            "finished_at": iso_us(began + second * 10**6),
+            **more,
+        }
+        for second, more in attempts
+    ]
+    sent(ledger, *events)
+    (found,) = asked(ledger, "tasks", group_by=["outcome"])
+    assert (found["outcome"], found["tasks"]) == (ended, 1)
 
 
 def test_units_are_what_done_calls_counted(ledger: Ledger) -> None:

@@ -11,9 +11,12 @@ from farebox.ledger.stores.duckdb.store import Store
 from farebox.ledger.stores.duckdb.usage import where_sql
 from farebox.ledger.stores.duckdb.writing import stamp
 
-GROUPS: Final = ("month", "tenant", "feature")
+GROUPS: Final = ("month", "tenant", "feature", "outcome")
 ROWS_MAX: Final = 100_000
 EDGES_MAX: Final = 32
+ENDED: Final = """coalesce(outcome, CASE state WHEN 'done' THEN 'success' WHEN 'client_closed' THEN 'abandoned'
+    ELSE 'failed' END)"""
+"""How an event ended: as it says; where it says nothing (nobody looked, or nobody saw its end), as its state does."""
 _MONTH: Final = "strftime(timezone($zone, timezone('UTC', last_at)), '%Y-%m')"
 
 
@@ -45,8 +48,9 @@ class CustomerUnits(msgspec.Struct, frozen=True):
 
 
 def tasks(store: Store, asked: Tasks) -> list[dict[str, Any]]:
-    """[{*group_by, "tasks", "successful"}]. A task stands in the month of its last event. It ended as was told last
-    (`POST /outcomes`); else as its events say; else it was a success where a call of it was done. Raises QueryError."""
+    """[{*group_by, "tasks", "successful", "told"}]. A task stands in the month of its last event. It ended as was told
+    last (`POST /outcomes`; `told` are those of which something was); else as its last finished attempt did, where one
+    that its app hung up on counts only if all are such. Raises QueryError."""
     if unknown := [name for name in asked.group_by if name not in GROUPS]:
         raise QueryError(f"tasks cannot be grouped by {unknown[0]!r}: give {', '.join(GROUPS)}")
     query = UsageQuery(where=asked.where, time_zone=asked.time_zone)
@@ -57,20 +61,20 @@ def tasks(store: Store, asked: Tasks) -> list[dict[str, Any]]:
     if asked.as_of_us is not None:
         named["as_of"] = stamp(asked.as_of_us)
         booked, told = " AND ingested_at <= $as_of", " WHERE told_at <= $as_of"
-    groups = {"month": _MONTH, "tenant": "e.tenant", "feature": "e.feature"}
-    keys = ", ".join(f"{groups[name]} AS {name}" for name in asked.group_by)
+    groups = {"month": _MONTH, "tenant": "e.tenant", "feature": "e.feature", "outcome": "ended"}
+    keys = "".join(f"{groups[name]} AS {name}, " for name in asked.group_by)
     sql = f"""WITH e AS (
             SELECT tenant, task, max(started_at) AS last_at, arg_max(feature, started_at) AS feature,
-                bool_or(outcome IS NOT NULL) AS said, bool_or(outcome = 'success') AS said_success,
-                bool_or(state = 'done') AS done
+                arg_max({ENDED}, (state <> 'client_closed', finished_at, attempt, id)) AS derived
             FROM events WHERE task IS NOT NULL AND kind = 'charge' AND state <> 'refused'
                 AND started_at >= $since AND started_at < $until{booked}{f" AND {where}" if where else ""}
             GROUP BY tenant, task),
-        o AS (SELECT tenant, task, arg_max(outcome, told_at) AS outcome FROM outcomes{told} GROUP BY tenant, task)
-        SELECT {keys + ", " if keys else ""}count(*) AS tasks, count(*) FILTER (
-            CASE WHEN o.outcome IS NOT NULL THEN o.outcome = 'success' WHEN said THEN said_success ELSE done END
-        ) AS successful
-        FROM e LEFT JOIN o ON o.tenant IS NOT DISTINCT FROM e.tenant AND o.task = e.task
+        o AS (SELECT tenant, task, arg_max(outcome, told_at) AS outcome FROM outcomes{told} GROUP BY tenant, task),
+        t AS (SELECT e.*, o.outcome IS NOT NULL AS is_told, coalesce(o.outcome, e.derived) AS ended
+            FROM e LEFT JOIN o ON o.tenant IS NOT DISTINCT FROM e.tenant AND o.task = e.task)
+        SELECT {keys}count(*) AS tasks, count(*) FILTER (ended = 'success') AS successful,
+            count(*) FILTER (is_told) AS told
+        FROM t AS e
         GROUP BY ALL ORDER BY ALL LIMIT {ROWS_MAX}"""
     if "month" not in asked.group_by:
         del named["zone"]

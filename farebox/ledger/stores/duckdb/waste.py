@@ -1,5 +1,5 @@
-"""Money that bought nothing: attempts that failed, were cut off, brought an invalid answer or repeated another, and
-subjects that call in a loop."""
+"""Money that bought nothing, or less than was paid for: attempts that failed, were cut off, brought a wrong answer or
+half of one or repeated another, and subjects that call in a loop."""
 
 from typing import Final
 
@@ -16,6 +16,10 @@ from farebox.ledger.stores.duckdb.usage import us_of
 _SHOWN: Final = ("attempt", "retries", "state", "outcome")
 _KIND: Final = """CASE WHEN state IN ('upstream_error', 'timeout') THEN 'failed'
     WHEN state IN ('interrupted', 'client_closed') THEN 'cut off'
+    WHEN outcome = 'truncated' THEN 'truncated'
+    WHEN outcome = 'filtered' THEN 'filtered'
+    WHEN outcome = 'refused' THEN 'refused'
+    WHEN outcome = 'empty' THEN 'empty answer'
     WHEN outcome IS NOT NULL AND outcome <> 'success' THEN 'invalid answer'
     WHEN attempt > 1 OR retries > 0 THEN 'retry' END"""
 """The first that fits, so that no attempt counts twice."""
