@@ -6,18 +6,19 @@ import inspect
 import logging
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from uuid import uuid4
 
+from farebox.client.answers import noting, raise_refusals, within, within_async
 from farebox.client.calls import Call
 from farebox.client.context import SCOPE, Context, LimitWarning, OnWarning, Scope, recorded, widened
 from farebox.client.door import Door, Permit
+from farebox.client.gateway import address
 from farebox.client.sender import Sender
-from farebox.client.sends import REFUSED
 from farebox.client.spool import Spool
 from farebox.client.wrapping import FUNNEL, async_method_for, meter_client, method_for, sdk_of
 from farebox.core.events import Tag
@@ -54,6 +55,7 @@ class Farebox:
             raise FareboxError(
                 "Farebox needs a key: Farebox(key=…) or FAREBOX_KEY; `farebox keys create NAME` makes one"
             )
+        self._key = secret
         self._on_warning = on_limit_warning
         self._door = Door(self.base_url, secret, fail_open=fail_open)
         self._sender = Sender(self._door, Spool(_spool_of(spool, self.base_url, secret)))
@@ -66,8 +68,15 @@ class Farebox:
         whose format and prices, where the client's own address does not tell."""
         meter_client(client, self, provider)
         if sdk_of(client) in FUNNEL:
-            _raise_refusals(client)
+            raise_refusals(client)
         return client
+
+    def gateway(self, kind: Callable[..., C], *, provider: str | None = None, **options: Any) -> C:
+        """A new client of an official SDK that calls by way of Farebox's gateway: `gateway(OpenAI)`. Its address and key
+        are Farebox's; each call is attributed by the context that it is made in, and limits warn and refuse as they do
+        for a wrapped client. `kind` is the SDK's class, `options` are its own; `provider` another one than the SDK's
+        own, by the name that Farebox knows it by. Raises FareboxError for any other class."""
+        return self.wrap(kind(**address(kind, self.base_url, self._key, provider, options)))
 
     def tracked_call(
         self,
@@ -87,13 +96,13 @@ class Farebox:
         scope = widened(SCOPE.get(), who, tags, units, on_budget_warning)
         given = dict(params)
         call = method or method_for(client, given)
-        with _noting(scope) as noting:
+        with noting(scope) as noted:
             try:
                 answer = call(**given)
             except Exception as error:
-                noting.reveal(error)
+                noted.reveal(error)
                 raise
-        return _within(answer, scope) if inspect.isgenerator(answer) else answer
+        return within(answer, scope)
 
     def context(
         self, *, tags: Mapping[str, Tag] | None = None, units: Mapping[str, int] | None = None, **who: object
@@ -181,15 +190,15 @@ class AsyncFarebox(Farebox):
         scope = widened(SCOPE.get(), who, tags, units, on_budget_warning)
         given = dict(params)
         call = method or async_method_for(client, given)
-        with _noting(scope) as noting:
+        with noting(scope) as noted:
             try:
                 answer = call(**given)
                 if inspect.isawaitable(answer):
                     answer = await answer
             except Exception as error:
-                noting.reveal(error)
+                noted.reveal(error)
                 raise
-        return _within_async(answer, scope) if inspect.isasyncgen(answer) else answer
+        return within_async(answer, scope)
 
     async def __aenter__(self) -> Self:
         return self
@@ -245,84 +254,6 @@ class Task:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, trace)
-
-
-# refusals, as what they are
-
-
-class _noting:
-    """The scope of a call, and the refusals below it that an SDK would dress up."""
-
-    def __init__(self, scope: Scope | None = None) -> None:
-        self._scope = scope
-        self._noted: list[FareboxError] = []
-
-    def __enter__(self) -> Self:
-        self._refused = REFUSED.set(self._noted)
-        self._scoped = None if self._scope is None else SCOPE.set(self._scope)
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        REFUSED.reset(self._refused)
-        if self._scoped is not None:
-            SCOPE.reset(self._scoped)
-
-    def reveal(self, error: Exception) -> None:
-        """Raises the refusal that an SDK's error stands for, where it stands for one."""
-        if self._noted and error is not self._noted[-1]:
-            raise self._noted[-1] from error
-
-
-def _raise_refusals(client: Any) -> None:
-    """Have `request` of an SDK's client raise LimitExceeded where a limit refused the call."""
-    if "request" in vars(client):
-        return
-    original = client.request
-
-    def request(*given: Any, **named: Any) -> Any:
-        with _noting() as noting:
-            try:
-                return original(*given, **named)
-            except Exception as error:
-                noting.reveal(error)
-                raise
-
-    async def request_async(*given: Any, **named: Any) -> Any:
-        with _noting() as noting:
-            try:
-                return await original(*given, **named)
-            except Exception as error:
-                noting.reveal(error)
-                raise
-
-    client.request = request_async if inspect.iscoroutinefunction(original) else request
-
-
-def _within(items: Iterator[Any], scope: Scope) -> Iterator[Any]:
-    """A generator whose call begins when it is first asked, in the scope that it was made in."""
-    while True:
-        with _noting(scope) as noting:
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-            except Exception as error:
-                noting.reveal(error)
-                raise
-        yield item
-
-
-async def _within_async(items: AsyncIterator[Any], scope: Scope) -> AsyncIterator[Any]:
-    while True:
-        with _noting(scope) as noting:
-            try:
-                item = await anext(items)
-            except StopAsyncIteration:
-                return
-            except Exception as error:
-                noting.reveal(error)
-                raise
-        yield item
 
 
 async def _in_thread(run: Callable[[], Any]) -> Any:

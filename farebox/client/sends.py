@@ -37,18 +37,20 @@ class Office(Protocol):
     def warn(self, scope: Scope, warning: LimitWarning) -> None: ...
 
 
-def meter(client: Any, service: Service, office: Office) -> None:
-    """Have every call of this HTTP client metered. Idempotent: who came first meters."""
+def meter(client: Any, service: Service, office: Office, *, raises: bool) -> None:
+    """Have every call of this HTTP client metered. Idempotent: who came first meters. `raises`: whether the SDK above it
+    lets a LimitExceeded through; else a refusal is an answer of the provider's own kind, and noted in REFUSED."""
     if getattr(client, _MARK, None) is not None:
         return
     streams = _streams(_flavour(client))
-    made = _Sends(client, service, office, streams)
+    made = _Sends(client, service, office, streams, raises=raises)
     client.send = made.send_async if hasattr(client, "aclose") else made.send
     setattr(client, _MARK, made)
 
 
 class _Sends:
-    def __init__(self, client: Any, service: Service, office: Office, streams: "_Streams") -> None:
+    def __init__(self, client: Any, service: Service, office: Office, streams: "_Streams", *, raises: bool) -> None:
+        self._raises = raises
         self._original: Callable[..., Any] = client.send
         self._service = service
         self._office = office
@@ -107,15 +109,17 @@ class _Sends:
         if warned:
             limit_id, _, share = warned.partition(" ")
             self._office.warn(SCOPE.get(), LimitWarning(limit_id, float(share or 0)))
-        noted = REFUSED.get()
-        if response.status_code == 429 and noted is not None:
-            try:
-                facts = msgspec.json.decode(response.content, type=dict[str, Any]).get("farebox")
-            except msgspec.DecodeError:
-                facts = None
-            if isinstance(facts, dict):
-                noted.append(LimitExceeded(facts))
+        refusal = _refusal(response) if response.status_code == 429 else None
+        if refusal is not None:
+            self._note(refusal)
         return response
+
+    def _note(self, refusal: FareboxError) -> None:
+        if self._raises:
+            raise refusal
+        noted = REFUSED.get()
+        if noted is not None:
+            noted.append(refusal)
 
     def _begin(self, request: Any, stream: bool) -> Call | None:
         try:
@@ -139,11 +143,9 @@ class _Sends:
         )
 
     def _refused(self, call: Call, request: Any, error: FareboxError) -> Any:
-        """As the gateway answers: in the provider's own shape, so that its SDK raises its own error, and no exception
-        of ours is taken for a broken connection and tried again."""
-        noted = REFUSED.get()
-        if noted is not None:
-            noted.append(error)
+        """As the gateway answers: in the provider's own shape, so that no exception of ours is taken for a broken
+        connection and tried again. Raises it where the SDK lets it through."""
+        self._note(error)
         status, code, facts = (503 if isinstance(error, Unreachable) else 400), "farebox", None
         if isinstance(error, LimitExceeded):
             status, code, facts = 429, error.code, error.facts
@@ -260,12 +262,24 @@ class _Async:
 
 def _attribute(request: Any, scope: Scope) -> None:
     """Farebox's own headers, for a call that goes by way of the gateway; the app's own ones stand."""
-    for dimension, value in scope.dimensions.items():
-        request.headers.setdefault(_HEADERS[dimension], value)
+    said = {_HEADERS[dimension]: value for dimension, value in scope.dimensions.items()}
     if scope.tags:
-        request.headers.setdefault("x-metering-tags", msgspec.json.encode(dict(scope.tags)).decode())
+        said["x-metering-tags"] = msgspec.json.encode(dict(scope.tags)).decode()
     if scope.units:
-        request.headers.setdefault("x-farebox-units", ", ".join(f"{unit}={n}" for unit, n in scope.units.items()))
+        said["x-farebox-units"] = ", ".join(f"{unit}={n}" for unit, n in scope.units.items())
+    headers = request.headers
+    more = [(name.encode(), value.encode()) for name, value in said.items() if name not in headers]
+    if more:  # made anew: names of people are UTF-8, and these headers may have settled on less
+        request.headers = type(headers)([*headers.raw, *more])
+
+
+def _refusal(response: Any) -> LimitExceeded | None:
+    """The limit that a gateway's answer tells of; None for a provider's own rate limit."""
+    try:
+        facts = msgspec.json.decode(response.content, type=dict[str, Any]).get("farebox")
+    except msgspec.DecodeError:
+        return None
+    return LimitExceeded(facts) if isinstance(facts, dict) else None
 
 
 def _flavour(client: Any) -> str:
