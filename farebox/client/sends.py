@@ -38,7 +38,7 @@ class Office(Protocol):
 
 
 def meter(client: Any, service: Service, office: Office, *, raises: bool) -> None:
-    """Have every call of this HTTP client metered. Idempotent: who came first meters. `raises`: whether the SDK above it
+    """Have every call of this HTTP client metered. Idempotent: who came first meters. `raises`: whether the SDK above
     lets a LimitExceeded through; else a refusal is an answer of the provider's own kind, and noted in REFUSED."""
     if getattr(client, _MARK, None) is not None:
         return

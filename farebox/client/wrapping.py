@@ -21,8 +21,8 @@ _HOSTS: Final = (
 )  # fmt: skip
 """Ends of hosts that each customer has one of its own of."""
 FUNNEL: Final = frozenset({"openai", "anthropic", "groq"})
-"""SDKs that take any exception below them for a broken connection. Every request of theirs goes through `request`: there,
-a refusal can be raised as what it is."""
+"""SDKs that take any exception below them for a broken connection. Every request of theirs goes through `request`:
+there, a refusal can be raised as what it is."""
 
 
 def sdk_of(client: Any) -> str:

@@ -1,9 +1,8 @@
-"""The gateway and the SDK are two ways to one ledger: same events, costs to the last digit, same limits, for six SDKs."""
+"""Gateway and SDK are two ways to one ledger: same events, costs to the last digit and limits, for six SDKs."""
 
 import asyncio
 import inspect
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import anthropic
