@@ -72,10 +72,11 @@ class Farebox:
         return client
 
     def gateway(self, kind: Callable[..., C], *, provider: str | None = None, **options: Any) -> C:
-        """A new client of an official SDK that calls by way of Farebox's gateway: `gateway(OpenAI)`. Address and key are
-        Farebox's; each call is attributed by the context that it is made in, and limits warn and refuse as they do
-        for a wrapped client. `kind` is the SDK's class, `options` are its own; `provider` another one than the SDK's
-        own, by the name that Farebox knows it by. Raises FareboxError for any other class."""
+        """A new client of an official SDK that calls by way of Farebox's gateway: `gateway(OpenAI)`.
+
+        Address and key are Farebox's; each call is attributed by the context that it is made in, and limits warn and
+        refuse as they do for a wrapped client. `kind` is the SDK's class, `options` are its own; `provider` is another
+        one than the SDK's own, by the name that Farebox knows it by. Raises FareboxError for any other class."""
         return self.wrap(kind(**address(kind, self.base_url, self._key, provider, options)))
 
     def tracked_call(

@@ -1,4 +1,4 @@
-"""Structured output, stream helpers and embeddings of the official SDKs: metered like any call, whichever way they go."""
+"""Structured output, stream helpers and embeddings of official SDKs: metered like any call, whichever way they go."""
 
 import asyncio
 import inspect
@@ -56,8 +56,8 @@ def response(asked: Asked) -> Reply:
         "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 17,
     }  # fmt: skip
     whole = {
-        "id": "r1", "object": "response", "created_at": 1, "status": "completed", "model": OPENAI, "output": [item],
-        "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "usage": usage,
+        "id": new_mark("resp"), "object": "response", "created_at": 1, "status": "completed", "model": OPENAI,
+        "output": [item], "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "usage": usage,
     }  # fmt: skip
     if not asked.json.get("stream"):
         return plain(whole)
@@ -120,7 +120,7 @@ ANSWERS: dict[tuple[str, str], Callable[[Asked], Reply]] = {
     ("POST", "/v1/chat/completions"): completion,
     ("POST", "/v1/responses"): response,
     ("POST", "/v1/messages"): message,
-    ("POST", "/v1beta/models/gemini-2.5-flash:generateContent"): candidate,
+    ("POST", "/v1/models/gemini-2.5-flash:generateContent"): candidate,
     ("POST", "/v1/embeddings"): vectors,
     ("POST", "/v2/embed"): embedded,
 }
@@ -128,33 +128,39 @@ ANSWERS: dict[tuple[str, str], Callable[[Asked], Reply]] = {
 
 # what an app does: the method, its parameters, and what it reads of the answer
 
+PARSED = {"model": OPENAI, "input": "?", "text_format": City}
+TYPED = {"response_format": City}
 CHAT = {"model": OPENAI, "messages": ASKED}
 CLAUDES = {"model": CLAUDE, "max_tokens": 64, "messages": ASKED}
 MISTRALS = {"model": "mistral-small-latest", "messages": ASKED}
 Helper = tuple[str, Callable[[Any], Any], dict[str, Any], str, dict[str, int]]
 SPOKEN, READ = {"input": 12, "output": 5}, {"input": 12}
 HELPERS: dict[str, Helper] = {
-    "openai parse": ("openai", lambda c: c.chat.completions.parse, {**CHAT, "response_format": City}, "chat", SPOKEN),
-    "openai stream": ("openai", lambda c: c.chat.completions.stream, {**CHAT, "response_format": City}, "chat", SPOKEN),
+    "openai parse": ("openai", lambda c: c.chat.completions.parse, {**CHAT, **TYPED}, "chat", SPOKEN),
+    "openai stream": ("openai", lambda c: c.chat.completions.stream, {**CHAT, **TYPED}, "chat", SPOKEN),
     "openai beta parse": (
-        "openai", lambda c: c.beta.chat.completions.parse, {**CHAT, "response_format": City}, "chat", SPOKEN,
+        "openai", lambda c: c.beta.chat.completions.parse, {**CHAT, **TYPED}, "chat", SPOKEN,
     ),
     "openai beta stream": ("openai", lambda c: c.beta.chat.completions.stream, CHAT, "chat", SPOKEN),
     "openai raw stream": (
         "openai", lambda c: c.chat.completions.with_streaming_response.create, CHAT, "chat", SPOKEN,
     ),
-    "openai other options": ("openai", lambda c: c.with_options(timeout=9).chat.completions.create, CHAT, "chat", SPOKEN),
+    "openai other options": (
+        "openai", lambda c: c.with_options(timeout=9).chat.completions.create, CHAT, "chat", SPOKEN,
+    ),
     "responses parse": (
-        "openai", lambda c: c.responses.parse, {"model": OPENAI, "input": "?", "text_format": City}, "responses", SPOKEN,
+        "openai", lambda c: c.responses.parse, PARSED, "responses", SPOKEN,
     ),
     "responses stream": (
-        "openai", lambda c: c.responses.stream, {"model": OPENAI, "input": "?", "text_format": City}, "responses", SPOKEN,
+        "openai", lambda c: c.responses.stream, PARSED, "responses", SPOKEN,
     ),
     "openai embeddings": (
         "openai", lambda c: c.embeddings.create, {"model": "text-embedding-3-small", "input": "a"}, "embeddings", READ,
     ),
     "anthropic stream": ("anthropic", lambda c: c.messages.stream, CLAUDES, "messages", SPOKEN),
-    "anthropic parse": ("anthropic", lambda c: c.messages.parse, {**CLAUDES, "output_format": City}, "messages", SPOKEN),
+    "anthropic parse": (
+        "anthropic", lambda c: c.messages.parse, {**CLAUDES, "output_format": City}, "messages", SPOKEN,
+    ),
     "anthropic beta stream": ("anthropic", lambda c: c.beta.messages.stream, CLAUDES, "messages", SPOKEN),
     "gemini schema": (
         "gemini", lambda c: c.models.generate_content,
@@ -162,9 +168,9 @@ HELPERS: dict[str, Helper] = {
             "response_mime_type": "application/json", "response_schema": City}},
         "generate", SPOKEN,
     ),
-    "mistral parse": ("mistral", lambda c: c.chat.parse, {**MISTRALS, "response_format": City}, "chat", SPOKEN),
+    "mistral parse": ("mistral", lambda c: c.chat.parse, {**MISTRALS, **TYPED}, "chat", SPOKEN),
     "mistral parse stream": (
-        "mistral", lambda c: c.chat.parse_stream, {**MISTRALS, "response_format": City}, "chat", SPOKEN,
+        "mistral", lambda c: c.chat.parse_stream, {**MISTRALS, **TYPED}, "chat", SPOKEN,
     ),
     "mistral embeddings": (
         "mistral", lambda c: c.embeddings.create, {"model": "mistral-embed", "inputs": ["a"]}, "embeddings", READ,
@@ -228,10 +234,14 @@ def read(answer: Any) -> str:
     """All of an answer as text, streams read to their end."""
     if hasattr(answer, "__enter__"):
         with answer as opened:
-            return read(opened) if hasattr(opened, "__iter__") else opened.text()
-    if not isinstance(answer, BaseModel) and hasattr(answer, "__iter__"):
-        return " ".join(str(piece) for piece in answer)
-    return str(answer)
+            return read_whole(opened)
+    return read_whole(answer)
+
+
+def read_whole(answer: Any) -> str:
+    if isinstance(answer, BaseModel):
+        return str(answer)
+    return " ".join(str(piece) for piece in answer) if hasattr(answer, "__iter__") else str(answer.text())
 
 
 async def read_async(answer: Any) -> str:
@@ -239,10 +249,14 @@ async def read_async(answer: Any) -> str:
         answer = await answer
     if hasattr(answer, "__aenter__"):
         async with answer as opened:
-            return await read_async(opened) if hasattr(opened, "__aiter__") else await opened.text()
-    if not isinstance(answer, BaseModel) and hasattr(answer, "__aiter__"):
-        return " ".join([str(piece) async for piece in answer])
-    return str(answer)
+            return await read_whole_async(opened)
+    return await read_whole_async(answer)
+
+
+async def read_whole_async(answer: Any) -> str:
+    if isinstance(answer, BaseModel):
+        return str(answer)
+    return " ".join([str(piece) async for piece in answer]) if hasattr(answer, "__aiter__") else await answer.text()
 
 
 def the_event(app: Farebox, own: Server, task: str, name: str) -> None:
