@@ -1,11 +1,9 @@
 """`Farebox` and `AsyncFarebox`: what an app works with."""
 
 import asyncio
-import atexit
 import inspect
 import logging
 import os
-import weakref
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -18,19 +16,16 @@ from farebox.client.calls import Call
 from farebox.client.context import SCOPE, Context, LimitWarning, OnWarning, Scope, recorded, widened
 from farebox.client.door import Door, Permit
 from farebox.client.gateway import address
-from farebox.client.sender import Sender
-from farebox.client.spool import Spool
+from farebox.client.sender import EXIT_S, Sender
+from farebox.client.spool import Spool, usual_place
 from farebox.client.wrapping import FUNNEL, async_method_for, meter_client, method_for, sdk_of
 from farebox.core.events import Tag
 from farebox.errors import FareboxError
 
 URL: Final = "http://localhost:3273"
 FLUSH_S: Final = 10.0
-EXIT_S: Final = 2.0
-"""How long the end of a process waits for what is still to be sent; the rest goes to disk."""
 C = TypeVar("C")
 _log = logging.getLogger("farebox.client")
-_OPEN: "weakref.WeakSet[Farebox]" = weakref.WeakSet()
 
 
 class Farebox:
@@ -59,7 +54,6 @@ class Farebox:
         self._on_warning = on_limit_warning
         self._door = Door(self.base_url, secret, fail_open=fail_open)
         self._sender = Sender(self._door, Spool(_spool_of(spool, self.base_url, secret)))
-        _OPEN.add(self)
 
     # what an app does
 
@@ -263,16 +257,8 @@ async def _in_thread(run: Callable[[], Any]) -> Any:
 
 def _spool_of(given: str | os.PathLike[str] | None, base_url: str, key: str) -> Path:
     """A directory for each address and key: events of one are never sent with another."""
-    root = given or os.environ.get("FAREBOX_SPOOL_DIR") or Path.home() / ".cache" / "farebox"
+    root = given or os.environ.get("FAREBOX_SPOOL_DIR") or usual_place()
     return Path(root) / blake2b(f"{base_url} {key}".encode(), digest_size=8).hexdigest()
-
-
-def _at_exit() -> None:
-    for farebox in list(_OPEN):
-        farebox.close()
-
-
-atexit.register(_at_exit)
 
 
 # for scripts: one client for the process
