@@ -41,17 +41,3 @@ def test_a_child_of_multiprocessing_sends_its_events_before_it_ends(
     done = subprocess.run(asked, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
     expect_metered(server, simulated, mark, tenant="acme")
-
-
-ENDING = """
-import multiprocessing.util
-def end(): print("over")
-before_the_end(end)
-before_the_end(end)
-multiprocessing.util._run_finalizers()
-"""
-
-
-def test_it_is_asked_for_once() -> None:
-    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "over\nover\n", "by multiprocessing and by atexit, and each once"
