@@ -4,8 +4,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, Self
 
-from farebox.client.context import SCOPE, Scope
-from farebox.client.sends import REFUSED
+from farebox.client.context import REFUSED, SCOPE, Scope
 from farebox.errors import FareboxError
 
 _COPIES: Final = ("copy", "with_options")

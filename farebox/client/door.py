@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
-
-import httpx
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from farebox.client.context import LimitWarning, Scope
-from farebox.core.limits import Who
 from farebox.errors import FareboxError, LimitExceeded, Unreachable
+
+if TYPE_CHECKING:
+    import httpx  # loaded when something is first asked: an app's start does not wait for it
 
 ASK_S: Final = 5.0
 """Longest wait for an answer: Farebox itself waits up to a second for workers."""
@@ -61,6 +61,8 @@ class Door:
 
     def post(self, path: str, body: object) -> dict[str, Any]:
         """The answer's JSON. Raises Unreachable, FareboxError."""
+        import httpx
+
         try:
             response = self._connected().post(path, json=body)
         except httpx.HTTPError as error:
@@ -85,7 +87,9 @@ class Door:
         if client is not None and self._pid == os.getpid():
             client.close()
 
-    def _connected(self) -> httpx.Client:
+    def _connected(self) -> "httpx.Client":
+        import httpx
+
         with self._lock:
             if self._client is None or self._pid != os.getpid():  # a child has no use of its parent's connections
                 headers = {"authorization": f"Bearer {self._key}"}
@@ -149,6 +153,8 @@ def _subject(scope: Scope) -> tuple[str, ...]:
 
 def _account(scope: Scope, per: str, told: str) -> tuple[str, ...]:
     """The account of a refusal, for calls of this scope. What only Farebox knows (a key) stands as it was told."""
+    from farebox.core.limits import Who
+
     said = scope.dimensions
     subject = told if per == "key" else Who(said, scope.tags).subject(per)
     return per, subject, said.get("tier", ""), said.get("feature", "")
@@ -162,7 +168,7 @@ def _moment_s(text: object) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _message(response: httpx.Response) -> str:
+def _message(response: "httpx.Response") -> str:
     try:
         error = response.json()["error"]
         return f"{response.status_code} {error['code']}: {error['message']}"

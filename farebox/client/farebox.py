@@ -1,6 +1,5 @@
 """`Farebox` and `AsyncFarebox`: what an app works with."""
 
-import asyncio
 import inspect
 import logging
 import os
@@ -8,19 +7,19 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from uuid import uuid4
 
-from farebox.client.answers import noting, raise_refusals, within, within_async
-from farebox.client.calls import Call
+from farebox.client.answers import noting, within, within_async
 from farebox.client.context import SCOPE, Context, LimitWarning, OnWarning, Scope, recorded, widened
 from farebox.client.door import Door, Permit
-from farebox.client.gateway import address
 from farebox.client.sender import EXIT_S, Sender
 from farebox.client.spool import Spool, usual_place
-from farebox.client.wrapping import FUNNEL, async_method_for, meter_client, method_for, sdk_of
 from farebox.core.events import Tag
 from farebox.errors import FareboxError
+
+if TYPE_CHECKING:
+    from farebox.client.calls import Call
 
 URL: Final = "http://localhost:3273"
 FLUSH_S: Final = 10.0
@@ -60,9 +59,9 @@ class Farebox:
     def wrap(self, client: C, *, provider: str | None = None) -> C:
         """The same client of an official SDK, its calls metered from now on: sync, async and streams. `provider`: by
         whose format and prices, where the client's own address does not tell."""
-        meter_client(client, self, provider)
-        if sdk_of(client) in FUNNEL:
-            raise_refusals(client)
+        from farebox.client.wrapping import wrap_client  # the readers of all providers: not before they are needed
+
+        wrap_client(client, self, provider)
         return client
 
     def gateway(self, kind: Callable[..., C], *, provider: str | None = None, **options: Any) -> C:
@@ -71,6 +70,8 @@ class Farebox:
         Address and key are Farebox's; each call is attributed by the context that it is made in, and limits warn and
         refuse as they do for a wrapped client. `kind` is the SDK's class, `options` are its own; `provider` is another
         one than the SDK's own, by the name that Farebox knows it by. Raises FareboxError for any other class."""
+        from farebox.client.gateway import address
+
         return self.wrap(kind(**address(kind, self.base_url, self._key, provider, options)))
 
     def tracked_call(
@@ -90,7 +91,7 @@ class Farebox:
         self.wrap(client)
         scope = widened(SCOPE.get(), who, tags, units, on_budget_warning)
         given = dict(params)
-        call = method or method_for(client, given)
+        call = method or _method(client, given, is_async=False)
         with noting(scope) as noted:
             try:
                 answer = call(**given)
@@ -143,7 +144,7 @@ class Farebox:
 
     # what metered clients work with
 
-    def permit(self, call: Call) -> Permit:
+    def permit(self, call: "Call") -> Permit:
         """Ask for a call. Raises LimitExceeded, Unreachable."""
         found = self._door.ask(call.question(), call.scope)
         for warning in found.warnings:
@@ -184,7 +185,7 @@ class AsyncFarebox(Farebox):
         self.wrap(client)
         scope = widened(SCOPE.get(), who, tags, units, on_budget_warning)
         given = dict(params)
-        call = method or async_method_for(client, given)
+        call = method or _method(client, given, is_async=True)
         with noting(scope) as noted:
             try:
                 answer = call(**given)
@@ -251,7 +252,15 @@ class Task:
         self.__exit__(kind, error, trace)
 
 
+def _method(client: Any, params: dict[str, Any], *, is_async: bool) -> Callable[..., Any]:
+    from farebox.client.wrapping import async_method_for, method_for
+
+    return async_method_for(client, params) if is_async else method_for(client, params)
+
+
 async def _in_thread(run: Callable[[], Any]) -> Any:
+    import asyncio
+
     return await asyncio.to_thread(run)
 
 

@@ -6,20 +6,17 @@ What an app gets is what the provider sent, but for the usage chunk that was ask
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from farebox.client.calls import Call, Inflating, Service, begin
-from farebox.client.context import SCOPE, LimitWarning, Scope
+from farebox.client.context import REFUSED, SCOPE, LimitWarning, Scope
 from farebox.client.door import Permit
 from farebox.core.attribution import HEADER_DIMENSIONS
 from farebox.errors import FareboxError, LimitExceeded, Unreachable
 
-REFUSED: Final[ContextVar["list[FareboxError] | None"]] = ContextVar("farebox_refused", default=None)
-"""Where refusals of the call that is being made are noted: SDKs turn exceptions below them into their own."""
 _MARK: Final = "_farebox_metered"
 _HEADERS: Final = {dimension: name.decode() for name, dimension in reversed(HEADER_DIMENSIONS.items())}
 _UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL"})

@@ -5,7 +5,6 @@ Ids are idempotency keys, so that two processes which send the same file do no h
 
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +26,8 @@ def usual_place() -> Path:
     """Below ~/.cache; where nobody can write there, as in a serverless function, a directory for temporary files."""
     with suppress(RuntimeError, OSError):  # there is no home, or it cannot be written
         return _own(Path.home() / ".cache" / "farebox")
+    import tempfile
+
     with suppress(OSError):  # somebody else's: what lies there is not ours to send
         return _own(Path(tempfile.gettempdir()) / f"farebox-{_USER}")
     return Path(tempfile.mkdtemp(prefix="farebox-"))

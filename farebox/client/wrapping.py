@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from farebox.client.answers import raise_refusals
 from farebox.client.calls import Service
 from farebox.client.sends import Office, meter
 from farebox.errors import FareboxError
@@ -32,6 +33,13 @@ def sdk_of(client: Any) -> str:
         known = "OpenAI, Anthropic, google-genai, Groq, Mistral or Cohere"
         raise FareboxError(f"{type(client).__qualname__} cannot be wrapped: give a client of {known}")
     return package
+
+
+def wrap_client(client: Any, office: Office, provider: str | None) -> None:
+    """Have all calls of an SDK's client metered, and raise LimitExceeded where a limit refuses one. Idempotent."""
+    meter_client(client, office, provider)
+    if sdk_of(client) in FUNNEL:
+        raise_refusals(client)
 
 
 def meter_client(client: Any, office: Office, provider: str | None) -> None:
