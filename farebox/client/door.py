@@ -11,7 +11,7 @@ from farebox.client.context import LimitWarning, Scope
 from farebox.errors import FareboxError, LimitExceeded, Unreachable
 
 if TYPE_CHECKING:
-    import httpx  # loaded when something is first asked: an app's start does not wait for it
+    import httpx
 
 ASK_S: Final = 5.0
 """Longest wait for an answer: Farebox itself waits up to a second for workers."""
@@ -37,6 +37,9 @@ class Door:
     """Safe to use from several threads, and after a fork."""
 
     def __init__(self, base_url: str, key: str, *, fail_open: bool) -> None:
+        import httpx  # not with the module: who imports the SDK and calls nothing does not wait for it
+
+        self._http = httpx
         self.base_url = base_url
         self._key = key
         self._fail_open = fail_open
@@ -61,11 +64,9 @@ class Door:
 
     def post(self, path: str, body: object) -> dict[str, Any]:
         """The answer's JSON. Raises Unreachable, FareboxError."""
-        import httpx
-
         try:
             response = self._connected().post(path, json=body)
-        except httpx.HTTPError as error:
+        except self._http.HTTPError as error:
             raise Unreachable(
                 f"Farebox does not answer at {self.base_url}: {str(error) or type(error).__name__}"
             ) from error
@@ -88,13 +89,11 @@ class Door:
             client.close()
 
     def _connected(self) -> "httpx.Client":
-        import httpx
-
         with self._lock:
             if self._client is None or self._pid != os.getpid():  # a child has no use of its parent's connections
                 headers = {"authorization": f"Bearer {self._key}"}
-                timeout = httpx.Timeout(ASK_S, connect=CONNECT_S)
-                self._client = httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout)
+                timeout = self._http.Timeout(ASK_S, connect=CONNECT_S)
+                self._client = self._http.Client(base_url=self.base_url, headers=headers, timeout=timeout)
                 self._pid = os.getpid()
             return self._client
 
