@@ -8,6 +8,7 @@ import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +26,8 @@ from farebox.providers.routing import segments
 from farebox.providers.worth import bounds, tightened
 
 BYTES_PER_TOKEN: Final = 4
+ROUTES_MAX: Final = 256
+"""Routes remembered: an app calls few."""
 RAW_BYTES_MAX: Final = 16_384
 """A longer usage object is not sent: a batch of events fits into one request."""
 _CODINGS: Final = frozenset({"gzip", "deflate"})
@@ -207,6 +210,7 @@ def begin(
     return Call(service, endpoint, intent, upstream, body if is_json else b"", scope, host)
 
 
+@lru_cache(maxsize=ROUTES_MAX)
 def _route(service: Service, method: str, path: str) -> tuple[str, Endpoint] | None:
     """The route below the provider's own address. What stands before it in a client's address may be part of it
     (Azure's '/openai'), or be somebody's prefix: whichever makes a route that is known."""

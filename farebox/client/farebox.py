@@ -44,7 +44,7 @@ class Farebox:
         spool: str | os.PathLike[str] | None = None,
     ) -> None:
         self.base_url = (base_url or os.environ.get("FAREBOX_URL") or URL).rstrip("/")
-        secret = key or os.environ.get("FAREBOX_KEY") or ""
+        secret = (key or os.environ.get("FAREBOX_KEY") or "").strip()
         if not secret:
             raise FareboxError(
                 "Farebox needs a key: Farebox(key=…) or FAREBOX_KEY; `farebox keys create NAME` makes one"

@@ -99,7 +99,6 @@ class Sender:
 
     def forked(self) -> None:
         self._begin()
-        self._door.forked()
 
     def _run(self) -> None:
         while True:

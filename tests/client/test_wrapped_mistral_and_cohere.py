@@ -46,7 +46,7 @@ def test_mistral(fb: Farebox, server: Server, fake: FakeProvider, streaming: boo
     if is_async:
 
         async def main() -> None:
-            async with AsyncFarebox(fb.base_url, fb._door._key) as own:
+            async with AsyncFarebox(fb.base_url, fb._key) as own:
                 async with Mistral(api_key="own", server_url=fake.url) as client:
                     await call_async(own, client, MISTRAL, mark, streaming)
                 assert await own.flushed()
@@ -66,7 +66,7 @@ def test_cohere(fb: Farebox, server: Server, fake: FakeProvider, streaming: bool
     if is_async:
 
         async def main() -> None:
-            async with AsyncFarebox(fb.base_url, fb._door._key) as own:
+            async with AsyncFarebox(fb.base_url, fb._key) as own:
                 async with cohere.AsyncClientV2(api_key="own", base_url=fake.url) as client:
                     await call_async(own, client, COHERE, mark, streaming)
                 assert await own.flushed()
