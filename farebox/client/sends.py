@@ -124,13 +124,14 @@ class _Sends:
         except Exception:  # noqa: BLE001 - an upload that can be read once only: it is the SDK's to send
             body = b""
         url = request.url
-        call = begin(self._service, request.method, url.path, url.host, request.headers, body, SCOPE.get())
+        kind = _header(request.headers, b"content-type")
+        call = begin(self._service, request.method, url.path, url.host, kind, body, SCOPE.get())
         if call is not None and stream:
             request.headers["accept-encoding"] = "gzip, deflate"
         return call
 
     def _ready(self, call: Call, request: Any, permit: Permit) -> Any:
-        retries = request.headers.get("x-stainless-retry-count", "0")
+        retries = _header(request.headers, b"x-stainless-retry-count")
         body = call.permitted(permit, int(retries) if retries.isdigit() else 0)
         if body == call.body:
             return request
@@ -157,7 +158,7 @@ class _Sends:
         self._office.post(call.finish(state, kind, sent=kind not in _UNSENT))
 
     def _answered(self, call: Call, response: Any, stream: bool, *, is_async: bool) -> Any:
-        call.answered(response.status_code, response.headers)
+        call.answered(response.status_code, _plain(response.headers))
         if not stream:
             kept = call.take(response.content) + call.end()
             if kept != response.content:
@@ -268,6 +269,18 @@ def _attribute(request: Any, scope: Scope) -> None:
     more = [(name.encode(), value.encode()) for name, value in said.items() if name not in headers]
     if more:  # made anew: names of people are UTF-8, and these headers may have settled on less
         request.headers = type(headers)([*headers.raw, *more])
+
+
+def _header(headers: Any, wanted: bytes) -> str:
+    """One header's value, '' where there is none. Of the raw ones: the library's own look-up decodes all of them."""
+    for name, value in headers.raw:
+        if name.lower() == wanted:
+            return value.decode("latin-1")  # type: ignore[no-any-return]
+    return ""
+
+
+def _plain(headers: Any) -> dict[str, str]:
+    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers.raw}
 
 
 def _refusal(response: Any) -> LimitExceeded | None:
