@@ -156,8 +156,8 @@ class Farebox:
             self._sender.put("event", event)
 
     def warn(self, scope: Scope, warning: LimitWarning) -> None:
-        """Tell whoever wants to know; in async code from another thread. What they raise is logged, and stops no
-        call."""
+        """Tell whoever wants to know; in async code on the loop (by way of the gateway), or on another thread. What
+        they raise is logged, and stops no call."""
         for told in (scope.on_warning, self._on_warning):
             if told is None:
                 continue

@@ -1,11 +1,14 @@
 """Questions over sockets: answers in every shape that HTTP/1.1 has, connections that are kept, and ones that end."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Authority
 
 from farebox.client.wire import ANSWER_BYTES_MAX, Answer, NoHttp, Wire
 from farebox.errors import FareboxError
@@ -163,6 +166,40 @@ def test_tls_goes_through_a_tunnel_of_the_proxy(peer: Callable[..., Peer], monke
             Wire("https://farebox.internal", "k", wait_s=5).post("/", b"{}")
         thread.join(5)
     assert heard[0].startswith(b"CONNECT farebox.internal:443 HTTP/1.1\r\n")
+
+
+def test_tls_is_checked_against_what_the_system_trusts_and_its_connection_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.leaf("localhost")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    greeted: list[bytes] = []
+
+    def serve(listening: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listening.accept()
+            try:
+                with context.wrap_socket(connection, server_side=True) as secure:
+                    while asked := _request(secure):
+                        greeted.append(asked)
+                        secure.sendall(KEPT)
+            except ssl.SSLError:
+                continue  # the one that does not trust us
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        url = f"https://localhost:{listening.getsockname()[1]}"
+        with pytest.raises(ssl.SSLCertVerificationError):
+            Wire(url, "k", wait_s=5).post("/", b"{}")
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+        wire = Wire(url, "k", wait_s=5)
+        assert [wire.post("/", b"{}") for _ in range(3)] == [Answer(200, b"{}")] * 3
+        wire.close()
+        thread.join(5)
+    assert len(greeted) == 3, "all of them on one connection"
 
 
 @pytest.mark.parametrize(
