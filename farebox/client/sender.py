@@ -161,6 +161,7 @@ def _look(answer: dict[str, Any]) -> None:
 def _close_all() -> None:
     for sender in list(_ALL):
         sender.close(EXIT_S)
+        sender._door.close()
 
 
 def _forked() -> None:
