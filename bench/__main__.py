@@ -1,7 +1,7 @@
 """`python -m bench`: how fast Farebox is on this machine. Needs two cores, nginx and wrk; takes about ten minutes.
 
 --quick        short rounds, to see that everything runs
---only NAME    throughput, latency, streaming, soak, ledger, limits, routes, gate, overshoot or pages (may be repeated)
+--only NAME    throughput, latency, streaming, soak, ledger, limits, routes, gate, overshoot, pages or sdk (or several)
 --calls N      length of the soak
 --events N     size of the ledger that pages are asked of
 --docs         also write the figures into docs/performance.md
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import gate, keeping, latency, limited, overshoot, pages, routed, soak, streaming, throughput
+from bench import gate, keeping, latency, limited, overshoot, pages, routed, sdk, soak, streaming, throughput
 from bench.load import find_wrk
 from bench.machine import CannotMeasure, Cores, describe, first_line, pick_cores, raise_file_limit
 from bench.nginx import find_nginx
@@ -32,6 +32,7 @@ BENCHES = {
     "gate": gate.run,
     "overshoot": overshoot.run,
     "pages": pages.run,
+    "sdk": sdk.run,
 }
 
 

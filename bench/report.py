@@ -230,6 +230,18 @@ def _pages(figures: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def _sdk(figures: Mapping[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    for kind, found in figures["app"].items():
+        bound = _below(found["overhead_us"], figures["overhead_us_max"], "µs p50")
+        rows.append((f"SDK, {kind} call: added beside asking", _time(found["overhead_us"]), bound))
+        rows.append((f"SDK, {kind} call: asking", _time(found["asking_us"]), ""))
+    rows.append(("the same question on a bare socket", _time(figures["app"]["sync"]["bare_us"]), ""))
+    first, *others = figures["import_ms"].items()
+    rows.append((f"`{first[0]}`", f"{first[1]:.0f} ms", _below(first[1], figures["import_ms_max"], "ms")))
+    return [*rows, *((f"`{code}`", f"{took:.0f} ms", "") for code, took in others)]
+
+
 _SECTIONS = {
     "throughput": _throughput,
     "latency": _latency,
@@ -241,6 +253,7 @@ _SECTIONS = {
     "gate": _gate,
     "overshoot": _overshoot,
     "pages": _pages,
+    "sdk": _sdk,
 }
 
 

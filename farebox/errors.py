@@ -241,5 +241,8 @@ class LimitExceeded(FareboxError):
         self.unit = facts.get("unit")
         self.reset_at = facts.get("reset_at")
 
+    def __reduce__(self) -> tuple[type["LimitExceeded"], tuple[dict[str, object]]]:
+        return type(self), (self.facts,)  # task queues carry errors from process to process
+
 
 class Unreachable(FareboxError): ...

@@ -3,11 +3,12 @@
 The readers are the gateway's own, and so are the counts. Nothing of a prompt or an answer is kept or sent.
 """
 
+import os
 import time
-import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -26,14 +27,16 @@ from farebox.providers.routing import segments
 from farebox.providers.worth import bounds, tightened
 
 BYTES_PER_TOKEN: Final = 4
+ROUTES_MAX: Final = 256
+"""Routes remembered: an app calls few."""
 RAW_BYTES_MAX: Final = 16_384
 """A longer usage object is not sent: a batch of events fits into one request."""
 _CODINGS: Final = frozenset({"gzip", "deflate"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Service:
-    """A provider as a client reaches it: `base_path` is what stands before its routes."""
+    """A provider as a client reaches it: `base_path` is what stands before its routes. One is like itself only."""
 
     provider: Provider
     base_path: str
@@ -43,16 +46,23 @@ class Call:
     """`begin` makes one; then `permitted`, `answered`, `take` for each piece of the body, and `finish`."""
 
     def __init__(
-        self, service: Service, endpoint: Endpoint, intent: Intent, path: str, body: bytes, scope: Scope, host: str
+        self,
+        provider: Provider,
+        endpoint: Endpoint,
+        intent: Intent,
+        path: str,
+        body: bytes,
+        scope: Scope,
+        region: str | None,
     ) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = os.urandom(16).hex()
         self.scope = scope
         self.endpoint = endpoint
         self.intent = intent
         self.body = body
-        self._provider = service.provider
+        self._provider = provider
         self._path = path
-        self._region = endpoint.region or service.provider.region(host)
+        self._region = region
         self._retries = 0
         self._permit = Permit()
         self._model_sent: str | None = None
@@ -124,10 +134,10 @@ class Call:
     # while it is answered
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """`headers` by their names in lower case."""
         self._status = status
-        lowered = {name.lower(): value for name, value in headers.items()}
         self._reader = self._provider.reader(
-            self.endpoint, self.intent, status, lowered, strip_usage=self._strips_usage
+            self.endpoint, self.intent, status, headers, strip_usage=self._strips_usage
         )
         self._first_byte_s = time.monotonic()
 
@@ -192,37 +202,39 @@ class Call:
 
 
 def begin(
-    service: Service, method: str, path: str, host: str, headers: Mapping[str, str], body: bytes, scope: Scope
+    service: Service, method: str, path: str, host: str, content_type: str, body: bytes, scope: Scope
 ) -> Call | None:
     """The call that a request is; None for routes that nobody bills."""
-    found = _route(service, method, path)
+    found = _route(service, method, path, host)
     if found is None:
         return None
-    provider = service.provider
-    upstream, endpoint = found
-    if not endpoint.billed or endpoint.websocket or method not in ("POST", "PUT"):
-        return None
-    is_json = "json" in headers.get("content-type", "")
+    upstream, endpoint, region = found
     try:
-        intent = provider.intent(endpoint, body)
+        intent = service.provider.intent(endpoint, body)
     except FareboxError:
         return None
-    return Call(service, endpoint, intent, upstream, body if is_json else b"", scope, host)
+    kept = body if "json" in content_type else b""
+    return Call(service.provider, endpoint, intent, upstream, kept, scope, region)
 
 
-def _route(service: Service, method: str, path: str) -> tuple[str, Endpoint] | None:
-    """The route below the provider's own address. What stands before it in a client's address may be part of it
-    (Azure's '/openai'), or be somebody's prefix: whichever makes a route that is known."""
+@lru_cache(maxsize=ROUTES_MAX)
+def _route(service: Service, method: str, path: str, host: str) -> tuple[str, Endpoint, str | None] | None:
+    """The route below the provider's own address, and its region; None where nobody bills it. What stands before it in
+    a client's address may be part of it (Azure's '/openai'), or be somebody's prefix: whichever makes a route that is
+    known."""
     below = path.removeprefix(service.base_path) if service.base_path else path
-    found = None
+    if method not in ("POST", "PUT"):
+        return None
     for candidate in (path, below):
         if segments(candidate) is None:
             return None
         upstream = service.provider.upstream_path(candidate if candidate.startswith("/") else "/" + candidate)
-        found = upstream, service.provider.endpoint(method, upstream)
-        if found[1].operation != "other":
+        endpoint = service.provider.endpoint(method, upstream)
+        if endpoint.operation != "other":
             break
-    return found
+    if not endpoint.billed or endpoint.websocket:
+        return None
+    return upstream, endpoint, endpoint.region or service.provider.region(host)
 
 
 def _counts(metered: Metered, model: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from uuid import uuid4
 from farebox.core.attribution import NAMES
 from farebox.core.events import DIMENSIONS
 from farebox.core.events import Tag as TagValue
-from farebox.errors import InvalidRequest
+from farebox.errors import FareboxError, InvalidRequest
 
 
 class LimitWarning(NamedTuple):
@@ -33,6 +33,8 @@ class Scope(NamedTuple):
 
 NOBODY: Final = Scope()
 SCOPE: Final[ContextVar[Scope]] = ContextVar("farebox_scope", default=NOBODY)
+REFUSED: Final[ContextVar["list[FareboxError] | None"]] = ContextVar("farebox_refused", default=None)
+"""Where refusals of the call that is being made are noted: SDKs turn exceptions below them into their own."""
 
 
 def widened(

@@ -1,21 +1,18 @@
 """Asking Farebox whether a call may be sent, and what holds while it cannot be asked."""
 
-import os
-import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-import httpx
+import msgspec
 
 from farebox.client.context import LimitWarning, Scope
-from farebox.core.limits import Who
+from farebox.client.wire import Wire
 from farebox.errors import FareboxError, LimitExceeded, Unreachable
 
 ASK_S: Final = 5.0
 """Longest wait for an answer: Farebox itself waits up to a second for workers."""
-CONNECT_S: Final = 1.0
 AGAIN_S: Final = 1.0
 """How long after a failure calls go on without asking."""
 KNOWN_MAX: Final = 10_000
@@ -38,11 +35,8 @@ class Door:
 
     def __init__(self, base_url: str, key: str, *, fail_open: bool) -> None:
         self.base_url = base_url
-        self._key = key
         self._fail_open = fail_open
-        self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        self._pid = 0
+        self._wire = Wire(base_url, key, wait_s=ASK_S)
         self._away_until_s = 0.0
         self._blocked: dict[tuple[str, ...], tuple[float, dict[str, object]]] = {}
         self._strict: dict[tuple[str, ...], bool] = {}
@@ -62,41 +56,22 @@ class Door:
     def post(self, path: str, body: object) -> dict[str, Any]:
         """The answer's JSON. Raises Unreachable, FareboxError."""
         try:
-            response = self._connected().post(path, json=body)
-        except httpx.HTTPError as error:
+            status, said = self._wire.post(path, msgspec.json.encode(body))
+        except OSError as error:
             raise Unreachable(
                 f"Farebox does not answer at {self.base_url}: {str(error) or type(error).__name__}"
             ) from error
-        if response.status_code in _AWAY:
-            raise Unreachable(f"Farebox at {self.base_url} answers {response.status_code}")
-        if response.status_code >= 400:
-            raise FareboxError(f"Farebox refuses {path}: {_message(response)}")
+        if status in _AWAY:
+            raise Unreachable(f"Farebox at {self.base_url} answers {status}")
+        if status >= 400:
+            raise FareboxError(f"Farebox refuses {path}: {_message(status, said)}")
         try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise Unreachable(f"what answers at {self.base_url} is no Farebox")
-        return answer
+            return msgspec.json.decode(said, type=dict[str, Any])
+        except msgspec.DecodeError:
+            raise Unreachable(f"what answers at {self.base_url} is no Farebox") from None
 
     def close(self) -> None:
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid():
-            client.close()
-
-    def _connected(self) -> httpx.Client:
-        with self._lock:
-            if self._client is None or self._pid != os.getpid():  # a child has no use of its parent's connections
-                headers = {"authorization": f"Bearer {self._key}"}
-                timeout = httpx.Timeout(ASK_S, connect=CONNECT_S)
-                self._client = httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout)
-                self._pid = os.getpid()
-            return self._client
-
-    def forked(self) -> None:
-        """In the child: the lock may have been held by a thread that is not here."""
-        self._lock = threading.Lock()
+        self._wire.close()
 
     def _permit(self, answer: Mapping[str, Any], scope: Scope) -> Permit:
         limits = answer.get("limits") or {}
@@ -149,6 +124,8 @@ def _subject(scope: Scope) -> tuple[str, ...]:
 
 def _account(scope: Scope, per: str, told: str) -> tuple[str, ...]:
     """The account of a refusal, for calls of this scope. What only Farebox knows (a key) stands as it was told."""
+    from farebox.core.limits import Who
+
     said = scope.dimensions
     subject = told if per == "key" else Who(said, scope.tags).subject(per)
     return per, subject, said.get("tier", ""), said.get("feature", "")
@@ -162,9 +139,9 @@ def _moment_s(text: object) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _message(response: httpx.Response) -> str:
+def _message(status: int, said: bytes) -> str:
     try:
-        error = response.json()["error"]
-        return f"{response.status_code} {error['code']}: {error['message']}"
-    except (ValueError, KeyError, TypeError):
-        return str(response.status_code)
+        error = msgspec.json.decode(said)["error"]
+        return f"{status} {error['code']}: {error['message']}"
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return str(status)

@@ -1,35 +1,30 @@
 """`Farebox` and `AsyncFarebox`: what an app works with."""
 
-import asyncio
-import atexit
 import inspect
 import logging
 import os
-import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from uuid import uuid4
 
-from farebox.client.calls import Call
+from farebox.client.answers import noting, within, within_async
 from farebox.client.context import SCOPE, Context, LimitWarning, OnWarning, Scope, recorded, widened
 from farebox.client.door import Door, Permit
-from farebox.client.sender import Sender
-from farebox.client.sends import REFUSED
-from farebox.client.spool import Spool
-from farebox.client.wrapping import FUNNEL, async_method_for, meter_client, method_for, sdk_of
+from farebox.client.sender import EXIT_S, Sender
+from farebox.client.spool import Spool, usual_place
 from farebox.core.events import Tag
 from farebox.errors import FareboxError
 
+if TYPE_CHECKING:
+    from farebox.client.calls import Call
+
 URL: Final = "http://localhost:3273"
 FLUSH_S: Final = 10.0
-EXIT_S: Final = 2.0
-"""How long the end of a process waits for what is still to be sent; the rest goes to disk."""
 C = TypeVar("C")
 _log = logging.getLogger("farebox.client")
-_OPEN: "weakref.WeakSet[Farebox]" = weakref.WeakSet()
 
 
 class Farebox:
@@ -49,25 +44,35 @@ class Farebox:
         spool: str | os.PathLike[str] | None = None,
     ) -> None:
         self.base_url = (base_url or os.environ.get("FAREBOX_URL") or URL).rstrip("/")
-        secret = key or os.environ.get("FAREBOX_KEY") or ""
+        secret = (key or os.environ.get("FAREBOX_KEY") or "").strip()
         if not secret:
             raise FareboxError(
                 "Farebox needs a key: Farebox(key=…) or FAREBOX_KEY; `farebox keys create NAME` makes one"
             )
+        self._key = secret
         self._on_warning = on_limit_warning
         self._door = Door(self.base_url, secret, fail_open=fail_open)
         self._sender = Sender(self._door, Spool(_spool_of(spool, self.base_url, secret)))
-        _OPEN.add(self)
 
     # what an app does
 
     def wrap(self, client: C, *, provider: str | None = None) -> C:
         """The same client of an official SDK, its calls metered from now on: sync, async and streams. `provider`: by
         whose format and prices, where the client's own address does not tell."""
-        meter_client(client, self, provider)
-        if sdk_of(client) in FUNNEL:
-            _raise_refusals(client)
+        from farebox.client.wrapping import wrap_client  # the readers of all providers: not before they are needed
+
+        wrap_client(client, self, provider)
         return client
+
+    def gateway(self, kind: Callable[..., C], *, provider: str | None = None, **options: Any) -> C:
+        """A new client of an official SDK that calls by way of Farebox's gateway: `gateway(OpenAI)`.
+
+        Address and key are Farebox's; each call is attributed by the context that it is made in, and limits warn and
+        refuse as they do for a wrapped client. `kind` is the SDK's class, `options` are its own; `provider` is another
+        one than the SDK's own, by the name that Farebox knows it by. Raises FareboxError for any other class."""
+        from farebox.client.gateway import address
+
+        return self.wrap(kind(**address(kind, self.base_url, self._key, provider, options)))
 
     def tracked_call(
         self,
@@ -86,14 +91,14 @@ class Farebox:
         self.wrap(client)
         scope = widened(SCOPE.get(), who, tags, units, on_budget_warning)
         given = dict(params)
-        call = method or method_for(client, given)
-        with _noting(scope) as noting:
+        call = method or _method(client, given, is_async=False)
+        with noting(scope) as noted:
             try:
                 answer = call(**given)
             except Exception as error:
-                noting.reveal(error)
+                noted.reveal(error)
                 raise
-        return _within(answer, scope) if inspect.isgenerator(answer) else answer
+        return within(answer, scope)
 
     def context(
         self, *, tags: Mapping[str, Tag] | None = None, units: Mapping[str, int] | None = None, **who: object
@@ -139,7 +144,7 @@ class Farebox:
 
     # what metered clients work with
 
-    def permit(self, call: Call) -> Permit:
+    def permit(self, call: "Call") -> Permit:
         """Ask for a call. Raises LimitExceeded, Unreachable."""
         found = self._door.ask(call.question(), call.scope)
         for warning in found.warnings:
@@ -151,8 +156,8 @@ class Farebox:
             self._sender.put("event", event)
 
     def warn(self, scope: Scope, warning: LimitWarning) -> None:
-        """Tell whoever wants to know; in async code from another thread. What they raise is logged, and stops no
-        call."""
+        """Tell whoever wants to know; in async code on the loop (by way of the gateway), or on another thread. What
+        they raise is logged, and stops no call."""
         for told in (scope.on_warning, self._on_warning):
             if told is None:
                 continue
@@ -180,16 +185,16 @@ class AsyncFarebox(Farebox):
         self.wrap(client)
         scope = widened(SCOPE.get(), who, tags, units, on_budget_warning)
         given = dict(params)
-        call = method or async_method_for(client, given)
-        with _noting(scope) as noting:
+        call = method or _method(client, given, is_async=True)
+        with noting(scope) as noted:
             try:
                 answer = call(**given)
                 if inspect.isawaitable(answer):
                     answer = await answer
             except Exception as error:
-                noting.reveal(error)
+                noted.reveal(error)
                 raise
-        return _within_async(answer, scope) if inspect.isasyncgen(answer) else answer
+        return within_async(answer, scope)
 
     async def __aenter__(self) -> Self:
         return self
@@ -247,100 +252,22 @@ class Task:
         self.__exit__(kind, error, trace)
 
 
-# refusals, as what they are
+def _method(client: Any, params: dict[str, Any], *, is_async: bool) -> Callable[..., Any]:
+    from farebox.client.wrapping import async_method_for, method_for
 
-
-class _noting:
-    """The scope of a call, and the refusals below it that an SDK would dress up."""
-
-    def __init__(self, scope: Scope | None = None) -> None:
-        self._scope = scope
-        self._noted: list[FareboxError] = []
-
-    def __enter__(self) -> Self:
-        self._refused = REFUSED.set(self._noted)
-        self._scoped = None if self._scope is None else SCOPE.set(self._scope)
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        REFUSED.reset(self._refused)
-        if self._scoped is not None:
-            SCOPE.reset(self._scoped)
-
-    def reveal(self, error: Exception) -> None:
-        """Raises the refusal that an SDK's error stands for, where it stands for one."""
-        if self._noted and error is not self._noted[-1]:
-            raise self._noted[-1] from error
-
-
-def _raise_refusals(client: Any) -> None:
-    """Have `request` of an SDK's client raise LimitExceeded where a limit refused the call."""
-    if "request" in vars(client):
-        return
-    original = client.request
-
-    def request(*given: Any, **named: Any) -> Any:
-        with _noting() as noting:
-            try:
-                return original(*given, **named)
-            except Exception as error:
-                noting.reveal(error)
-                raise
-
-    async def request_async(*given: Any, **named: Any) -> Any:
-        with _noting() as noting:
-            try:
-                return await original(*given, **named)
-            except Exception as error:
-                noting.reveal(error)
-                raise
-
-    client.request = request_async if inspect.iscoroutinefunction(original) else request
-
-
-def _within(items: Iterator[Any], scope: Scope) -> Iterator[Any]:
-    """A generator whose call begins when it is first asked, in the scope that it was made in."""
-    while True:
-        with _noting(scope) as noting:
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-            except Exception as error:
-                noting.reveal(error)
-                raise
-        yield item
-
-
-async def _within_async(items: AsyncIterator[Any], scope: Scope) -> AsyncIterator[Any]:
-    while True:
-        with _noting(scope) as noting:
-            try:
-                item = await anext(items)
-            except StopAsyncIteration:
-                return
-            except Exception as error:
-                noting.reveal(error)
-                raise
-        yield item
+    return async_method_for(client, params) if is_async else method_for(client, params)
 
 
 async def _in_thread(run: Callable[[], Any]) -> Any:
+    import asyncio
+
     return await asyncio.to_thread(run)
 
 
 def _spool_of(given: str | os.PathLike[str] | None, base_url: str, key: str) -> Path:
     """A directory for each address and key: events of one are never sent with another."""
-    root = given or os.environ.get("FAREBOX_SPOOL_DIR") or Path.home() / ".cache" / "farebox"
+    root = given or os.environ.get("FAREBOX_SPOOL_DIR") or usual_place()
     return Path(root) / blake2b(f"{base_url} {key}".encode(), digest_size=8).hexdigest()
-
-
-def _at_exit() -> None:
-    for farebox in list(_OPEN):
-        farebox.close()
-
-
-atexit.register(_at_exit)
 
 
 # for scripts: one client for the process

@@ -2,7 +2,8 @@
 
 `who` says it: a function of the request's headers (by lower-case name) that gives dimensions, such as {"tenant_id": …,
 "user_id": …}; an app that knows its user from a session looks there. Unless given, Farebox's own headers are believed,
-which is right only behind a gateway of one's own that sets them.
+which is right only behind a gateway of one's own that sets them. An app that knows its user only further in gives
+`nobody`, and says it there with `context(…)`: it holds until the request is over, and for none after it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -22,6 +23,11 @@ _OWN: Final = {name.decode(): dimension for name, dimension in HEADER_DIMENSIONS
 def by_headers(headers: Mapping[str, str]) -> dict[str, object]:
     """What `x-tenant-id`, `x-user-id` and their like say."""
     return {dimension: headers[name] for name, dimension in _OWN.items() if headers.get(name)}
+
+
+def nobody(_: Mapping[str, str]) -> dict[str, object]:
+    """Says nothing: the app does so further in."""
+    return {}
 
 
 class AsgiContext:
@@ -55,10 +61,10 @@ class WsgiContext:
         headers = {
             name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")
         }
-        scope = _scope(self._who, headers)
-        token = SCOPE.set(scope)
+        token = SCOPE.set(_scope(self._who, headers))
         try:
             body = self._app(environ, start_response)
+            scope = SCOPE.get()
         finally:
             SCOPE.reset(token)
         return _Body(body, scope)

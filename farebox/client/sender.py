@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from farebox.client.door import Door
+from farebox.client.ending import before_the_end
 from farebox.client.spool import Item, Spool
 from farebox.errors import FareboxError, Unreachable
 
 PAUSE_S: Final = 0.2
 """How long events are gathered before they are sent."""
+EXIT_S: Final = 2.0
+"""How long the end of a process waits for what is still to be sent; the rest goes to disk."""
 BATCH_MAX: Final = 250
 QUEUE_MAX: Final = 10_000
 """What waits in memory; beyond it, it waits on disk."""
@@ -51,10 +54,15 @@ class Sender:
                 self._keep()
                 return
             self._queue.append((kind, document))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="farebox-sender", daemon=True)
-                self._thread.start()
+            self._start()
             self._changed.notify_all()
+
+    def _start(self) -> None:
+        """Under the lock."""
+        if self._thread is None:
+            before_the_end(_close_all)
+            self._thread = threading.Thread(target=self._run, name="farebox-sender", daemon=True)
+            self._thread.start()
 
     def flush(self, timeout_s: float) -> bool:
         """Send what waits, also on disk, now; whether all of it was taken in time."""
@@ -62,9 +70,7 @@ class Sender:
         with self._changed:
             if self._thread is None and not self._spool.files():
                 return True
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="farebox-sender", daemon=True)
-                self._thread.start()
+            self._start()
             while self._queue or self._sending or self._spool.files():
                 left_s = deadline - time.monotonic()
                 if left_s <= 0 or self._closed:
@@ -93,7 +99,6 @@ class Sender:
 
     def forked(self) -> None:
         self._begin()
-        self._door.forked()
 
     def _run(self) -> None:
         while True:
@@ -151,6 +156,12 @@ def _look(answer: dict[str, Any]) -> None:
     for verdict in answer.get("data", ()):
         if verdict.get("verdict") in ("invalid", "conflict"):
             _log.error("Farebox does not take event %s: %s", verdict.get("id"), verdict.get("error") or "conflict")
+
+
+def _close_all() -> None:
+    for sender in list(_ALL):
+        sender.close(EXIT_S)
+        sender._door.close()
 
 
 def _forked() -> None:

@@ -6,20 +6,17 @@ What an app gets is what the provider sent, but for the usage chunk that was ask
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from farebox.client.calls import Call, Inflating, Service, begin
-from farebox.client.context import SCOPE, LimitWarning, Scope
+from farebox.client.context import REFUSED, SCOPE, LimitWarning, Scope
 from farebox.client.door import Permit
 from farebox.core.attribution import HEADER_DIMENSIONS
 from farebox.errors import FareboxError, LimitExceeded, Unreachable
 
-REFUSED: Final[ContextVar["list[FareboxError] | None"]] = ContextVar("farebox_refused", default=None)
-"""Where refusals of the call that is being made are noted: SDKs turn exceptions below them into their own."""
 _MARK: Final = "_farebox_metered"
 _HEADERS: Final = {dimension: name.decode() for name, dimension in reversed(HEADER_DIMENSIONS.items())}
 _UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL"})
@@ -37,18 +34,20 @@ class Office(Protocol):
     def warn(self, scope: Scope, warning: LimitWarning) -> None: ...
 
 
-def meter(client: Any, service: Service, office: Office) -> None:
-    """Have every call of this HTTP client metered. Idempotent: who came first meters."""
+def meter(client: Any, service: Service, office: Office, *, raises: bool) -> None:
+    """Have every call of this HTTP client metered. Idempotent: who came first meters. `raises`: whether the SDK above
+    lets a LimitExceeded through; else a refusal is an answer of the provider's own kind, and noted in REFUSED."""
     if getattr(client, _MARK, None) is not None:
         return
     streams = _streams(_flavour(client))
-    made = _Sends(client, service, office, streams)
+    made = _Sends(client, service, office, streams, raises=raises)
     client.send = made.send_async if hasattr(client, "aclose") else made.send
     setattr(client, _MARK, made)
 
 
 class _Sends:
-    def __init__(self, client: Any, service: Service, office: Office, streams: "_Streams") -> None:
+    def __init__(self, client: Any, service: Service, office: Office, streams: "_Streams", *, raises: bool) -> None:
+        self._raises = raises
         self._original: Callable[..., Any] = client.send
         self._service = service
         self._office = office
@@ -107,15 +106,17 @@ class _Sends:
         if warned:
             limit_id, _, share = warned.partition(" ")
             self._office.warn(SCOPE.get(), LimitWarning(limit_id, float(share or 0)))
-        noted = REFUSED.get()
-        if response.status_code == 429 and noted is not None:
-            try:
-                facts = msgspec.json.decode(response.content, type=dict[str, Any]).get("farebox")
-            except msgspec.DecodeError:
-                facts = None
-            if isinstance(facts, dict):
-                noted.append(LimitExceeded(facts))
+        refusal = _refusal(response) if response.status_code == 429 else None
+        if refusal is not None:
+            self._note(refusal)
         return response
+
+    def _note(self, refusal: FareboxError) -> None:
+        if self._raises:
+            raise refusal
+        noted = REFUSED.get()
+        if noted is not None:
+            noted.append(refusal)
 
     def _begin(self, request: Any, stream: bool) -> Call | None:
         try:
@@ -123,13 +124,14 @@ class _Sends:
         except Exception:  # noqa: BLE001 - an upload that can be read once only: it is the SDK's to send
             body = b""
         url = request.url
-        call = begin(self._service, request.method, url.path, url.host, request.headers, body, SCOPE.get())
+        kind = _header(request.headers, b"content-type")
+        call = begin(self._service, request.method, url.path, url.host, kind, body, SCOPE.get())
         if call is not None and stream:
             request.headers["accept-encoding"] = "gzip, deflate"
         return call
 
     def _ready(self, call: Call, request: Any, permit: Permit) -> Any:
-        retries = request.headers.get("x-stainless-retry-count", "0")
+        retries = _header(request.headers, b"x-stainless-retry-count")
         body = call.permitted(permit, int(retries) if retries.isdigit() else 0)
         if body == call.body:
             return request
@@ -139,11 +141,9 @@ class _Sends:
         )
 
     def _refused(self, call: Call, request: Any, error: FareboxError) -> Any:
-        """As the gateway answers: in the provider's own shape, so that its SDK raises its own error, and no exception
-        of ours is taken for a broken connection and tried again."""
-        noted = REFUSED.get()
-        if noted is not None:
-            noted.append(error)
+        """As the gateway answers: in the provider's own shape, so that no exception of ours is taken for a broken
+        connection and tried again. Raises it where the SDK lets it through."""
+        self._note(error)
         status, code, facts = (503 if isinstance(error, Unreachable) else 400), "farebox", None
         if isinstance(error, LimitExceeded):
             status, code, facts = 429, error.code, error.facts
@@ -158,7 +158,7 @@ class _Sends:
         self._office.post(call.finish(state, kind, sent=kind not in _UNSENT))
 
     def _answered(self, call: Call, response: Any, stream: bool, *, is_async: bool) -> Any:
-        call.answered(response.status_code, response.headers)
+        call.answered(response.status_code, _plain(response.headers))
         if not stream:
             kept = call.take(response.content) + call.end()
             if kept != response.content:
@@ -260,12 +260,36 @@ class _Async:
 
 def _attribute(request: Any, scope: Scope) -> None:
     """Farebox's own headers, for a call that goes by way of the gateway; the app's own ones stand."""
-    for dimension, value in scope.dimensions.items():
-        request.headers.setdefault(_HEADERS[dimension], value)
+    said = {_HEADERS[dimension]: value for dimension, value in scope.dimensions.items()}
     if scope.tags:
-        request.headers.setdefault("x-metering-tags", msgspec.json.encode(dict(scope.tags)).decode())
+        said["x-metering-tags"] = msgspec.json.encode(dict(scope.tags)).decode()
     if scope.units:
-        request.headers.setdefault("x-farebox-units", ", ".join(f"{unit}={n}" for unit, n in scope.units.items()))
+        said["x-farebox-units"] = ", ".join(f"{unit}={n}" for unit, n in scope.units.items())
+    headers = request.headers
+    more = [(name.encode(), value.encode()) for name, value in said.items() if name not in headers]
+    if more:  # made anew: names of people are UTF-8, and these headers may have settled on less
+        request.headers = type(headers)([*headers.raw, *more])
+
+
+def _header(headers: Any, wanted: bytes) -> str:
+    """One header's value, '' where there is none. Of the raw ones: the library's own look-up decodes all of them."""
+    for name, value in headers.raw:
+        if name.lower() == wanted:
+            return value.decode("latin-1")  # type: ignore[no-any-return]
+    return ""
+
+
+def _plain(headers: Any) -> dict[str, str]:
+    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers.raw}
+
+
+def _refusal(response: Any) -> LimitExceeded | None:
+    """The limit that a gateway's answer tells of; None for a provider's own rate limit."""
+    try:
+        facts = msgspec.json.decode(response.content, type=dict[str, Any]).get("farebox")
+    except msgspec.DecodeError:
+        return None
+    return LimitExceeded(facts) if isinstance(facts, dict) else None
 
 
 def _flavour(client: Any) -> str:

@@ -15,10 +15,30 @@ import msgspec
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 """What all files may take; beyond it, new batches are lost, and that is logged."""
+_USER: Final = os.getuid() if hasattr(os, "getuid") else 0
 _SUFFIX: Final = ".events.json"
 _log = logging.getLogger("farebox.client")
 Item = tuple[str, dict[str, object]]
 """(kind, document): an event or an outcome."""
+
+
+def usual_place() -> Path:
+    """Below ~/.cache; where nobody can write there, as in a serverless function, a directory for temporary files."""
+    with suppress(RuntimeError, OSError):  # there is no home, or it cannot be written
+        return _own(Path.home() / ".cache" / "farebox")
+    import tempfile
+
+    with suppress(OSError):  # somebody else's: what lies there is not ours to send
+        return _own(Path(tempfile.gettempdir()) / f"farebox-{_USER}")
+    return Path(tempfile.mkdtemp(prefix="farebox-"))
+
+
+def _own(place: Path) -> Path:
+    """Raises OSError where it cannot be written, or is not this user's."""
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if place.is_symlink() or place.stat().st_uid != _USER or not os.access(place, os.W_OK):
+        raise PermissionError(f"{place} belongs to somebody else")
+    return place
 
 
 class Spool:

@@ -4,33 +4,42 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from farebox.client.answers import raise_refusals
 from farebox.client.calls import Service
 from farebox.client.sends import Office, meter
 from farebox.errors import FareboxError
 from farebox.providers import PROVIDERS, by_name, compatible
 from farebox.providers.protocol import Provider
 
-_SDKS: Final = {
+SDKS: Final = {
     "openai": "openai", "anthropic": "anthropic", "groq": "groq", "mistralai": "mistral", "cohere": "cohere",
     "google": "gemini",
 }  # fmt: skip
-_KINDS: Final = (("Azure", "azure"), ("Foundry", "azure"), ("Bedrock", "bedrock"), ("Vertex", "vertex"))
+KINDS: Final = (("Azure", "azure"), ("Foundry", "azure"), ("Bedrock", "bedrock"), ("Vertex", "vertex"))
 _HOSTS: Final = (
     (".openai.azure.com", "azure"), (".services.ai.azure.com", "azure"), (".cognitiveservices.azure.com", "azure"),
     ("-aiplatform.googleapis.com", "vertex"),
 )  # fmt: skip
 """Ends of hosts that each customer has one of its own of."""
 FUNNEL: Final = frozenset({"openai", "anthropic", "groq"})
-"""SDKs of which every request goes through `request`: there, a refusal can be raised as what it is."""
+"""SDKs that take any exception below them for a broken connection. Every request of theirs goes through `request`:
+there, a refusal can be raised as what it is."""
 
 
 def sdk_of(client: Any) -> str:
     """The package of an official SDK's client. Raises FareboxError for anything else."""
     package = type(client).__module__.partition(".")[0]
-    if package not in _SDKS:
+    if package not in SDKS:
         known = "OpenAI, Anthropic, google-genai, Groq, Mistral or Cohere"
         raise FareboxError(f"{type(client).__qualname__} cannot be wrapped: give a client of {known}")
     return package
+
+
+def wrap_client(client: Any, office: Office, provider: str | None) -> None:
+    """Have all calls of an SDK's client metered, and raise LimitExceeded where a limit refuses one. Idempotent."""
+    meter_client(client, office, provider)
+    if sdk_of(client) in FUNNEL:
+        raise_refusals(client)
 
 
 def meter_client(client: Any, office: Office, provider: str | None) -> None:
@@ -40,7 +49,7 @@ def meter_client(client: Any, office: Office, provider: str | None) -> None:
     parts = urlsplit(base_url)
     service = Service(_provider(sdk, client, parts.hostname or "", provider, base_url), parts.path.rstrip("/"))
     for http_client in http_clients:
-        meter(http_client, service, office)
+        meter(http_client, service, office, raises=sdk not in FUNNEL)
 
 
 def _places(sdk: str, client: Any) -> tuple[str, list[Any]]:
@@ -62,7 +71,7 @@ def _provider(sdk: str, client: Any, host: str, named: str | None, base_url: str
     if named is not None:
         return by_name(named) or compatible(named, base_url)
     kind = type(client).__name__
-    for part, name in _KINDS:
+    for part, name in KINDS:
         if part in kind:
             return _known(name)
     if sdk == "google" and getattr(getattr(client, "_api_client", client), "vertexai", False):
@@ -73,7 +82,7 @@ def _provider(sdk: str, client: Any, host: str, named: str | None, base_url: str
     for provider in PROVIDERS:
         if host and urlsplit(provider.base_url).hostname == host:
             return provider
-    return _known(_SDKS[sdk])
+    return _known(SDKS[sdk])
 
 
 def _known(name: str) -> Provider:

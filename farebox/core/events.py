@@ -156,7 +156,7 @@ def iso_us(us: int) -> str:
     from datetime import UTC, datetime  # only this rendering needs it; the hot path does not
 
     seconds, micro = divmod(us, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micro:06d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{micro:06d}Z"
 
 
 def public(event: Event) -> dict[str, object]:

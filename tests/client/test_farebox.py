@@ -339,7 +339,18 @@ def test_importing_farebox_loads_no_http_client_and_the_sdk_no_server() -> None:
     loaded = run(f"import sys, farebox; print({names})")
     assert not [name for name in ("httpx", "msgspec", "asyncio", "ssl") if f"'{name}'" in loaded]
     loaded = run(f"import sys, farebox; farebox.Farebox; print({names})")
-    server = ("fastapi", "duckdb", "pyarrow", "sqlalchemy", "uvicorn", "uvloop", "httptools", "typer", "openai")
+    server = (
+        "httpx",
+        "fastapi",
+        "duckdb",
+        "pyarrow",
+        "sqlalchemy",
+        "uvicorn",
+        "uvloop",
+        "httptools",
+        "typer",
+        "openai",
+    )
     assert not [name for name in server if f"'{name}'" in loaded]
 
 

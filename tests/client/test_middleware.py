@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from farebox import context
 from farebox.client.context import NOBODY, SCOPE
-from farebox.client.middleware import AsgiContext, WsgiContext
+from farebox.client.middleware import AsgiContext, WsgiContext, nobody
 from farebox.errors import InvalidRequest
 
 
@@ -79,3 +80,34 @@ def test_wsgi_is_in_force_while_the_body_is_made() -> None:
     body.close()
     assert (found, closed) == ([b"a", b"b"], [True])
     assert seen == [{"tenant": "acme"}] * 3
+
+
+def test_what_an_app_says_further_in_holds_for_its_request_and_its_body_and_for_none_after_it() -> None:
+    seen: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        if "HTTP_COOKIE" in environ:
+            context(tenant_id="acme")
+        return body()
+
+    def body() -> Iterator[bytes]:
+        seen.append(dict(SCOPE.get().dimensions))
+        yield b"a"
+
+    wrapped = WsgiContext(app, nobody)
+    for environ in ({"HTTP_COOKIE": "s=1", "HTTP_X_TENANT_ID": "forged"}, {}):
+        answer: Any = wrapped(environ, nothing)
+        assert list(answer) == [b"a"]
+    assert seen == [{"tenant": "acme"}, {}]
+
+
+def test_asgi_ends_what_an_app_says_further_in() -> None:
+    async def main() -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            context(tenant_id="acme")
+            assert SCOPE.get().dimensions == {"tenant": "acme"}
+
+        await AsgiContext(app, nobody)(request(), nothing, nothing)
+        assert SCOPE.get() == NOBODY
+
+    asyncio.run(main())

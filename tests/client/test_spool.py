@@ -1,12 +1,14 @@
 """What waits on disk: whole or not there, bounded, and never in the way of an app."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from farebox.client.door import Door
 from farebox.client.sender import QUEUE_MAX, Sender
-from farebox.client.spool import BYTES_MAX, Spool
+from farebox.client.spool import BYTES_MAX, Spool, usual_place
 from farebox.core.posting import EVENTS_MAX
 
 ITEM = ("event", {"id": "e1"})
@@ -51,3 +53,26 @@ def test_what_is_more_than_memory_may_hold_goes_to_disk(tmp_path: Path) -> None:
     kept = [document["id"] for batch in batches for _, document in batch]
     assert sorted(kept, key=int) == [str(number) for number in range(QUEUE_MAX + 300)]
     door.close()
+
+
+def test_without_a_home_to_write_to_events_wait_among_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    assert usual_place() == tmp_path / f"farebox-{os.getuid()}"
+    assert usual_place().stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert usual_place() == tmp_path / "home" / ".cache" / "farebox"
+
+
+def test_a_directory_that_somebody_else_laid_out_is_not_sent_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / f"farebox-{os.getuid()}").symlink_to(tmp_path / "theirs")
+    place = usual_place()
+    assert place.parent == tmp_path
+    assert place not in (tmp_path / f"farebox-{os.getuid()}", tmp_path / "theirs")

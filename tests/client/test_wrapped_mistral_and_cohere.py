@@ -7,7 +7,8 @@ from typing import Any
 import cohere
 import pytest
 from evidence import expect_priced, new_mark
-from fake_http import Asked, FakeProvider, Reply, events, plain
+from fake_chats import cohere_chat, mistral_chat
+from fake_http import FakeProvider
 from harness import Farebox as Server
 from mistralai.client import Mistral
 
@@ -16,28 +17,6 @@ from farebox import AsyncFarebox, Farebox
 MISTRAL = "mistral-small-latest"
 COHERE = "command-a-03-2025"
 MESSAGES: list[Any] = [{"role": "user", "content": "hi"}]
-
-
-def mistral_chat(asked: Asked) -> Reply:
-    usage = {"prompt_tokens": 120, "completion_tokens": 30, "total_tokens": 150}
-    head = {"id": "c1", "created": 1, "model": MISTRAL}
-    if asked.json.get("stream"):
-        delta = {"index": 0, "delta": {"content": "Hello"}, "finish_reason": None}
-        last = {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}
-        chunk = {**head, "object": "chat.completion.chunk"}
-        return events({**chunk, "choices": [delta]}, {**chunk, "choices": [last], "usage": usage})
-    choice = {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}
-    return plain({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
-
-
-def cohere_chat(asked: Asked) -> Reply:
-    usage = {"billed_units": {"input_tokens": 10, "output_tokens": 104}, "tokens": {"input_tokens": 505}}
-    if not asked.json.get("stream"):
-        message = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
-        return plain({"id": "1", "finish_reason": "COMPLETE", "message": message, "usage": usage})
-    start = {"id": "1", "type": "message-start", "delta": {"message": {"role": "assistant", "content": []}}}
-    end = {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": usage}}
-    return events(start, end, named=True)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +46,7 @@ def test_mistral(fb: Farebox, server: Server, fake: FakeProvider, streaming: boo
     if is_async:
 
         async def main() -> None:
-            async with AsyncFarebox(fb.base_url, fb._door._key) as own:
+            async with AsyncFarebox(fb.base_url, fb._key) as own:
                 async with Mistral(api_key="own", server_url=fake.url) as client:
                     await call_async(own, client, MISTRAL, mark, streaming)
                 assert await own.flushed()
@@ -87,7 +66,7 @@ def test_cohere(fb: Farebox, server: Server, fake: FakeProvider, streaming: bool
     if is_async:
 
         async def main() -> None:
-            async with AsyncFarebox(fb.base_url, fb._door._key) as own:
+            async with AsyncFarebox(fb.base_url, fb._key) as own:
                 async with cohere.AsyncClientV2(api_key="own", base_url=fake.url) as client:
                     await call_async(own, client, COHERE, mark, streaming)
                 assert await own.flushed()

@@ -112,7 +112,7 @@ def test_anthropic_async(fb: Farebox, server: Server, simulated: SimulatedProvid
     params = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": prompt(mark, reasoning=0)}
 
     async def main() -> None:
-        fba = AsyncFarebox(fb.base_url, fb._door._key)
+        fba = AsyncFarebox(fb.base_url, fb._key)
         own = anthropic.AsyncAnthropic(base_url=simulated.base_url("anthropic"), api_key="own", max_retries=0)
         async with fba, own as client:
             answer = await fba.tracked_call(client, {**params, "stream": streaming}, **whose(mark))
@@ -145,7 +145,7 @@ def test_google_genai(
     params = {"model": "gemini-2.5-flash", "contents": directive(mark, **COUNTS), "stream": streaming}
 
     async def main() -> None:
-        fba = AsyncFarebox(fb.base_url, fb._door._key)
+        fba = AsyncFarebox(fb.base_url, fb._key)
         async with fba:
             answer = await fba.tracked_call(client, params, **whose(mark))
             if streaming:

@@ -1,0 +1,199 @@
+"""What the SDK adds to a call beside asking, and how long an app waits for `import farebox`.
+
+A process of its own makes the same small call by OpenAI's client to a static upstream, plain and wrapped by turns. The
+wrapped one also asks a running Farebox; how long that takes is measured in the same calls, and taken off. Beside it
+stands what the same question takes on a bare socket: the rest of asking is the HTTP client's.
+"""
+
+import argparse
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from bench import nginx
+from bench.latency import percentile_us
+from bench.machine import CannotMeasure, Cores, pin
+from bench.subjects import farebox
+from farebox.errors import Unreachable
+
+OVERHEAD_US_MAX: Final = 150.0
+IMPORT_MS_MAX: Final = 150.0
+READY_S: Final = 20.0
+IMPORTS: Final = ("import farebox", "from farebox import Farebox", "from farebox import Farebox; Farebox(key='k')")
+PARAMS: Final[dict[str, Any]] = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "hi"}]}
+Asking = Callable[[str, object], dict[str, Any]]
+
+
+def run(directory: Path, cores: Cores, *, quick: bool) -> dict[str, Any]:
+    """Medians: of a call's overhead, sync and async, and of the imports."""
+    directory.mkdir(parents=True, exist_ok=True)
+    calls, imports = (200, 5) if quick else (2_000, 15)
+    elsewhere = Cores(cores.rest, cores.rest)
+    with nginx.static_upstream(directory / "upstream", cores.rest) as upstream:
+        url = f"http://127.0.0.1:{upstream.port}"
+        with farebox(directory / "farebox", elsewhere, url) as subject:
+            key = subject.headers["Authorization"].removeprefix("Bearer ")
+            command = [sys.executable, "-m", "bench.sdk", f"http://127.0.0.1:{subject.port}", key, url, str(directory)]
+            app = json.loads(_output([*command, "--calls", str(calls)], cores.subject))
+    loaded = {code: _import_ms(code, cores.subject, imports) for code in IMPORTS}
+    met = all(figures["overhead_us"] < OVERHEAD_US_MAX for figures in app.values())
+    return {
+        "calls": calls,
+        "app": app,
+        "overhead_us_max": OVERHEAD_US_MAX,
+        "import_ms": loaded,
+        "import_ms_max": IMPORT_MS_MAX,
+        "met": met and loaded[IMPORTS[0]] < IMPORT_MS_MAX,
+    }
+
+
+def _import_ms(code: str, core: int, times: int) -> float:
+    script = f"import time; began = time.perf_counter(); {code}; print((time.perf_counter() - began) * 1000)"
+    return median(float(_output([sys.executable, "-c", script], core)) for _ in range(times))
+
+
+def _output(command: list[str], core: int) -> str:
+    """What a process on this core writes."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        pin(process.pid, core)
+        said, errors = process.communicate()
+    if process.returncode:
+        raise CannotMeasure(f"{command[:3]} failed: {errors[-500:]}")
+    return said
+
+
+# the process that is measured
+
+
+class _Asked:
+    """How long each question to Farebox took, and the last one."""
+
+    def __init__(self, ask: Asking) -> None:
+        self._ask = ask
+        self.took_ns: list[int] = []
+        self.question: object = None
+
+    def __call__(self, path: str, body: object) -> dict[str, Any]:
+        began = time.perf_counter_ns()
+        answer = self._ask(path, body)
+        if path.endswith("/authorize"):
+            self.took_ns.append(time.perf_counter_ns() - began)
+            self.question = body
+        return answer
+
+
+def _wait_for(ask: Asking) -> None:
+    """Until Farebox has read what was spent before, and gives answers."""
+    end = time.monotonic() + READY_S
+    while True:
+        try:
+            ask("/api/v1/authorize", {"provider": "openai", "model": PARAMS["model"], "operation": "chat"})
+            return
+        except Unreachable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+def _figures(plain: list[int], wrapped: list[int], asked: list[int]) -> dict[str, float]:
+    """The overhead is the median of what each wrapped call took more than its question and the plain call beside it."""
+    more = [w - a - p for w, a, p in zip(wrapped, asked, plain, strict=True)]
+    return {
+        "plain_us": percentile_us(plain, 0.5),
+        "wrapped_us": percentile_us(wrapped, 0.5),
+        "asking_us": percentile_us(asked, 0.5),
+        "overhead_us": percentile_us(more, 0.5),
+    }
+
+
+def _timed(call: Callable[[], object]) -> int:
+    began = time.perf_counter_ns()
+    call()
+    return time.perf_counter_ns() - began
+
+
+async def _timed_async(call: Callable[[], Awaitable[object]]) -> int:
+    began = time.perf_counter_ns()
+    await call()
+    return time.perf_counter_ns() - began
+
+
+def _bare_us(port: int, key: str, question: object, times: int) -> float:
+    """The same question on one kept connection, without an HTTP client."""
+    body = json.dumps(question).encode()
+    head = f"POST /api/v1/authorize HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+    request = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+
+        def ask() -> None:
+            connection.sendall(request)
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += connection.recv(65_536)
+            if b" 200 " not in answer[:20]:
+                raise CannotMeasure(f"/authorize answers {answer!r}")
+
+        return percentile_us([_timed(ask) for _ in range(times)], 0.5)
+
+
+def measure(url: str, key: str, upstream: str, spool: str, calls: int) -> dict[str, dict[str, float]]:
+    """In this process: figures of sync and async calls."""
+    import openai
+
+    from farebox import Farebox
+
+    with Farebox(url, key, spool=spool, fail_open=False) as fb:
+        _wait_for(fb._door.post)
+        asked = _Asked(fb._door.post)
+        fb._door.post = asked  # type: ignore[method-assign]
+        options: dict[str, Any] = {"base_url": upstream + "/v1", "api_key": "own"}
+        found = {"sync": _sync(openai.OpenAI, fb, options, calls, asked)}
+        asked.took_ns.clear()
+        found["async"] = asyncio.run(_async(openai.AsyncOpenAI, fb, options, calls, asked))
+        port = int(url.rpartition(":")[2])
+        found["sync"]["bare_us"] = _bare_us(port, key, asked.question, calls)
+        return found
+
+
+def _sync(kind: Any, fb: Any, options: Mapping[str, Any], calls: int, asked: _Asked) -> dict[str, float]:
+    plain: list[int] = []
+    wrapped: list[int] = []
+    with kind(**options) as own, kind(**options) as other:
+        metered = fb.wrap(other)
+        with fb.context(tenant_id="acme", user_id="u_77", feature="summarize", tags={"region": "eu"}):
+            for _ in range(calls):
+                plain.append(_timed(lambda: own.chat.completions.create(**PARAMS)))
+                wrapped.append(_timed(lambda: metered.chat.completions.create(**PARAMS)))
+    return _figures(plain, wrapped, asked.took_ns)
+
+
+async def _async(kind: Any, fb: Any, options: Mapping[str, Any], calls: int, asked: _Asked) -> dict[str, float]:
+    plain: list[int] = []
+    wrapped: list[int] = []
+    async with kind(**options) as own, kind(**options) as other:
+        metered = fb.wrap(other)
+        with fb.context(tenant_id="acme", user_id="u_77", feature="summarize", tags={"region": "eu"}):
+            for _ in range(calls):
+                plain.append(await _timed_async(lambda: own.chat.completions.create(**PARAMS)))
+                wrapped.append(await _timed_async(lambda: metered.chat.completions.create(**PARAMS)))
+    return _figures(plain, wrapped, asked.took_ns)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("url", "key", "upstream", "spool"):
+        parser.add_argument(name)
+    parser.add_argument("--calls", type=int, default=2_000)
+    given = parser.parse_args()
+    print(json.dumps(measure(given.url, given.key, given.upstream, given.spool, given.calls)))
+
+
+if __name__ == "__main__":
+    main()
