@@ -36,6 +36,8 @@ LOOP_DAYS_AGO: Final = 9
 LOOP_SHARE: Final = 0.6
 """On that day one tenant's job ran in a loop, and made this much of a day's traffic besides."""
 FAILED: Final = 0.011
+FAILED_ROUTED: Final = 0.03
+"""Of calls by the route, so that there is something to see of it."""
 HUNG_UP: Final = 0.004
 SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _MS: Final = 1000
@@ -234,8 +236,10 @@ def _sketches(world: Saas, pick: random.Random) -> dict[tuple[str, str], list[Sk
 def _sketch(tier: Tier, feature: Feature, read: int, written: int, pick: random.Random) -> Sketch:
     model = saas.pick_model(tier, feature, pick)
     read, written = saas.sized(feature, read, written)
-    sketch = _sketch_of(model, feature, read, written, pick, _fate(pick))
-    if sketch.status != 200 and saas.is_routed(model, feature):
+    is_routed = saas.is_routed(model, feature)
+    fate = _fate(pick, FAILED_ROUTED if is_routed else FAILED)
+    sketch = _sketch_of(model, feature, read, written, pick, fate)
+    if sketch.status != 200 and is_routed:
         sketch.then = _sketch_of(saas.ROUTE_TARGETS[1], feature, read, written, pick, (200, "done", None))
     return sketch
 
@@ -264,12 +268,13 @@ def _sketch_of(
     )
 
 
-def _fate(pick: random.Random) -> tuple[int, str, str | None]:
+def _fate(pick: random.Random, failed: float) -> tuple[int, str, str | None]:
+    """How a call ends; `failed`: the share of calls that the provider fails."""
     chance = pick.random()
-    if chance < FAILED:
+    if chance < failed:
         status, error = pick.choice(_FAILURES)
         return status, "upstream_error", error
-    return 200, "client_closed" if chance < FAILED + HUNG_UP else "done", None
+    return 200, "client_closed" if chance < failed + HUNG_UP else "done", None
 
 
 def _outcome(sketch: Sketch, event_id: str) -> CallOutcome:

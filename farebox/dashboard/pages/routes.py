@@ -11,6 +11,7 @@ from farebox.dashboard.page import Action, Done, Page, View, Visit
 from farebox.directory.routes import RouteRow, checked_removal
 from farebox.errors import InvalidRoute
 from farebox.reports.report import Answer, Column
+from farebox.reports.words import some
 from farebox.settings import run_dir
 from farebox.telemetry import read_targets
 
@@ -43,7 +44,7 @@ async def show(visit: Visit) -> View:
     rows = _rows(found.values(), went, fares)
     bad = sum(row["state"] in ("failing", "rests") for row in rows)
     sentence = (
-        f"{len(found)} routes with {len(rows)} targets; "
+        f"{some(len(found), 'route')} with {some(len(rows), 'target')}; "
         + (f"{bad} of them are not answering well now." if bad else "all that were called answer.")
         if found
         else "No route yet. A route is a name that calls give in place of a model: where one target fails, the next is "
