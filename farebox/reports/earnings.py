@@ -70,16 +70,18 @@ class Sums(NamedTuple):
 def lines(asked: Asked, facts: Facts, span: Span, books: Books) -> list[Line]:
     """A line for each customer and month in which it called or pays. Under a filter by anything but the customer,
     only those that the filter lets pass: their revenue cannot be split by it."""
-    spends: dict[tuple[str | None, str], Spend] = {}
+    ends = {month: last_day(month, span) for month in span.months}
+    called: dict[str, set[str | None]] = {month: set() for month in span.months}
+    found: list[Line] = []
     for row in usage(facts, asked, ("tenant", "month"), span.since_us, span.until_us):
-        spends[row["tenant"], row["month"]] = spend_of(row)
-    found = [_line(books, tenant, month, spend, span) for (tenant, month), spend in spends.items()]
+        tenant, month = row["tenant"], row["month"]
+        called[month].add(tenant)
+        found.append(_line(books, tenant, month, spend_of(row), ends[month]))
     if not set(asked.where) - {"tenant"}:
-        for tenant in _asked_for(asked, books):
-            silent = [month for month in span.months if (tenant, month) not in spends]
-            found += [
-                line for month in silent if (line := _line(books, tenant, month, NOTHING, span)).revenue is not None
-            ]
+        for month, end in ends.items():
+            silent = [tenant for tenant in _asked_for(asked, books) if tenant not in called[month]]
+            paying = (_line(books, tenant, month, NOTHING, end) for tenant in silent)
+            found += [line for line in paying if line.revenue is not None]
     return sorted(found, key=lambda line: (line.month, line.tenant or ""))
 
 
@@ -94,19 +96,13 @@ def _asked_for(asked: Asked, books: Books) -> Iterable[str]:
     return books.customers if wanted is None else [tenant for tenant in wanted if tenant in books.customers]
 
 
-def _line(books: Books, tenant: str | None, month: str, spend: Spend, span: Span) -> Line:
+def _line(books: Books, tenant: str | None, month: str, spend: Spend, end: date) -> Line:
     customer = books.customers.get(tenant) if tenant is not None else None
     if customer is None:
         return Line(tenant, None, month, None, spend, None, 0, None)
+    worth = books.worth(customer, month)
     return Line(
-        tenant,
-        customer,
-        month,
-        customer.plan_on(last_day(month, span)),
-        spend,
-        books.revenue(customer, month),
-        books.other_cogs(customer, month),
-        books.expected_ai_cost(customer, month),
+        tenant, customer, month, customer.plan_on(end), spend, worth.revenue, worth.other_cogs, worth.expected_ai_cost
     )
 
 
@@ -118,24 +114,21 @@ def last_day(month: str, span: Span) -> date:
 
 
 def sums(found: Iterable[Line]) -> Sums:
-    total = Sums()
+    revenue: int | None = None
+    counted: int | None = None
+    known = estimated = calls = unpriced = cost = cogs = 0
     for line in found:
-        total = _with(total, line)
-    return total
-
-
-def _with(total: Sums, line: Line) -> Sums:
-    spend = total.spend.plus(line.spend)
-    revenue = total.revenue if line.revenue is None else (total.revenue or 0) + line.revenue
-    if line.revenue is None or line.spend.amount is None:
-        return total._replace(spend=spend, revenue=revenue)
-    return Sums(
-        spend,
-        revenue,
-        (total.counted_revenue or 0) + line.revenue,
-        total.counted_cost + line.spend.amount,
-        total.counted_cogs + line.other_cogs,
-    )
+        amount, *more = line.spend
+        known += amount or 0
+        estimated, calls, unpriced = estimated + more[0], calls + more[1], unpriced + more[2]
+        if line.revenue is None:
+            continue
+        revenue = (revenue or 0) + line.revenue
+        if amount is not None:
+            counted = (counted or 0) + line.revenue
+            cost, cogs = cost + amount, cogs + line.other_cogs
+    spend = Spend(None if known == 0 and unpriced else known, estimated, calls, unpriced)
+    return Sums(spend, revenue, counted, cost, cogs)
 
 
 def by(found: Iterable[Line], key: Callable[[Line], Key]) -> dict[Key, list[Line]]:

@@ -28,7 +28,7 @@ MODELS: Final = (
 
 async def show(visit: Visit) -> View:
     tenant = visit.names["tenant"]
-    measures = (*sums.MEASURES, "users", "sessions", "errors", "refused")
+    measures = (*sums.MEASURES, "users", "refused")
     whole = await visit.usage((), measures, only={"tenant": tenant})
     found = whole[0] if whole else {}
     if not found.get("calls") and not found.get("refused"):

@@ -42,7 +42,7 @@ async def show(visit: Visit) -> View:
     spent = await _month(visit, month)
     features = sums.with_shares(await visit.usage(("feature",), sums.MEASURES, order="-spend"))
     near = await _near(visit)
-    money = await visit.run(earned, visit.parts, month)
+    money = await visit.run(earned, visit.parts, month, LOSING_ROWS)
     sections = _losing_section(money)
     if changes := await visit.run(_changes, visit):
         sections.append(Section(title="What changed", columns=CHANGES, rows=changes))
@@ -58,14 +58,14 @@ async def show(visit: Visit) -> View:
         sections=tuple(sections),
     )
     is_new = not features and not await visit.run(visit.parts.directory.keys.exist)
-    more = {"is_new": is_new, "first_steps": not features, "losing": len(money.losing) if money else 0}
+    more = {"is_new": is_new, "first_steps": not features, "losing": money.losing if money else 0}
     tiles = _tiles(month, spent) if money is None else _money_tiles(month, spent, money)
     return View("Overview", answer, tiles, template="overview.html", more=more, caption="By feature")
 
 
 async def _month(visit: Visit, month: Filters) -> Mapping[str, Any]:
     """This month so far, and the same stretch of the month before."""
-    measures = ("spend", "calls", "tenants", "users", "spend_estimated", "calls_unpriced")
+    measures = ("spend", "calls", "tenants", "spend_estimated", "calls_unpriced")
     now = await visit.ask("usage", month.usage((), measures))
     first = datetime.fromtimestamp((month.since_us or 0) / 1_000_000, UTC)
     before = int((first - timedelta(days=1)).replace(day=1).timestamp()) * 1_000_000
@@ -109,7 +109,7 @@ def _money_tiles(month: Filters, spent: Mapping[str, Any], money: Earned) -> tup
             month.href("/reports/unit-costs"), note=f"of {arpu} each that pays",
         ),
         Tile(
-            "Customers at a loss", len(money.losing), "count", "They cost more than they pay this month.", pnl,
+            "Customers at a loss", money.losing, "count", "They cost more than they pay this month.", pnl,
             note=figures.money(-money.lost) if money.losing else "none", tone="loss" if money.losing else "",
         ),
     )  # fmt: skip
@@ -140,8 +140,7 @@ async def _by_tier(visit: Visit) -> Chart:
 def _losing_section(money: Earned | None) -> list[Section]:
     if money is None:
         return []
-    rows = money.losing[:LOSING_ROWS]
-    return [Section(title="Losing money", columns=LOSING, rows=rows)]
+    return [Section(title="Losing money", columns=LOSING, rows=money.rows)]
 
 
 async def _near(visit: Visit) -> list[sums.Row]:
@@ -212,7 +211,7 @@ def _sentence(spent: Mapping[str, Any], money: Earned | None, near: list[sums.Ro
 
 
 def _who_loses(money: Earned) -> str:
-    first, count = money.losing[0], len(money.losing)
+    first, count = money.rows[0], money.losing
     who = first["name"] or first["tenant"] or "(none)"
     if count == 1:
         return f"{who} costs {figures.money(-first['margin'])} more than it pays"

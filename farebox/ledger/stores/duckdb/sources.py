@@ -11,8 +11,9 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from farebox.core.queries import PERIODS, UsageQuery, group
+from farebox.ledger.stores.duckdb.kept import Kept, Shape
 from farebox.ledger.stores.duckdb.rollups import COUNT_SQL, length
-from farebox.ledger.stores.duckdb.schema import COUNTS, FIRST_ROLLUPS, Rollup
+from farebox.ledger.stores.duckdb.schema import COUNTS, FINE_DIMS, FIRST_ROLLUPS, METER_NAMES, USER_DIMS, Rollup
 from farebox.ledger.stores.duckdb.writing import stamp
 
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
@@ -26,6 +27,20 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
 """Columns that a measure looks at, beside those it is grouped by."""
 LATENCY: Final = ("p50_latency_ms", "p95_latency_ms")
 ALWAYS: Final = ("state", "cost_source", "byok")
+KEPT_DIMS: Final = (frozenset(FINE_DIMS) | frozenset(USER_DIMS)) - {"tags"}
+KEPT_COLUMNS: Final = frozenset({"charges", "firsts", "priced", "unpriced"})
+"""Columns that kept sums always have, beside cost and last_at."""
+UTC_NAMES: Final = ("UTC", "Etc/UTC")
+_MORE_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "retries": ("retried",),
+    "tokens": ("input_tokens", "output_tokens"),
+    "input_tokens": ("input_tokens",),
+    "output_tokens": ("output_tokens",),
+    **{name: (name,) for name in METER_NAMES},
+}
+_STEPS: Final = {"": ("", "month", "day", "hour"), "month": ("month", "day", "hour"), "week": ("day", "hour"),
+                 "day": ("day", "hour"), "hour": ("hour",)}  # fmt: skip
+"""Steps of kept sums that can answer a question by a period."""
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -37,16 +52,19 @@ class Known:
     tags_since: dict[str, datetime]
     """Promoted tags, and from when on the roll-ups carry them."""
     rollups: tuple[Rollup, ...] = FIRST_ROLLUPS
+    kept: tuple[Kept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A stretch of one table. `rollup` None: the events, all of them or those of batches after `after_batch`."""
+    """A stretch of one table. Neither `rollup` nor `kept`: the events, all of them or those of batches after
+    `after_batch`."""
 
     rollup: Rollup | None
     since: datetime | None
     until: datetime | None
     after_batch: int | None = None
+    kept: Kept | None = None
 
 
 def dims_of(query: UsageQuery) -> frozenset[str]:
@@ -79,6 +97,10 @@ def plan(query: UsageQuery, known: Known, sizes: dict[str, int]) -> list[Scan]:
     if query.as_of_us is not None:
         return [everything]
     since, until = everything.since, everything.until
+    serving = [kept for kept in known.kept if serves(kept, query)]
+    if serving:
+        smallest = min(serving, key=lambda kept: kept.rows)
+        return [Scan(None, None, None, kept=smallest), Scan(None, since, until, smallest.batch)]
     fitting = [rollup for rollup in known.rollups if _fits(rollup, query, known, since)]
     for rollup in sorted(fitting, key=lambda rollup: (sizes[rollup.table], len(rollup.dims))):
         first = None if since is None else _ceil(since, length(rollup))
@@ -93,6 +115,59 @@ def plan(query: UsageQuery, known: Known, sizes: dict[str, int]) -> list[Scan]:
     return [everything]
 
 
+def serves(kept: Kept, query: UsageQuery) -> bool:
+    """Whether these sums, and what was booked since, answer the question."""
+    shape, edges = kept.shape, events_only(query)
+    periods = [name for name in query.group_by if name in PERIODS]
+    return (
+        (shape.since, shape.until) == (edges.since, edges.until)
+        and shape.step in _STEPS[periods[0] if periods else ""]
+        and (not periods or query.time_zone in UTC_NAMES)
+        and shape.latency == bool(set(query.measures) & set(LATENCY))
+        and shape.where in ((), kept_where(query))
+        and dims_of(query) <= set(shape.dims)
+        and (shape.latency or columns_of(query) <= set(shape.columns))
+        and query.as_of_us is None
+    )
+
+
+def shape_of(part: UsageQuery, groups: tuple[str, ...], order: str) -> Shape | None:
+    """What would have to be kept for a part of a question: for its sums, its latencies or one thing that it counts
+    once each. None for what cannot be kept."""
+    dims = dims_of(part)
+    since, until = events_only(part).since, events_only(part).until
+    periods = [name for name in part.group_by if name in PERIODS]
+    if (
+        part.as_of_us is not None
+        or not dims <= KEPT_DIMS
+        or not all(is_whole_hour(edge) for edge in (since, until))
+        or (periods and part.time_zone not in UTC_NAMES)
+    ):
+        return None
+    step = {"hour": "hour", "month": "month"}.get(periods[0], "day") if periods else ""
+    where = kept_where(part)
+    ranked_by: tuple[str, ...] = ()
+    if order in ("", "-spend") and groups and not periods and dict(where) == dict(part.where):
+        ranked_by = groups
+    latency = bool(set(part.measures) & set(LATENCY))
+    columns = () if latency else tuple(sorted(columns_of(part)))
+    return Shape(tuple(sorted(dims)), columns, step, latency, since, until, where, () if latency else ranked_by)
+
+
+def kept_where(query: UsageQuery) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The filters that sums are kept under. Others change with each customer and user, and stay dimensions."""
+    return tuple((name, values) for name, values in sorted(query.where.items()) if name in ALWAYS)
+
+
+def columns_of(query: UsageQuery) -> frozenset[str]:
+    """Of COUNTS, those that the measures are summed from."""
+    return KEPT_COLUMNS.union(*(_MORE_COLUMNS.get(name, ()) for name in query.measures))
+
+
+def is_whole_hour(edge: datetime | None) -> bool:
+    return edge is None or edge == _floor(edge, _HOUR)
+
+
 def events_only(query: UsageQuery) -> Scan:
     """All events of the asked time."""
     since = None if query.since_us is None else stamp(query.since_us)
@@ -103,6 +178,10 @@ def events_only(query: UsageQuery) -> Scan:
 def scan_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[str, object]]:
     """Rows of `dims`, COUNTS, cost, starts_at and last_at. Parameters are named after the scan's number."""
     names = ", ".join(f'"{name}"' for name in dims)
+    if scan.kept is not None:
+        has = scan.kept.shape.columns
+        counts = ", ".join(f'"{name}"' if name in has else f'0::BIGINT AS "{name}"' for name in COUNTS)
+        return f"SELECT {names}, {counts}, cost, starts_at, last_at FROM {scan.kept.table}", {}
     if scan.rollup is not None:
         counts = ", ".join(f'"{name}"' for name in COUNTS)
         where, parameters = _span(scan, "starts_at", number)
@@ -116,6 +195,8 @@ def scan_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[st
 def latency_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[str, object]]:
     """Rows of `dims`, starts_at, latency bucket and how often."""
     names = ", ".join(f'"{name}"' for name in dims)
+    if scan.kept is not None:
+        return f"SELECT {names}, starts_at, bucket, n FROM {scan.kept.table}", {}
     if scan.rollup is not None:
         where, parameters = _span(scan, "starts_at", number)
         entries = f"unnest(map_entries(latency), recursive := true) FROM {scan.rollup.table}{where}"
@@ -146,7 +227,7 @@ def _fits(rollup: Rollup, query: UsageQuery, known: Known, since: datetime | Non
     periods = periods_of(query)
     if rollup.period == "hour":
         return not periods or _whole_hours(ZoneInfo(query.time_zone))
-    return not periods or ("hour" not in periods and query.time_zone in ("UTC", "Etc/UTC"))
+    return not periods or ("hour" not in periods and query.time_zone in UTC_NAMES)
 
 
 def _whole_hours(zone: tzinfo) -> bool:

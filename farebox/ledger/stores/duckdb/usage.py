@@ -1,6 +1,7 @@
 """Usage: sums by any groups, as SQL built here and rows shaped for people and programs."""
 
 import math
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -21,7 +22,7 @@ from farebox.ledger.stores.duckdb.writing import BUCKET_GROWTH
 
 _SPENT: Final = "NOT byok"
 _NOT_REFUSED: Final = "state <> 'refused'"
-_SPEND: Final = (
+SPEND: Final = (
     f"CASE WHEN coalesce(sum(priced) FILTER ({_SPENT}), 0) = 0 AND coalesce(sum(unpriced), 0) > 0 THEN NULL "
     f"ELSE coalesce(sum(cost) FILTER ({_SPENT}), 0) END"
 )
@@ -41,7 +42,7 @@ MEASURE_SQL: Final[dict[str, str]] = {
     "calls": f"coalesce(sum(firsts) FILTER ({_NOT_REFUSED}), 0)",
     "attempts": f"coalesce(sum(charges) FILTER ({_NOT_REFUSED}), 0)",
     "refused": "coalesce(sum(charges) FILTER (state = 'refused'), 0)",
-    "spend": _SPEND,
+    "spend": SPEND,
     "spend_estimated": f"coalesce(sum(cost) FILTER ({_SPENT} AND cost_source = 'estimated'), 0)",
     "spend_byok": "coalesce(sum(cost) FILTER (byok), 0)",
     "tokens": "coalesce(sum(input_tokens + output_tokens), 0)",
@@ -56,7 +57,7 @@ MEASURE_SQL: Final[dict[str, str]] = {
 }
 """Measures as sums over rows of `sources`. The rest follow from these: see ORDER_SQL and `_shaped`."""
 FROM_OTHERS: Final[dict[str, dict[str, str]]] = {
-    "avg_cost": {"_spend": _SPEND, "_calls": MEASURE_SQL["calls"]},
+    "avg_cost": {"_spend": SPEND, "_calls": MEASURE_SQL["calls"]},
     "cost_per_session": {"_session_spend": _SESSION_SPEND, "_sessions": _SESSIONS},
 }
 ORDER_SQL: Final = {
@@ -98,23 +99,57 @@ def _asked(
     if query.order and query.order.removeprefix("-") not in (*query.measures, *query.group_by):
         raise QueryError(f"order {query.order!r} is neither a measure nor a group of this question")
     groups = group_names(query)
+    began = time.perf_counter()
     with store.reading() as cursor:
-        known = _known(cursor)
+        known, newest = known_by(cursor, store)
         dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
-        sizes = _sizes(cursor, known.rollups)
-        used: set[str] = set()
+        sizes = sizes_of(cursor, known.rollups)
+        query = _until_newest(query, newest)
+        planned: list[tuple[UsageQuery, list[sources.Scan]]] = []
 
         def plan(part: UsageQuery) -> list[sources.Scan]:
             scans = [sources.events_only(part)] if from_events else sources.plan(part, known, sizes)
-            used.update(scan.rollup.table if scan.rollup else "events" for scan in scans)
+            planned.append((part, scans))
             return scans
 
         sql, parameters = build(query, groups, plan)
         answer = cursor.execute(sql, parameters)
         names = [column[0] for column in answer.description or []]
         rows = [dict(zip(names, row, strict=True)) for row in answer.fetchmany(query.limit)]
+    if not from_events:
+        _note(store, query, groups, planned, sizes, time.perf_counter() - began)
+    used = {scan.rollup.table if scan.rollup else "kept" if scan.kept else "events" for _, of in planned for scan in of}
     meta: dict[str, object] = {"sources": sorted(used), "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
     return rows, meta
+
+
+def _until_newest(query: UsageQuery, newest: datetime | None) -> UsageQuery:
+    """An end behind the newest event is none: so all who ask for "until now" ask the same."""
+    if newest is None or query.until_us is None or query.until_us <= us_of(newest):
+        return query
+    return msgspec.structs.replace(query, until_us=None)
+
+
+def _note(
+    store: Store,
+    query: UsageQuery,
+    groups: tuple[str, ...],
+    planned: list[tuple[UsageQuery, list[sources.Scan]]],
+    sizes: dict[str, int],
+    took_s: float,
+) -> None:
+    """Which kept sums were of use, and which are wanted."""
+    bounds = store.kept.bounds
+    for number, (part, scans) in enumerate(planned):
+        has = next((scan.kept for scan in scans if scan.kept), None)
+        if has is not None:
+            store.kept.used(has)
+        rows = next((sizes[scan.rollup.table] for scan in scans if scan.rollup), bounds.from_rows)
+        if took_s < bounds.from_s or (has is None and rows < bounds.from_rows):
+            continue
+        shape = sources.shape_of(part, groups if number == 0 else (), query.order)
+        if shape is not None and (has is None or (shape.ranked_by and has.rows >= bounds.ranked_rows)):
+            store.kept.want(shape, part)
 
 
 def group_names(query: UsageQuery) -> tuple[str, ...]:
@@ -137,13 +172,17 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
         wanted.update(FROM_OTHERS.get(name) or ({name: MEASURE_SQL[name]} if name in MEASURE_SQL else {}))
     wanted.setdefault("_charges", "sum(charges)")
     order_sql, needed = _order(query, groups)
-    if needed == "spend":
+    if needed == "spend" or query.peak_min:
         wanted.setdefault("spend", MEASURE_SQL["spend"])
     columns = ", ".join([*keys, *(f'{sql} AS "{name}"' for name, sql in wanted.items())])
     by = f" GROUP BY {', '.join(str(index + 1) for index in range(len(groups)))}" if groups else ""
     summed = tuple(name for name in query.measures if name not in DISTINCT and name not in sources.LATENCY)
-    facts = _facts(_with(query, summed), plan, parameters)
-    parts = [f"facts AS ({facts})", f"sums AS (SELECT {columns} FROM facts{where}{by})"]
+    parts = _sum_facts(query, _with(query, summed), groups, plan, parameters)
+    if query.peak_min:
+        parts.append(f"every_sums AS (SELECT {columns} FROM facts{where}{by})")
+        parts.append(f"sums AS ({_peaks_sql(query, groups, parameters)})")
+    else:
+        parts.append(f"sums AS (SELECT {columns} FROM facts{where}{by})")
     joins, picked, table = "", ["sums.*"], "sums"
     once = [name for name in query.measures if name in DISTINCT]
     if once and groups and query.order.removeprefix("-") not in (*DISTINCT, *_QUANTILES):
@@ -151,11 +190,11 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
         table = "top"
     for name in once:
         only = _of_top(keys) if table == "top" else ""
-        parts += _distinct_sql(name, keys, only + where, _facts(_with(query, (name,)), plan, parameters))
+        parts += _distinct_sql(name, keys, only + where, facts_sql(_with(query, (name,)), plan, parameters))
         joins += _join(f"once_{name}", len(groups))
         picked.append(f'coalesce(once_{name}.n, 0) AS "{name}"')
     if asked := tuple(name for name in query.measures if name in sources.LATENCY):
-        parts.append(f"lat AS ({_facts(_with(query, asked), plan, parameters, latency=True)})")
+        parts.append(f"lat AS ({facts_sql(_with(query, asked), plan, parameters, latency=True)})")
         parts.append(_quantile_sql(query, groups, keys, where))
         joins += _join("quantiles", len(groups))
         picked += [f"quantiles.{name}" for name in _QUANTILES if name in asked]
@@ -191,6 +230,15 @@ def _distinct_sql(name: str, keys: list[str], where: str, facts: str) -> list[st
     return [f"of_{name} AS ({facts})", f"once_{name} AS (SELECT {counted} FROM ({rows}){by})"]
 
 
+def _peaks_sql(query: UsageQuery, groups: tuple[str, ...], parameters: dict[str, object]) -> str:
+    least = _parameter(parameters, query.peak_min)
+    names = [f"g{index}" for index, name in enumerate(groups) if name not in PERIODS]
+    high = f"SELECT {''.join(f'{name}, ' for name in names)}max(spend) AS peak FROM every_sums"
+    high += f"{' GROUP BY ' + ', '.join(names) if names else ''} HAVING peak >= {least}"
+    same = " AND ".join(f"high.{name} IS NOT DISTINCT FROM every_sums.{name}" for name in names) or "true"
+    return f"SELECT * FROM every_sums SEMI JOIN ({high}) AS high ON {same}"
+
+
 def _limit_sql(query: UsageQuery) -> str:
     """DuckDB keeps a heap of as many rows as are asked for, which for many is far slower than sorting them all."""
     return f" LIMIT {query.limit}" if query.limit <= HEAP_ROWS_MAX else ""
@@ -205,24 +253,62 @@ def latency_ms(bucket: int | None) -> float | None:
     return int(rounded) if rounded >= 100 else rounded
 
 
-def _known(cursor: Cursor) -> sources.Known:
-    rolled = one(cursor, "SELECT batch FROM rolled")[0]
+def known_by(cursor: Cursor, store: Store) -> tuple[sources.Known, datetime | None]:
+    """What a plan depends on in this transaction, and when the newest event began."""
+    rolled, batch = one(cursor, "SELECT rolled.batch, state.batch FROM rolled, state")
     tags = cursor.execute("SELECT name, since FROM promoted_tags").fetchall()
-    return sources.Known(int(rolled), dict(tags), filled(cursor))
+    newest = store.kept.newest(
+        int(batch), lambda after: one(cursor, "SELECT max(started_at) FROM events WHERE batch > ?", [after])[0]
+    )
+    return sources.Known(int(rolled), dict(tags), filled(cursor), store.kept.known(int(batch))), newest
 
 
-def _sizes(cursor: Cursor, rollups: tuple[Rollup, ...]) -> dict[str, int]:
+def sizes_of(cursor: Cursor, rollups: tuple[Rollup, ...]) -> dict[str, int]:
     counts = ", ".join(f"(SELECT count(*) FROM {rollup.table})" for rollup in rollups)
     return dict(zip((rollup.table for rollup in rollups), one(cursor, f"SELECT {counts}"), strict=True))
 
 
-def _facts(query: UsageQuery, plan: Plan, parameters: dict[str, object], *, latency: bool = False) -> str:
-    dims = sorted(sources.dims_of(query))
+def _sum_facts(
+    query: UsageQuery, part: UsageQuery, groups: tuple[str, ...], plan: Plan, parameters: dict[str, object]
+) -> list[str]:
+    """The rows that sums are made of, as `facts`. Where only the first groups are asked for and kept sums know each
+    group's place, those of the first places, and of all groups of which something is newer: whoever else gained
+    nothing, and is behind as many as are asked for."""
+    scans = plan(part)
+    kept = scans[0].kept
+    ranked = (
+        kept is not None
+        and kept.is_ranked
+        and kept.shape.ranked_by == groups
+        and dict(kept.shape.where) == dict(query.where)
+        and query.order in ("", "-spend")
+        and not query.peak_min
+        and query.limit <= HEAP_ROWS_MAX
+    )
+    if kept is None or not ranked:
+        return [f"facts AS ({facts_sql(part, lambda _part: scans, parameters)})"]
+    dims = sorted(sources.dims_of(part))
+    old, _ = sources.scan_sql(scans[0], dims, 0)
+    fresh = facts_sql(part, lambda _part: scans[1:], parameters)
+    keys = ", ".join(f'"{name}"' for name in groups)
+    same = " AND ".join(f'touched."{name}" IS NOT DISTINCT FROM {kept.table}."{name}"' for name in groups)
+    first = f"place <= {query.limit} + (SELECT count(*) FROM touched)"
+    return [
+        f"fresh AS MATERIALIZED ({fresh})",
+        f"touched AS (SELECT DISTINCT {keys} FROM fresh)",
+        f"facts AS (SELECT * FROM fresh UNION ALL {old} WHERE {first} "
+        f"UNION ALL {old} SEMI JOIN touched ON {same} WHERE NOT ({first}))",
+    ]
+
+
+def facts_sql(part: UsageQuery, plan: Plan, parameters: dict[str, object], *, latency: bool = False) -> str:
+    """Rows of `sources.scan_sql` or `latency_sql`, of all scans of a part of a question."""
+    dims = sorted(sources.dims_of(part))
     parts = []
-    for scan in plan(query):
+    for scan in plan(part):
         number = len(parameters)  # parameters of a scan are named after it, and no two scans of a statement are one
         sql, added = (sources.latency_sql if latency else sources.scan_sql)(scan, dims, number)
-        sql, as_of = sources.as_of_sql(query.as_of_us, sql)
+        sql, as_of = sources.as_of_sql(part.as_of_us, sql)
         parameters.update({**added, **as_of})
         parts.append(sql)
     return " UNION ALL ".join(parts)
