@@ -12,7 +12,7 @@ exactly one month, and a closed month is never told anew.
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -21,8 +21,8 @@ from farebox.core.money import share
 from farebox.core.months import CLOSE_DAYS, DAY_US, closes_us, following, month_days, month_of, span_us
 
 Period = Literal["month", "year"]
-REMEMBERED_MONTHS_MAX: Final = 24
-"""Months of which the books keep what they reckoned: some 100 bytes for each customer and month."""
+RECKONED_MAX: Final = 32
+"""Reckonings of a month that books keep: some hundred bytes for each customer in each of them."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,20 +146,25 @@ class Books(msgspec.Struct, frozen=True):
     as_of_us: int | None = None
     """Nothing that was entered after this is in the books. None: months never close."""
     time_zone: str = "UTC"
-    reckoned: dict[str, dict[str, Worth]] = msgspec.field(default_factory=dict)
-    """What `worth` has reckoned, by month and tenant. Books that differ in their moment alone may share it where
-    nothing was entered since the earlier one: as time goes on, only what is entered changes a month."""
+    reckoned: dict[tuple[str, str], dict[Any, Any]] = msgspec.field(default_factory=dict)
+    """What has been reckoned of these books, by what it is and month. Books that differ in their moment alone may share
+    it where nothing was entered since the earlier one: as time goes on, only what is entered changes a month."""
+
+    def reckoning(self, what: str, month: str) -> dict[Any, Any]:
+        """Where to find again what was reckoned of a month, and to note it."""
+        found = self.reckoned.get((what, month))
+        if found is None:
+            if len(self.reckoned) >= RECKONED_MAX:
+                self.reckoned.clear()
+            found = self.reckoned[what, month] = {}
+        return found
 
     def worth(self, customer: Customer, month: str) -> Worth:
         """All that the books say of a month, reckoned once."""
-        of_month = self.reckoned.get(month)
-        if of_month is None:
-            if len(self.reckoned) >= REMEMBERED_MONTHS_MAX:
-                self.reckoned.clear()
-            of_month = self.reckoned[month] = {}
-        found = of_month.get(customer.tenant)
+        known = self.reckoning("worth", month)
+        found: Worth | None = known.get(customer.tenant)
         if found is None:
-            found = of_month[customer.tenant] = Worth(
+            found = known[customer.tenant] = Worth(
                 self.revenue(customer, month), self.other_cogs(customer, month), self.expected_ai_cost(customer, month)
             )
         return found

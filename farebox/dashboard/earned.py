@@ -72,7 +72,7 @@ def earned(parts: Parts, filters: Filters, rows: int) -> Earned | None:
     asked = filters.asked()
     span = months.span(asked)
     lines = earnings.lines(asked, parts.facts(), span, books)
-    losing, lost = customers_pnl.losing_of(customers_pnl.ranked(lines, span))
+    losing, lost = customers_pnl.losing_of(lines, span)
     return Earned(
         len(losing),
         [one.row(span) for one in losing[:rows]],

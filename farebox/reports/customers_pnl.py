@@ -38,11 +38,11 @@ class CustomersPnl:
         history = months.trailing(span, max(TREND_MONTHS, len(span.months)))
         every = earnings.lines(asked, facts, history, facts.books(asked.as_of_us))
         found = [line for line in every if line.month in span.months]
-        standings = ranked(found, span)
+        standings = ranked(standings_of(found, span))
         total = earnings.sums(found)
         shown = [standing.row(span) for standing in standings[: asked.top]]
         return Answer(
-            sentence=sentence(standings, total, span),
+            sentence=sentence(found, total, span),
             columns=COLUMNS,
             rows=shown,
             totals={**total.row(), "calls": total.spend.calls},
@@ -95,13 +95,16 @@ class Standing(NamedTuple):
 _NAMES: Final = {column.name for column in COLUMNS}
 
 
-def ranked(found: Sequence[Line], span: Span) -> list[Standing]:
-    """A standing for each customer: the greatest loss first, those whose margin cannot be told last, by their cost."""
+def standings_of(found: Sequence[Line], span: Span) -> list[Standing]:
+    """One for each customer, in no order."""
     if len(span.months) == 1:
-        standings = [Standing(line.tenant, (line,), earnings.sums((line,))) for line in found]
-    else:
-        groups = earnings.by(found, lambda line: line.tenant)
-        standings = [Standing(tenant, own, earnings.sums(own)) for tenant, own in groups.items()]
+        return [Standing(line.tenant, (line,), earnings.alone(line)) for line in found]
+    groups = earnings.by(found, lambda line: line.tenant)
+    return [Standing(tenant, own, earnings.sums(own)) for tenant, own in groups.items()]
+
+
+def ranked(standings: Sequence[Standing]) -> list[Standing]:
+    """The greatest loss first, those whose margin cannot be told last, by their cost."""
     return sorted(standings, key=_place)
 
 
@@ -110,9 +113,12 @@ def _place(standing: Standing) -> tuple[bool, int, int, str]:
     return margin is None, margin or 0, -standing.total.spend.known, str(standing.tenant)
 
 
-def losing_of(standings: Sequence[Standing]) -> tuple[list[Standing], int]:
-    """Those who cost more than they pay, and how much they cost beyond it, in pico-dollars."""
-    losing = [standing for standing in standings if standing.is_losing]
+def losing_of(found: Sequence[Line], span: Span) -> tuple[list[Standing], int]:
+    """Customers who cost more than they pay, the greatest loss first, and how much they cost beyond it, in
+    pico-dollars."""
+    if len(span.months) == 1:
+        found = [line for line in found if line.revenue is not None and line.revenue < line.spend.known]
+    losing = ranked([standing for standing in standings_of(found, span) if standing.is_losing])
     return losing, -sum(standing.total.margin or 0 for standing in losing)
 
 
@@ -137,8 +143,8 @@ def _flag(total: Sums, projected: int | None) -> str | None:
     return "dear" if total.counted_cost * 100 > (total.counted_revenue or 0) * DEAR_PERCENT else None
 
 
-def sentence(standings: Sequence[Standing], total: Sums, span: Span) -> str:
-    losing, lost = losing_of(standings)
+def sentence(found: Sequence[Line], total: Sums, span: Span) -> str:
+    losing, lost = losing_of(found, span)
     if losing:
         verb = "costs more than it pays" if len(losing) == 1 else "cost more than they pay"
         return f"{named(len(losing), 'customer')} {verb}: {money(lost)} {span.words}."

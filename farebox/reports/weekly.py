@@ -9,7 +9,7 @@ from farebox.errors import FareboxError, QueryError
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
 from farebox.reports.cells import day_text, label
-from farebox.reports.customers_pnl import losing_of, ranked, sentence
+from farebox.reports.customers_pnl import losing_of, sentence
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
 from farebox.reports.spending import NOTHING, Row, Spend, money, percent, spend_of, usage, usd
 
@@ -149,13 +149,12 @@ def _losing(asked: Asked, facts: Facts, week: Weeks) -> Section:
     """In the month of the week's last day, as far as it has gone."""
     span = months.span(_between(asked, week.until_us - 1, week.until_us))
     found = earnings.lines(asked, facts, span, facts.books(asked.as_of_us))
-    standings = ranked(found, span)
-    losing, _ = losing_of(standings)
+    losing, _ = losing_of(found, span)
     names = {column.name for column in _LOSING}
     shown = [one.row(span) for one in losing[:ROWS]]
     return Section(
         title="Customers at a loss",
-        sentence=sentence(standings, earnings.sums(found), span),
+        sentence=sentence(found, earnings.sums(found), span),
         columns=_LOSING,
         rows=[{name: value for name, value in row.items() if name in names} for row in shown],
     )

@@ -91,6 +91,7 @@ class Keeping:
         self._dropped: list[tuple[float, str]] = []
         self._number = 0
         self._newest: tuple[int, datetime | None] = (0, None)
+        self._sizes: tuple[tuple[int, int], dict[str, int]] | None = None
 
     def known(self, batch: int) -> tuple[Kept, ...]:
         """Those that were made of batches up to this one."""
@@ -110,6 +111,13 @@ class Keeping:
                 if batch > self._newest[0]:
                     self._newest = batch, known
         return known
+
+    def sizes(self, rolled: tuple[int, int], count: Callable[[], dict[str, int]]) -> dict[str, int]:
+        """The roll-ups' row counts, counted once for each state of the roll-ups."""
+        before = self._sizes
+        if before is None or before[0] != rolled:
+            self._sizes = before = rolled, count()
+        return before[1]
 
     def used(self, kept: Kept) -> None:
         with self._lock:

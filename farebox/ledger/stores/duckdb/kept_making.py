@@ -7,7 +7,7 @@ from farebox.errors import FareboxError
 from farebox.ledger.stores.duckdb import sources
 from farebox.ledger.stores.duckdb.kept import Kept, Shape
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
-from farebox.ledger.stores.duckdb.usage import SPEND, facts_sql, known_by, sizes_of, where_sql
+from farebox.ledger.stores.duckdb.usage import SPEND, facts_sql, known_by, where_sql
 
 
 def keep_sums(store: Store) -> bool:
@@ -42,9 +42,8 @@ def _due(store: Store) -> tuple[Shape, UsageQuery] | None:
 def _made(store: Store, shape: Shape, part: UsageQuery) -> Kept:
     """Of those of before and what came since, where there are any; else of the roll-ups."""
     with store.keeping() as cursor:
-        known, _ = known_by(cursor, store)
-        (batch,) = one(cursor, "SELECT batch FROM state")
-        scans = sources.plan(part, known, sizes_of(cursor, known.rollups))
+        known = known_by(cursor, store)
+        scans = sources.plan(part, known)
         table = store.kept.new_name()
         parameters: dict[str, object] = {}
         facts = facts_sql(part, lambda _part: scans, parameters, latency=shape.latency)
@@ -52,14 +51,14 @@ def _made(store: Store, shape: Shape, part: UsageQuery) -> Kept:
         sql = made_sql(shape, facts, where)
         if not shape.ranked_by:
             cursor.execute(f"CREATE TABLE {table} AS {sql}", parameters)
-            return Kept(shape, table, int(batch), _rows(cursor, table))
+            return Kept(shape, table, known.batch, _rows(cursor, table))
         cursor.execute(f"CREATE TEMP TABLE unplaced AS {sql}", parameters)
         rows = _rows(cursor, "unplaced")
         is_ranked = rows >= store.kept.bounds.ranked_rows
         ordered = ranked_sql(shape, "unplaced", SPEND) if is_ranked else "SELECT * FROM unplaced"
         cursor.execute(f"CREATE TABLE {table} AS {ordered}")
         cursor.execute("DROP TABLE unplaced")
-        return Kept(shape, table, int(batch), rows, is_ranked)
+        return Kept(shape, table, known.batch, rows, is_ranked)
 
 
 def _rows(cursor: Cursor, table: str) -> int:

@@ -4,6 +4,7 @@ A roll-up is used for the whole periods inside the asked time; the edges, and wh
 watermark, are read from the events. So every answer is exact, and the same whichever way it came.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo
 from farebox.core.queries import PERIODS, UsageQuery, group
 from farebox.ledger.stores.duckdb.kept import Kept, Shape
 from farebox.ledger.stores.duckdb.rollups import COUNT_SQL, length
-from farebox.ledger.stores.duckdb.schema import COUNTS, FINE_DIMS, FIRST_ROLLUPS, METER_NAMES, USER_DIMS, Rollup
+from farebox.ledger.stores.duckdb.schema import FINE_DIMS, METER_NAMES, USER_DIMS, Rollup
 from farebox.ledger.stores.duckdb.writing import stamp
 
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
@@ -28,8 +29,10 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
 LATENCY: Final = ("p50_latency_ms", "p95_latency_ms")
 ALWAYS: Final = ("state", "cost_source", "byok")
 KEPT_DIMS: Final = (frozenset(FINE_DIMS) | frozenset(USER_DIMS)) - {"tags"}
-KEPT_COLUMNS: Final = frozenset({"charges", "firsts", "priced", "unpriced"})
-"""Columns that kept sums always have, beside cost and last_at."""
+BASE_COLUMNS: Final = frozenset({"charges", "firsts", "priced", "unpriced"})
+"""Columns that any rows of sums have, beside cost and last_at."""
+SHORT_ROWS: Final = 50_000
+"""Kept sums of so many rows are read in no time; longer ones only where no roll-up is shorter."""
 UTC_NAMES: Final = ("UTC", "Etc/UTC")
 _MORE_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "retries": ("retried",),
@@ -51,8 +54,14 @@ class Known:
     rolled_batch: int
     tags_since: dict[str, datetime]
     """Promoted tags, and from when on the roll-ups carry them."""
-    rollups: tuple[Rollup, ...] = FIRST_ROLLUPS
-    kept: tuple[Kept, ...] = ()
+    rollups: tuple[Rollup, ...]
+    kept: tuple[Kept, ...]
+    sizes: dict[str, int]
+    """The roll-ups' row counts, or what they were lately."""
+    batch: int
+    newest: datetime | None
+    """When the newest event began."""
+    dropped_before: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +100,19 @@ def periods_of(query: UsageQuery) -> frozenset[str]:
     return frozenset(name for name in (*query.group_by, *query.where) if name in PERIODS)
 
 
-def plan(query: UsageQuery, known: Known, sizes: dict[str, int]) -> list[Scan]:
-    """The scans whose rows together are exactly the events asked for. `sizes` are the roll-ups' row counts."""
+def plan(query: UsageQuery, known: Known) -> list[Scan]:
+    """The scans whose rows together are exactly the events asked for."""
     everything = events_only(query)
     if query.as_of_us is not None:
         return [everything]
     since, until = everything.since, everything.until
-    serving = [kept for kept in known.kept if serves(kept, query)]
+    fitting = [rollup for rollup in known.rollups if _fits(rollup, query, known, since)]
+    shortest = min((known.sizes[rollup.table] for rollup in fitting), default=sys.maxsize)
+    serving = [kept for kept in known.kept if kept.rows <= max(shortest, SHORT_ROWS) and serves(kept, query)]
     if serving:
         smallest = min(serving, key=lambda kept: kept.rows)
         return [Scan(None, None, None, kept=smallest), Scan(None, since, until, smallest.batch)]
-    fitting = [rollup for rollup in known.rollups if _fits(rollup, query, known, since)]
-    for rollup in sorted(fitting, key=lambda rollup: (sizes[rollup.table], len(rollup.dims))):
+    for rollup in sorted(fitting, key=lambda rollup: (known.sizes[rollup.table], len(rollup.dims))):
         first = None if since is None else _ceil(since, length(rollup))
         last = None if until is None else _floor(until, length(rollup))
         if first is not None and last is not None and first >= last:
@@ -161,7 +171,7 @@ def kept_where(query: UsageQuery) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def columns_of(query: UsageQuery) -> frozenset[str]:
     """Of COUNTS, those that the measures are summed from."""
-    return KEPT_COLUMNS.union(*(_MORE_COLUMNS.get(name, ()) for name in query.measures))
+    return BASE_COLUMNS.union(*(_MORE_COLUMNS.get(name, ()) for name in query.measures))
 
 
 def is_whole_hour(edge: datetime | None) -> bool:
@@ -175,18 +185,17 @@ def events_only(query: UsageQuery) -> Scan:
     return Scan(None, since, until)
 
 
-def scan_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[str, object]]:
-    """Rows of `dims`, COUNTS, cost, starts_at and last_at. Parameters are named after the scan's number."""
+def scan_sql(scan: Scan, dims: Sequence[str], columns: frozenset[str], number: int) -> tuple[str, dict[str, object]]:
+    """Rows of `dims`, `columns` (of COUNTS), cost, starts_at and last_at. Parameters are named after its number."""
     names = ", ".join(f'"{name}"' for name in dims)
     if scan.kept is not None:
-        has = scan.kept.shape.columns
-        counts = ", ".join(f'"{name}"' if name in has else f'0::BIGINT AS "{name}"' for name in COUNTS)
+        counts = ", ".join(f'"{name}"' for name in sorted(columns))
         return f"SELECT {names}, {counts}, cost, starts_at, last_at FROM {scan.kept.table}", {}
     if scan.rollup is not None:
-        counts = ", ".join(f'"{name}"' for name in COUNTS)
+        counts = ", ".join(f'"{name}"' for name in sorted(columns))
         where, parameters = _span(scan, "starts_at", number)
         return f"SELECT {names}, {counts}, cost, starts_at, last_at FROM {scan.rollup.table}{where}", parameters
-    counts = ", ".join(f'{sql} AS "{name}"' for name, sql in COUNT_SQL.items())
+    counts = ", ".join(f'{COUNT_SQL[name]} AS "{name}"' for name in sorted(columns))
     where, parameters = _span(scan, "started_at", number)
     rest = "cost::HUGEINT AS cost, started_at AS starts_at, CASE WHEN kind = 'charge' THEN started_at END AS last_at"
     return f"SELECT {names}, {counts}, {rest} FROM events{where}", parameters

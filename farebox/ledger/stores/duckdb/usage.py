@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,8 +15,8 @@ from farebox.core.money import divide_half_even, format_usd
 from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check, group
 from farebox.errors import QueryError
 from farebox.ledger.stores.duckdb import sources
-from farebox.ledger.stores.duckdb.rollups import filled, pointer
-from farebox.ledger.stores.duckdb.schema import FLAGS, Rollup
+from farebox.ledger.stores.duckdb.rollups import pointer
+from farebox.ledger.stores.duckdb.schema import COARSE_ROLLUPS, FIRST_ROLLUPS, FLAGS, Rollup
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 from farebox.ledger.stores.duckdb.writing import BUCKET_GROWTH
 
@@ -39,21 +39,21 @@ DISTINCT: Final[dict[str, tuple[str, str]]] = {
 can come from a smaller table."""
 
 MEASURE_SQL: Final[dict[str, str]] = {
-    "calls": f"coalesce(sum(firsts) FILTER ({_NOT_REFUSED}), 0)",
-    "attempts": f"coalesce(sum(charges) FILTER ({_NOT_REFUSED}), 0)",
-    "refused": "coalesce(sum(charges) FILTER (state = 'refused'), 0)",
+    "calls": f"coalesce(sum(firsts) FILTER ({_NOT_REFUSED}), 0)::BIGINT",
+    "attempts": f"coalesce(sum(charges) FILTER ({_NOT_REFUSED}), 0)::BIGINT",
+    "refused": "coalesce(sum(charges) FILTER (state = 'refused'), 0)::BIGINT",
     "spend": SPEND,
     "spend_estimated": f"coalesce(sum(cost) FILTER ({_SPENT} AND cost_source = 'estimated'), 0)",
     "spend_byok": "coalesce(sum(cost) FILTER (byok), 0)",
-    "tokens": "coalesce(sum(input_tokens + output_tokens), 0)",
-    "input_tokens": "coalesce(sum(input_tokens), 0)",
-    "output_tokens": "coalesce(sum(output_tokens), 0)",
-    "errors": "coalesce(sum(charges) FILTER (state IN ('upstream_error', 'timeout', 'interrupted')), 0)",
-    "retries": f"coalesce(sum(retried) FILTER ({_NOT_REFUSED}), 0)",
-    "calls_unpriced": "coalesce(sum(unpriced), 0)",
+    "tokens": "coalesce(sum(input_tokens + output_tokens), 0)::BIGINT",
+    "input_tokens": "coalesce(sum(input_tokens), 0)::BIGINT",
+    "output_tokens": "coalesce(sum(output_tokens), 0)::BIGINT",
+    "errors": "coalesce(sum(charges) FILTER (state IN ('upstream_error', 'timeout', 'interrupted')), 0)::BIGINT",
+    "retries": f"coalesce(sum(retried) FILTER ({_NOT_REFUSED}), 0)::BIGINT",
+    "calls_unpriced": "coalesce(sum(unpriced), 0)::BIGINT",
     "last_at": "max(last_at)",
     "corrections": "count(*) FILTER (kind = 'correction')",
-    **{meter.name: f'coalesce(sum("{meter.name}"), 0)' for meter in METERS},
+    **{meter.name: f'coalesce(sum("{meter.name}"), 0)::BIGINT' for meter in METERS},
 }
 """Measures as sums over rows of `sources`. The rest follow from these: see ORDER_SQL and `_shaped`."""
 FROM_OTHERS: Final[dict[str, dict[str, str]]] = {
@@ -61,12 +61,13 @@ FROM_OTHERS: Final[dict[str, dict[str, str]]] = {
     "cost_per_session": {"_session_spend": _SESSION_SPEND, "_sessions": _SESSIONS},
 }
 ORDER_SQL: Final = {
-    "avg_cost": "_spend::DOUBLE / nullif(_calls, 0)",
-    "cost_per_session": "_session_spend::DOUBLE / nullif(_sessions, 0)",
+    "avg_cost": "sums._spend::DOUBLE / nullif(sums._calls, 0)",
+    "cost_per_session": "sums._session_spend::DOUBLE / nullif(sums._sessions, 0)",
 }
 Plan = Callable[[UsageQuery], list[sources.Scan]]
 """The scans that answer a question of some measures."""
 HEAP_ROWS_MAX: Final = 10_000
+PICO_DIGITS: Final = 12
 MONEY: Final = ("spend", "spend_estimated", "spend_byok")
 _QUANTILES: Final = {"p50_latency_ms": 50, "p95_latency_ms": 95}
 
@@ -77,23 +78,27 @@ def usage(
     """{"columns", "rows", "meta"}. Money is decimal text, None where nothing of it is priced; counts are whole numbers.
     `from_events` leaves the roll-ups aside. Raises QueryError."""
     groups = group_names(query)
-    rows, meta = _asked(store, query, from_events=from_events, limit_max=limit_max)
+    names, found, meta = _asked(store, query, from_events=from_events, limit_max=limit_max)
+    rows = [dict(zip(names, row, strict=True)) for row in found]
     return {"columns": [*groups, *query.measures], "rows": [_shaped(row, groups, query) for row in rows], "meta": meta}
 
 
 def columns(store: Store, query: UsageQuery, limit_max: int) -> dict[str, object]:
     """The same answer by columns, for many rows: {"columns": names, "values": a list for each, "meta"}."""
     groups = group_names(query)
-    rows, meta = _asked(store, query, limit_max=limit_max)
-    keys = [[row[f"g{index}"] for row in rows] for index in range(len(groups))]
-    sums = [[_measure(name, row) for row in rows] for name in query.measures]
+    names, rows, meta = _asked(store, query, limit_max=limit_max)
+    table: dict[str, Sequence[Any]] = dict(
+        zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)
+    )
+    keys = [list(table[f"g{index}"]) for index in range(len(groups))]
+    sums = [_shaped_column(name, table) for name in query.measures]
     return {"columns": [*groups, *query.measures], "values": [*keys, *sums], "meta": meta}
 
 
 def _asked(
     store: Store, query: UsageQuery, *, from_events: bool = False, limit_max: int = LIMIT_MAX
-) -> tuple[list[dict[str, Any]], dict[str, object]]:
-    """(rows as the statement names them, meta)."""
+) -> tuple[list[str], list[tuple[Any, ...]], dict[str, object]]:
+    """(names of the statement's columns, its rows, meta)."""
     check(query, limit_max)
     zone(query.time_zone)
     if query.order and query.order.removeprefix("-") not in (*query.measures, *query.group_by):
@@ -101,26 +106,28 @@ def _asked(
     groups = group_names(query)
     began = time.perf_counter()
     with store.reading() as cursor:
-        known, newest = known_by(cursor, store)
-        dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
-        sizes = sizes_of(cursor, known.rollups)
-        query = _until_newest(query, newest)
+        known = known_by(cursor, store)
+        query = _until_newest(query, known.newest)
         planned: list[tuple[UsageQuery, list[sources.Scan]]] = []
 
         def plan(part: UsageQuery) -> list[sources.Scan]:
-            scans = [sources.events_only(part)] if from_events else sources.plan(part, known, sizes)
+            scans = [sources.events_only(part)] if from_events else sources.plan(part, known)
             planned.append((part, scans))
             return scans
 
         sql, parameters = build(query, groups, plan)
         answer = cursor.execute(sql, parameters)
         names = [column[0] for column in answer.description or []]
-        rows = [dict(zip(names, row, strict=True)) for row in answer.fetchmany(query.limit)]
+        rows = answer.fetchmany(query.limit)
     if not from_events:
-        _note(store, query, groups, planned, sizes, time.perf_counter() - began)
+        _note(store, query, groups, planned, known.sizes, time.perf_counter() - began)
     used = {scan.rollup.table if scan.rollup else "kept" if scan.kept else "events" for _, of in planned for scan in of}
-    meta: dict[str, object] = {"sources": sorted(used), "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
-    return rows, meta
+    meta: dict[str, object] = {
+        "sources": sorted(used),
+        "time_zone": query.time_zone,
+        "events_kept_from": _iso(known.dropped_before),
+    }
+    return names, rows, meta
 
 
 def _until_newest(query: UsageQuery, newest: datetime | None) -> UsageQuery:
@@ -144,11 +151,11 @@ def _note(
         has = next((scan.kept for scan in scans if scan.kept), None)
         if has is not None:
             store.kept.used(has)
-        rows = next((sizes[scan.rollup.table] for scan in scans if scan.rollup), bounds.from_rows)
-        if took_s < bounds.from_s or (has is None and rows < bounds.from_rows):
+        rolled = next((sizes[scan.rollup.table] for scan in scans if scan.rollup), bounds.from_rows)
+        if took_s < bounds.from_s or (rolled if has is None else has.rows) < bounds.from_rows:
             continue
         shape = sources.shape_of(part, groups if number == 0 else (), query.order)
-        if shape is not None and (has is None or (shape.ranked_by and has.rows >= bounds.ranked_rows)):
+        if shape is not None:
             store.kept.want(shape, part)
 
 
@@ -179,11 +186,11 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
     summed = tuple(name for name in query.measures if name not in DISTINCT and name not in sources.LATENCY)
     parts = _sum_facts(query, _with(query, summed), groups, plan, parameters)
     if query.peak_min:
-        parts.append(f"every_sums AS (SELECT {columns} FROM facts{where}{by})")
-        parts.append(f"sums AS ({_peaks_sql(query, groups, parameters)})")
+        parts += _peaks_sql(query, groups, keys, where, f"SELECT {columns} FROM facts", by, parameters)
     else:
         parts.append(f"sums AS (SELECT {columns} FROM facts{where}{by})")
-    joins, picked, table = "", ["sums.*"], "sums"
+    joins, table = "", "sums"
+    picked = [*(f"sums.g{index}" for index in range(len(groups))), *(_picked_sql(name) for name in wanted)]
     once = [name for name in query.measures if name in DISTINCT]
     if once and groups and query.order.removeprefix("-") not in (*DISTINCT, *_QUANTILES):
         parts.append(f"top AS (SELECT * FROM sums ORDER BY {order_sql}{_limit_sql(query)})")
@@ -203,6 +210,16 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
         f"{_limit_sql(query)}",
         parameters,
     )
+
+
+def _picked_sql(name: str) -> str:
+    """A column of `sums` as it is answered: amounts as text, which is many times faster than numbers of 128 bits."""
+    if name in MONEY:
+        digits = f'abs(sums."{name}")::VARCHAR'
+        padded = f"repeat('0', greatest(0, {PICO_DIGITS + 1} - length({digits}))) || {digits}"
+        point = f"left({padded}, -{PICO_DIGITS}) || '.' || right({padded}, {PICO_DIGITS})"
+        return f"""CASE WHEN sums."{name}" < 0 THEN '-' ELSE '' END || {point} AS "{name}\""""
+    return f'sums."{name}"::VARCHAR AS "{name}"' if name in ("_spend", "_session_spend") else f'sums."{name}"'
 
 
 def _of_top(keys: list[str]) -> str:
@@ -230,13 +247,31 @@ def _distinct_sql(name: str, keys: list[str], where: str, facts: str) -> list[st
     return [f"of_{name} AS ({facts})", f"once_{name} AS (SELECT {counted} FROM ({rows}){by})"]
 
 
-def _peaks_sql(query: UsageQuery, groups: tuple[str, ...], parameters: dict[str, object]) -> str:
+def _peaks_sql(
+    query: UsageQuery,
+    groups: tuple[str, ...],
+    keys: list[str],
+    where: str,
+    select: str,
+    by: str,
+    parameters: dict[str, object],
+) -> list[str]:
+    """Sums of those alone that reach `peak_min` in some period. Who does not by all that it ever spent together is
+    not looked at by periods."""
     least = _parameter(parameters, query.peak_min)
-    names = [f"g{index}" for index, name in enumerate(groups) if name not in PERIODS]
-    high = f"SELECT {''.join(f'{name}, ' for name in names)}max(spend) AS peak FROM every_sums"
-    high += f"{' GROUP BY ' + ', '.join(names) if names else ''} HAVING peak >= {least}"
-    same = " AND ".join(f"high.{name} IS NOT DISTINCT FROM every_sums.{name}" for name in names) or "true"
-    return f"SELECT * FROM every_sums SEMI JOIN ({high}) AS high ON {same}"
+    own = [index for index, name in enumerate(groups) if name not in PERIODS]
+    names = "".join(f"g{index}, " for index in own)
+    grouped = f" GROUP BY {', '.join(f'g{index}' for index in own)}" if own else ""
+    likely = f"SELECT {''.join(f'{keys[index]}, ' for index in own)}sum(greatest(cost, 0)) AS most FROM facts{where}"
+    high = f"SELECT {names}max(spend) AS peak FROM every_sums{grouped} HAVING peak >= {least}"
+    same = " AND ".join(f"high.g{index} IS NOT DISTINCT FROM every_sums.g{index}" for index in own) or "true"
+    pairs = [keys[index].rpartition(" AS ") for index in own]
+    only = " AND ".join(f"{sql} IS NOT DISTINCT FROM likely.{name}" for sql, _, name in pairs) or "true"
+    return [
+        f"likely AS ({likely}{grouped} HAVING most >= {least})",
+        f"every_sums AS ({select} SEMI JOIN likely ON {only}{where}{by})",
+        f"sums AS (SELECT * FROM every_sums SEMI JOIN ({high}) AS high ON {same})",
+    ]
 
 
 def _limit_sql(query: UsageQuery) -> str:
@@ -253,17 +288,30 @@ def latency_ms(bucket: int | None) -> float | None:
     return int(rounded) if rounded >= 100 else rounded
 
 
-def known_by(cursor: Cursor, store: Store) -> tuple[sources.Known, datetime | None]:
-    """What a plan depends on in this transaction, and when the newest event began."""
-    rolled, batch = one(cursor, "SELECT rolled.batch, state.batch FROM rolled, state")
-    tags = cursor.execute("SELECT name, since FROM promoted_tags").fetchall()
+def known_by(cursor: Cursor, store: Store) -> sources.Known:
+    """What a plan depends on in this transaction, asked in one statement: many a question takes no longer."""
+    rolled, batch, dropped, names, tags = one(cursor, _KNOWN)
+    rollups = (*FIRST_ROLLUPS, *(rollup for rollup in COARSE_ROLLUPS if rollup.table in (names or ())))
     newest = store.kept.newest(
         int(batch), lambda after: one(cursor, "SELECT max(started_at) FROM events WHERE batch > ?", [after])[0]
     )
-    return sources.Known(int(rolled), dict(tags), filled(cursor), store.kept.known(int(batch))), newest
+    return sources.Known(
+        rolled_batch=int(rolled),
+        tags_since={tag["name"]: tag["since"] for tag in tags or ()},
+        rollups=rollups,
+        kept=store.kept.known(int(batch)),
+        sizes=store.kept.sizes((int(rolled), len(rollups)), lambda: _sizes(cursor, rollups)),
+        batch=int(batch),
+        newest=newest,
+        dropped_before=dropped,
+    )
 
 
-def sizes_of(cursor: Cursor, rollups: tuple[Rollup, ...]) -> dict[str, int]:
+_KNOWN: Final = """SELECT rolled.batch, state.batch, dropped_before, (SELECT list(name) FROM filled_rollups),
+    (SELECT list({'name': name, 'since': since}) FROM promoted_tags) FROM rolled, state"""
+
+
+def _sizes(cursor: Cursor, rollups: tuple[Rollup, ...]) -> dict[str, int]:
     counts = ", ".join(f"(SELECT count(*) FROM {rollup.table})" for rollup in rollups)
     return dict(zip((rollup.table for rollup in rollups), one(cursor, f"SELECT {counts}"), strict=True))
 
@@ -288,7 +336,7 @@ def _sum_facts(
     if kept is None or not ranked:
         return [f"facts AS ({facts_sql(part, lambda _part: scans, parameters)})"]
     dims = sorted(sources.dims_of(part))
-    old, _ = sources.scan_sql(scans[0], dims, 0)
+    old, _ = sources.scan_sql(scans[0], dims, sources.columns_of(part), 0)
     fresh = facts_sql(part, lambda _part: scans[1:], parameters)
     keys = ", ".join(f'"{name}"' for name in groups)
     same = " AND ".join(f'touched."{name}" IS NOT DISTINCT FROM {kept.table}."{name}"' for name in groups)
@@ -303,11 +351,14 @@ def _sum_facts(
 
 def facts_sql(part: UsageQuery, plan: Plan, parameters: dict[str, object], *, latency: bool = False) -> str:
     """Rows of `sources.scan_sql` or `latency_sql`, of all scans of a part of a question."""
-    dims = sorted(sources.dims_of(part))
+    dims, columns = sorted(sources.dims_of(part)), sources.columns_of(part)
     parts = []
     for scan in plan(part):
         number = len(parameters)  # parameters of a scan are named after it, and no two scans of a statement are one
-        sql, added = (sources.latency_sql if latency else sources.scan_sql)(scan, dims, number)
+        if latency:
+            sql, added = sources.latency_sql(scan, dims, number)
+        else:
+            sql, added = sources.scan_sql(scan, dims, columns, number)
         sql, as_of = sources.as_of_sql(part.as_of_us, sql)
         parameters.update({**added, **as_of})
         parts.append(sql)
@@ -377,14 +428,14 @@ def _order(query: UsageQuery, groups: tuple[str, ...]) -> tuple[str, str]:
     asked = query.order
     if not asked:
         periods = [f"sums.g{index}" for index, name in enumerate(groups) if name in PERIODS]
-        return ", ".join([*periods, '"spend" DESC NULLS LAST', *ties]), "spend"
+        return ", ".join([*periods, "sums.spend DESC NULLS LAST", *ties]), "spend"
     name, direction = asked.removeprefix("-"), "DESC" if asked.startswith("-") else "ASC"
     if name in groups:
         first = f"sums.g{groups.index(name)}"
     elif name in _QUANTILES:
         first = f"quantiles.{name}"
     else:
-        first = ORDER_SQL.get(name, f'"{name}"')
+        first = ORDER_SQL.get(name, f'"{name}"' if name in DISTINCT else f'sums."{name}"')
     return ", ".join([f"{first} {direction} NULLS LAST", *ties]), ""
 
 
@@ -397,7 +448,7 @@ def _shaped(row: dict[str, Any], groups: tuple[str, ...], query: UsageQuery) -> 
 
 def _measure(name: str, row: dict[str, Any]) -> object:
     if name in MONEY:
-        return None if row[name] is None else format_usd(int(row[name]))
+        return row[name]
     if name == "avg_cost":
         return _ratio(row["_spend"], row["_calls"])
     if name == "cost_per_session":
@@ -409,7 +460,19 @@ def _measure(name: str, row: dict[str, Any]) -> object:
     return int(row[name])
 
 
-def _ratio(amount: int | None, count: int) -> str | None:
+def _shaped_column(name: str, table: Mapping[str, Sequence[Any]]) -> list[object]:
+    """The same of all rows."""
+    if name in FROM_OTHERS:
+        return [
+            _measure(name, dict(zip(FROM_OTHERS[name], row, strict=True)))
+            for row in zip(*(table[other] for other in FROM_OTHERS[name]), strict=True)
+        ]
+    if name in _QUANTILES or name == "last_at":
+        return [_measure(name, {name: value}) for value in table[name]]
+    return list(table[name])
+
+
+def _ratio(amount: str | None, count: int) -> str | None:
     if amount is None or not count:
         return None
     return format_usd(divide_half_even(int(amount), int(count)))
