@@ -44,6 +44,10 @@ class Shape:
     until: datetime | None
     where: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ranked_by: tuple[str, ...] = ()
+    once: str = ""
+    """A measure that counts things once each: then a row stands for one of them in one of the groups `dims`, and a
+    second table, of the same name and `_n`, has how many there are in each group. All of `where` holds for them."""
+    time_zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ from farebox.core.queries import UsageQuery
 from farebox.errors import FareboxError
 from farebox.ledger.stores.duckdb import sources
 from farebox.ledger.stores.duckdb.kept import Kept, Shape
+from farebox.ledger.stores.duckdb.sources import Scan
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
-from farebox.ledger.stores.duckdb.usage import SPEND, facts_sql, known_by, where_sql
+from farebox.ledger.stores.duckdb.usage import SPEND, known_by
+from farebox.ledger.stores.duckdb.usage_parts import distinct_sql, facts_sql, group_sql, where_sql
 
 
 def keep_sums(store: Store) -> bool:
@@ -46,6 +48,8 @@ def _made(store: Store, shape: Shape, part: UsageQuery) -> Kept:
         scans = sources.plan(part, known)
         table = store.kept.new_name()
         parameters: dict[str, object] = {}
+        if shape.once:
+            return _counted(cursor, shape, part, scans, table, known.batch)
         facts = facts_sql(part, lambda _part: scans, parameters, latency=shape.latency)
         where = where_sql(msgspec.structs.replace(part, where=dict(shape.where)), parameters)
         sql = made_sql(shape, facts, where)
@@ -61,6 +65,25 @@ def _made(store: Store, shape: Shape, part: UsageQuery) -> Kept:
         return Kept(shape, table, known.batch, rows, is_ranked)
 
 
+def _counted(cursor: Cursor, shape: Shape, part: UsageQuery, scans: list[Scan], table: str, batch: int) -> Kept:
+    """Things that are counted once each, and how many there are in each group."""
+    before = scans[0].kept
+    parameters: dict[str, object] = {"zone": part.time_zone} if sources.periods_of(part) else {}
+    keys = [f"{group_sql(name, parameters)} AS g{index}" for index, name in enumerate(shape.dims)]
+    where = where_sql(part, parameters)
+    was_kept = before is not None and bool(before.shape.once)
+    facts = facts_sql(part, lambda _part: scans[1:] if was_kept else scans, parameters)
+    rows = distinct_sql(shape.once, keys, f"({facts}) AS facts", where)
+    if before is not None and was_kept:
+        rows = f"SELECT DISTINCT * FROM (SELECT * FROM {before.table} UNION ALL {rows})"
+    cursor.execute(f"CREATE TABLE {table} AS {rows}", parameters)
+    groups = "".join(f"g{index}, " for index in range(len(keys)))
+    cursor.execute(
+        f"CREATE TABLE {table}_n AS SELECT {groups}count(*)::BIGINT AS n FROM {table}{' GROUP BY ALL' if keys else ''}"
+    )
+    return Kept(shape, table, batch, _rows(cursor, table))
+
+
 def _rows(cursor: Cursor, table: str) -> int:
     return int(one(cursor, f"SELECT count(*) FROM {table}")[0])
 
@@ -71,6 +94,7 @@ def _drop(store: Store) -> None:
         with store.keeping() as cursor:
             for table in gone:
                 cursor.execute(f"DROP TABLE {table}")
+                cursor.execute(f"DROP TABLE IF EXISTS {table}_n")
 
 
 def made_sql(shape: Shape, facts: str, where: str) -> str:

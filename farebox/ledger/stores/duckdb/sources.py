@@ -33,6 +33,8 @@ BASE_COLUMNS: Final = frozenset({"charges", "firsts", "priced", "unpriced"})
 """Columns that any rows of sums have, beside cost and last_at."""
 SHORT_ROWS: Final = 50_000
 """Kept sums of so many rows are read in no time; longer ones only where no roll-up is shorter."""
+ONCE: Final = ("users", "tenants")
+"""Measures that count things once each of which sums can be kept."""
 UTC_NAMES: Final = ("UTC", "Etc/UTC")
 _MORE_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "retries": ("retried",),
@@ -128,6 +130,8 @@ def plan(query: UsageQuery, known: Known) -> list[Scan]:
 def serves(kept: Kept, query: UsageQuery) -> bool:
     """Whether these sums, and what was booked since, answer the question."""
     shape, edges = kept.shape, events_only(query)
+    if shape.once:
+        return shape == once_shape(query)
     periods = [name for name in query.group_by if name in PERIODS]
     return (
         (shape.since, shape.until) == (edges.since, edges.until)
@@ -142,17 +146,11 @@ def serves(kept: Kept, query: UsageQuery) -> bool:
 
 
 def shape_of(part: UsageQuery, groups: tuple[str, ...], order: str) -> Shape | None:
-    """What would have to be kept for a part of a question: for its sums, its latencies or one thing that it counts
-    once each. None for what cannot be kept."""
-    dims = dims_of(part)
+    """What would have to be kept for a part of a question: for its sums or its latencies. None for what cannot be
+    kept."""
     since, until = events_only(part).since, events_only(part).until
     periods = [name for name in part.group_by if name in PERIODS]
-    if (
-        part.as_of_us is not None
-        or not dims <= KEPT_DIMS
-        or not all(is_whole_hour(edge) for edge in (since, until))
-        or (periods and part.time_zone not in UTC_NAMES)
-    ):
+    if not _is_keepable(part) or (periods and part.time_zone not in UTC_NAMES):
         return None
     step = {"hour": "hour", "month": "month"}.get(periods[0], "day") if periods else ""
     where = kept_where(part)
@@ -161,7 +159,25 @@ def shape_of(part: UsageQuery, groups: tuple[str, ...], order: str) -> Shape | N
         ranked_by = groups
     latency = bool(set(part.measures) & set(LATENCY))
     columns = () if latency else tuple(sorted(columns_of(part)))
-    return Shape(tuple(sorted(dims)), columns, step, latency, since, until, where, () if latency else ranked_by)
+    return Shape(
+        tuple(sorted(dims_of(part))), columns, step, latency, since, until, where, () if latency else ranked_by
+    )
+
+
+def once_shape(part: UsageQuery) -> Shape | None:
+    """The same where a part counts one thing once each, for exactly its groups and filters."""
+    if len(part.measures) != 1 or part.measures[0] not in ONCE or not _is_keepable(part):
+        return None
+    where = tuple(sorted(part.where.items()))
+    edges = events_only(part)
+    periods = set(part.group_by) & set(PERIODS)
+    zone = part.time_zone if periods else "UTC"
+    return Shape(part.group_by, (), "", False, edges.since, edges.until, where, once=part.measures[0], time_zone=zone)
+
+
+def _is_keepable(part: UsageQuery) -> bool:
+    edges = events_only(part)
+    return part.as_of_us is None and dims_of(part) <= KEPT_DIMS and all(map(is_whole_hour, (edges.since, edges.until)))
 
 
 def kept_where(query: UsageQuery) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,35 +12,37 @@ from farebox.core.asking import zone
 from farebox.core.events import iso_us
 from farebox.core.meters import METERS
 from farebox.core.money import divide_half_even, format_usd
-from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check, group
+from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check
 from farebox.errors import QueryError
 from farebox.ledger.stores.duckdb import sources
-from farebox.ledger.stores.duckdb.rollups import pointer
-from farebox.ledger.stores.duckdb.schema import COARSE_ROLLUPS, FIRST_ROLLUPS, FLAGS, Rollup
+from farebox.ledger.stores.duckdb.schema import COARSE_ROLLUPS, FIRST_ROLLUPS, Rollup
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
+from farebox.ledger.stores.duckdb.usage_parts import (
+    CALLED,
+    DISTINCT,
+    HEAP_ROWS_MAX,
+    NOT_REFUSED,
+    Plan,
+    facts_sql,
+    group_sql,
+    of_top,
+    once_sql,
+    peaks_sql,
+    sum_facts,
+    where_sql,
+)
 from farebox.ledger.stores.duckdb.writing import BUCKET_GROWTH
 
 _SPENT: Final = "NOT byok"
-_NOT_REFUSED: Final = "state <> 'refused'"
 SPEND: Final = (
     f"CASE WHEN coalesce(sum(priced) FILTER ({_SPENT}), 0) = 0 AND coalesce(sum(unpriced), 0) > 0 THEN NULL "
     f"ELSE coalesce(sum(cost) FILTER ({_SPENT}), 0) END"
 )
-_CALLED: Final = "charges > 0 AND {last} IS NOT NULL AND " + _NOT_REFUSED
 _SESSION_SPEND: Final = f"coalesce(sum(cost) FILTER ({_SPENT} AND session IS NOT NULL), 0)"
-_SESSIONS: Final = f"count(DISTINCT (tenant, session)) FILTER ({_CALLED.format(last='session')})"
-DISTINCT: Final[dict[str, tuple[str, str]]] = {
-    "users": ('tenant, "user"', '"user"'),
-    "tenants": ("tenant", "tenant"),
-    "sessions": ("tenant, session", "session"),
-    "fallbacks": ("call_id", "fallback_from"),
-}
-"""What is counted once each, and which column of it says that there is one. Counted apart from the sums, so that these
-can come from a smaller table."""
-
+_SESSIONS: Final = f"count(DISTINCT (tenant, session)) FILTER ({CALLED.format(last='session')})"
 MEASURE_SQL: Final[dict[str, str]] = {
-    "calls": f"coalesce(sum(firsts) FILTER ({_NOT_REFUSED}), 0)::BIGINT",
-    "attempts": f"coalesce(sum(charges) FILTER ({_NOT_REFUSED}), 0)::BIGINT",
+    "calls": f"coalesce(sum(firsts) FILTER ({NOT_REFUSED}), 0)::BIGINT",
+    "attempts": f"coalesce(sum(charges) FILTER ({NOT_REFUSED}), 0)::BIGINT",
     "refused": "coalesce(sum(charges) FILTER (state = 'refused'), 0)::BIGINT",
     "spend": SPEND,
     "spend_estimated": f"coalesce(sum(cost) FILTER ({_SPENT} AND cost_source = 'estimated'), 0)",
@@ -49,7 +51,7 @@ MEASURE_SQL: Final[dict[str, str]] = {
     "input_tokens": "coalesce(sum(input_tokens), 0)::BIGINT",
     "output_tokens": "coalesce(sum(output_tokens), 0)::BIGINT",
     "errors": "coalesce(sum(charges) FILTER (state IN ('upstream_error', 'timeout', 'interrupted')), 0)::BIGINT",
-    "retries": f"coalesce(sum(retried) FILTER ({_NOT_REFUSED}), 0)::BIGINT",
+    "retries": f"coalesce(sum(retried) FILTER ({NOT_REFUSED}), 0)::BIGINT",
     "calls_unpriced": "coalesce(sum(unpriced), 0)::BIGINT",
     "last_at": "max(last_at)",
     "corrections": "count(*) FILTER (kind = 'correction')",
@@ -64,9 +66,6 @@ ORDER_SQL: Final = {
     "avg_cost": "sums._spend::DOUBLE / nullif(sums._calls, 0)",
     "cost_per_session": "sums._session_spend::DOUBLE / nullif(sums._sessions, 0)",
 }
-Plan = Callable[[UsageQuery], list[sources.Scan]]
-"""The scans that answer a question of some measures."""
-HEAP_ROWS_MAX: Final = 10_000
 PICO_DIGITS: Final = 12
 MONEY: Final = ("spend", "spend_estimated", "spend_byok")
 _QUANTILES: Final = {"p50_latency_ms": 50, "p95_latency_ms": 95}
@@ -154,7 +153,7 @@ def _note(
         rolled = next((sizes[scan.rollup.table] for scan in scans if scan.rollup), bounds.from_rows)
         if took_s < bounds.from_s or (rolled if has is None else has.rows) < bounds.from_rows:
             continue
-        shape = sources.shape_of(part, groups if number == 0 else (), query.order)
+        shape = sources.once_shape(part) or sources.shape_of(part, groups if number == 0 else (), query.order)
         if shape is not None:
             store.kept.want(shape, part)
 
@@ -172,7 +171,7 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
     """The whole question as one statement. Groups come back as g0, g1 …, measures under their names. Sums, latencies
     and what is counted once each are asked of the smallest tables that know them, and joined."""
     parameters: dict[str, object] = {"zone": query.time_zone} if sources.periods_of(query) else {}
-    keys = [f"{_group_sql(name, parameters)} AS g{index}" for index, name in enumerate(groups)]
+    keys = [f"{group_sql(name, parameters)} AS g{index}" for index, name in enumerate(groups)]
     where = where_sql(query, parameters)
     wanted: dict[str, str] = {}
     for name in query.measures:
@@ -184,9 +183,9 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
     columns = ", ".join([*keys, *(f'{sql} AS "{name}"' for name, sql in wanted.items())])
     by = f" GROUP BY {', '.join(str(index + 1) for index in range(len(groups)))}" if groups else ""
     summed = tuple(name for name in query.measures if name not in DISTINCT and name not in sources.LATENCY)
-    parts = _sum_facts(query, _with(query, summed), groups, plan, parameters)
+    parts = sum_facts(query, _with(query, summed), groups, plan, parameters)
     if query.peak_min:
-        parts += _peaks_sql(query, groups, keys, where, f"SELECT {columns} FROM facts", by, parameters)
+        parts += peaks_sql(query, groups, keys, where, f"SELECT {columns} FROM facts", by, parameters)
     else:
         parts.append(f"sums AS (SELECT {columns} FROM facts{where}{by})")
     joins, table = "", "sums"
@@ -196,8 +195,8 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
         parts.append(f"top AS (SELECT * FROM sums ORDER BY {order_sql}{_limit_sql(query)})")
         table = "top"
     for name in once:
-        only = _of_top(keys) if table == "top" else ""
-        parts += _distinct_sql(name, keys, only + where, facts_sql(_with(query, (name,)), plan, parameters))
+        only = of_top(keys) if table == "top" else ""
+        parts += once_sql(name, keys, only, where, _with(query, (name,)), plan, parameters)
         joins += _join(f"once_{name}", len(groups))
         picked.append(f'coalesce(once_{name}.n, 0) AS "{name}"')
     if asked := tuple(name for name in query.measures if name in sources.LATENCY):
@@ -222,12 +221,6 @@ def _picked_sql(name: str) -> str:
     return f'sums."{name}"::VARCHAR AS "{name}"' if name in ("_spend", "_session_spend") else f'sums."{name}"'
 
 
-def _of_top(keys: list[str]) -> str:
-    """Of the rows, those whose groups are in the answer: nothing is counted for the others."""
-    pairs = (key.rpartition(" AS ") for key in keys)
-    return " SEMI JOIN top ON " + " AND ".join(f"{sql} IS NOT DISTINCT FROM top.{name}" for sql, _, name in pairs)
-
-
 def _with(query: UsageQuery, measures: tuple[str, ...]) -> UsageQuery:
     return msgspec.structs.replace(query, measures=measures)
 
@@ -235,43 +228,6 @@ def _with(query: UsageQuery, measures: tuple[str, ...]) -> UsageQuery:
 def _join(table: str, groups: int) -> str:
     same = " AND ".join(f"sums.g{index} IS NOT DISTINCT FROM {table}.g{index}" for index in range(groups))
     return f" LEFT JOIN {table} ON {same or 'true'}"
-
-
-def _distinct_sql(name: str, keys: list[str], where: str, facts: str) -> list[str]:
-    """Each one is brought to one row before it is counted, which is many times faster than count(DISTINCT …)."""
-    names, last = DISTINCT[name]
-    counted = ", ".join([*(f"g{index}" for index in range(len(keys))), "count(*) AS n"])
-    by = " GROUP BY ALL" if keys else ""
-    called = f"{where} AND" if " WHERE " in where else " WHERE"
-    rows = f"SELECT DISTINCT {', '.join([*keys, names])} FROM of_{name}{called} {_CALLED.format(last=last)}"
-    return [f"of_{name} AS ({facts})", f"once_{name} AS (SELECT {counted} FROM ({rows}){by})"]
-
-
-def _peaks_sql(
-    query: UsageQuery,
-    groups: tuple[str, ...],
-    keys: list[str],
-    where: str,
-    select: str,
-    by: str,
-    parameters: dict[str, object],
-) -> list[str]:
-    """Sums of those alone that reach `peak_min` in some period. Who does not by all that it ever spent together is
-    not looked at by periods."""
-    least = _parameter(parameters, query.peak_min)
-    own = [index for index, name in enumerate(groups) if name not in PERIODS]
-    names = "".join(f"g{index}, " for index in own)
-    grouped = f" GROUP BY {', '.join(f'g{index}' for index in own)}" if own else ""
-    likely = f"SELECT {''.join(f'{keys[index]}, ' for index in own)}sum(greatest(cost, 0)) AS most FROM facts{where}"
-    high = f"SELECT {names}max(spend) AS peak FROM every_sums{grouped} HAVING peak >= {least}"
-    same = " AND ".join(f"high.g{index} IS NOT DISTINCT FROM every_sums.g{index}" for index in own) or "true"
-    pairs = [keys[index].rpartition(" AS ") for index in own]
-    only = " AND ".join(f"{sql} IS NOT DISTINCT FROM likely.{name}" for sql, _, name in pairs) or "true"
-    return [
-        f"likely AS ({likely}{grouped} HAVING most >= {least})",
-        f"every_sums AS ({select} SEMI JOIN likely ON {only}{where}{by})",
-        f"sums AS (SELECT * FROM every_sums SEMI JOIN ({high}) AS high ON {same})",
-    ]
 
 
 def _limit_sql(query: UsageQuery) -> str:
@@ -314,93 +270,6 @@ _KNOWN: Final = """SELECT rolled.batch, state.batch, dropped_before, (SELECT lis
 def _sizes(cursor: Cursor, rollups: tuple[Rollup, ...]) -> dict[str, int]:
     counts = ", ".join(f"(SELECT count(*) FROM {rollup.table})" for rollup in rollups)
     return dict(zip((rollup.table for rollup in rollups), one(cursor, f"SELECT {counts}"), strict=True))
-
-
-def _sum_facts(
-    query: UsageQuery, part: UsageQuery, groups: tuple[str, ...], plan: Plan, parameters: dict[str, object]
-) -> list[str]:
-    """The rows that sums are made of, as `facts`. Where only the first groups are asked for and kept sums know each
-    group's place, those of the first places, and of all groups of which something is newer: whoever else gained
-    nothing, and is behind as many as are asked for."""
-    scans = plan(part)
-    kept = scans[0].kept
-    ranked = (
-        kept is not None
-        and kept.is_ranked
-        and kept.shape.ranked_by == groups
-        and dict(kept.shape.where) == dict(query.where)
-        and query.order in ("", "-spend")
-        and not query.peak_min
-        and query.limit <= HEAP_ROWS_MAX
-    )
-    if kept is None or not ranked:
-        return [f"facts AS ({facts_sql(part, lambda _part: scans, parameters)})"]
-    dims = sorted(sources.dims_of(part))
-    old, _ = sources.scan_sql(scans[0], dims, sources.columns_of(part), 0)
-    fresh = facts_sql(part, lambda _part: scans[1:], parameters)
-    keys = ", ".join(f'"{name}"' for name in groups)
-    same = " AND ".join(f'touched."{name}" IS NOT DISTINCT FROM {kept.table}."{name}"' for name in groups)
-    first = f"place <= {query.limit} + (SELECT count(*) FROM touched)"
-    return [
-        f"fresh AS MATERIALIZED ({fresh})",
-        f"touched AS (SELECT DISTINCT {keys} FROM fresh)",
-        f"facts AS (SELECT * FROM fresh UNION ALL {old} WHERE {first} "
-        f"UNION ALL {old} SEMI JOIN touched ON {same} WHERE NOT ({first}))",
-    ]
-
-
-def facts_sql(part: UsageQuery, plan: Plan, parameters: dict[str, object], *, latency: bool = False) -> str:
-    """Rows of `sources.scan_sql` or `latency_sql`, of all scans of a part of a question."""
-    dims, columns = sorted(sources.dims_of(part)), sources.columns_of(part)
-    parts = []
-    for scan in plan(part):
-        number = len(parameters)  # parameters of a scan are named after it, and no two scans of a statement are one
-        if latency:
-            sql, added = sources.latency_sql(scan, dims, number)
-        else:
-            sql, added = sources.scan_sql(scan, dims, columns, number)
-        sql, as_of = sources.as_of_sql(part.as_of_us, sql)
-        parameters.update({**added, **as_of})
-        parts.append(sql)
-    return " UNION ALL ".join(parts)
-
-
-def _group_sql(name: str, parameters: dict[str, object]) -> str:
-    bare, is_tag = group(name)
-    if is_tag:
-        return f"json_extract_string(tags, {_parameter(parameters, pointer(bare))})"
-    return _period_sql(bare) if bare in PERIODS else f'"{bare}"'
-
-
-def _period_sql(period: str) -> str:
-    """The label of a period: 2026-11, 2026-11-16 (a Monday), 2026-11-21, or the hour's first moment in UTC."""
-    local = "timezone($zone, timezone('UTC', starts_at))"
-    if period == "hour":
-        start = f"starts_at - ({local} - date_trunc('hour', {local}))"
-        return f"strftime({start}, '%Y-%m-%dT%H:%M:%SZ')"
-    pattern = "%Y-%m" if period == "month" else "%Y-%m-%d"
-    return f"strftime(date_trunc('{period}', {local}), '{pattern}')"
-
-
-def where_sql(query: UsageQuery, parameters: dict[str, object]) -> str:
-    """Filters; '' stands for "has none"."""
-    terms = []
-    for name, values in query.where.items():
-        sql = _group_sql(name, parameters)
-        if group(name)[0] in (*FLAGS, "status") and not group(name)[1]:
-            sql = f"CAST({sql} AS VARCHAR)"
-        present = [_parameter(parameters, value) for value in values if value]
-        either = [f"{sql} IN ({', '.join(present)})"] if present else []
-        if "" in values:
-            either.append(f"{sql} IS NULL")
-        terms.append(f"({' OR '.join(either) or 'false'})")
-    return f" WHERE {' AND '.join(terms)}" if terms else ""
-
-
-def _parameter(parameters: dict[str, object], value: object) -> str:
-    name = f"v{len(parameters)}"
-    parameters[name] = value
-    return f"${name}"
 
 
 def _quantile_sql(query: UsageQuery, groups: tuple[str, ...], keys: list[str], where: str) -> str:
