@@ -1,5 +1,6 @@
 """Overview: what this month costs and earns so far, who costs more than they pay, what changed, who is near a limit."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -38,13 +39,19 @@ CHANGES: Final = (
 
 
 async def show(visit: Visit) -> View:
+    """Its parts are asked for together: the keeper answers several at once."""
     month = read_filters(_kept(visit.filters), visit.now_us, "month")
-    spent = await _month(visit, month)
-    features = sums.with_shares(await visit.usage(("feature",), sums.MEASURES, order="-spend"))
-    near = await _near(visit)
-    money = await visit.run(earned, visit.parts, month, LOSING_ROWS)
+    spent, features, near, money, changes, by_tier = await asyncio.gather(
+        _month(visit, month),
+        visit.usage(("feature",), sums.MEASURES, order="-spend"),
+        _near(visit),
+        visit.run(earned, visit.parts, month, LOSING_ROWS),
+        visit.run(_changes, visit),
+        _by_tier(visit),
+    )
+    features = sums.with_shares(features)
     sections = _losing_section(money)
-    if changes := await visit.run(_changes, visit):
+    if changes:
         sections.append(Section(title="What changed", columns=CHANGES, rows=changes))
     if near:
         sections.append(_near_section(near))
@@ -53,7 +60,7 @@ async def show(visit: Visit) -> View:
         columns=FEATURES,
         rows=features,
         totals=sums.totals(features),
-        charts=(await _by_tier(visit),) if features else (),
+        charts=(by_tier,) if features else (),
         notes=sums.notes(features),
         sections=tuple(sections),
     )
@@ -66,11 +73,13 @@ async def show(visit: Visit) -> View:
 async def _month(visit: Visit, month: Filters) -> Mapping[str, Any]:
     """This month so far, and the same stretch of the month before."""
     measures = ("spend", "calls", "tenants", "spend_estimated", "calls_unpriced")
-    now = await visit.ask("usage", month.usage((), measures))
     first = datetime.fromtimestamp((month.since_us or 0) / 1_000_000, UTC)
     before = int((first - timedelta(days=1)).replace(day=1).timestamp()) * 1_000_000
     end_us = min(before + (month.until_us - (month.since_us or 0)), month.since_us or 0)
-    then = await visit.ask("usage", month.usage((), ("spend", "calls"), since_us=before, until_us=end_us))
+    now, then = await asyncio.gather(
+        visit.ask("usage", month.usage((), measures)),
+        visit.ask("usage", month.usage((), ("spend", "calls"), since_us=before, until_us=end_us)),
+    )
     empty: dict[str, Any] = dict.fromkeys(measures)
     return {**empty, **_first(now), **{f"{name}_before": value for name, value in _first(then).items()}}
 
