@@ -28,7 +28,10 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
 """Columns that a measure looks at, beside those it is grouped by."""
 LATENCY: Final = ("p50_latency_ms", "p95_latency_ms")
 ALWAYS: Final = ("state", "cost_source", "byok")
-KEPT_DIMS: Final = (frozenset(FINE_DIMS) | frozenset(USER_DIMS)) - {"tags"}
+KEPT_DIMS: Final = (frozenset(FINE_DIMS) | frozenset(USER_DIMS)) - {"tags"} | {
+    "kind", "price_id", "price_from", "fallback_from", "outcome",
+}  # fmt: skip
+"""What sums can be kept by: the roll-ups' dimensions, and those of the events that have few values."""
 BASE_COLUMNS: Final = frozenset({"charges", "firsts", "priced", "unpriced"})
 """Columns that any rows of sums have, beside cost and last_at."""
 SHORT_ROWS: Final = 50_000
@@ -78,6 +81,15 @@ class Scan:
     kept: Kept | None = None
 
 
+def group_names(query: UsageQuery) -> tuple[str, ...]:
+    """The groups, with the tenant before those that are only one within their tenant: (acme, u_77) and
+    (globex, u_77) are two users."""
+    scoped = {"workspace", "user", "task", "session"} & set(query.group_by)
+    if scoped and "tenant" not in query.group_by:
+        return ("tenant", *query.group_by)
+    return tuple(dict.fromkeys(query.group_by))
+
+
 def dims_of(query: UsageQuery) -> frozenset[str]:
     """Columns that the answer needs: groups, filters, what measures count. All tags are the one column `tags`."""
     needed = set(ALWAYS)
@@ -112,7 +124,8 @@ def plan(query: UsageQuery, known: Known) -> list[Scan]:
     shortest = min((known.sizes[rollup.table] for rollup in fitting), default=sys.maxsize)
     serving = [kept for kept in known.kept if kept.rows <= max(shortest, SHORT_ROWS) and serves(kept, query)]
     if serving:
-        smallest = min(serving, key=lambda kept: kept.rows)
+        groups = group_names(query)
+        smallest = min(serving, key=lambda kept: (not kept.is_ranked or kept.shape.ranked_by != groups, kept.rows))
         return [Scan(None, None, None, kept=smallest), Scan(None, since, until, smallest.batch)]
     for rollup in sorted(fitting, key=lambda rollup: (known.sizes[rollup.table], len(rollup.dims))):
         first = None if since is None else _ceil(since, length(rollup))
@@ -134,14 +147,14 @@ def serves(kept: Kept, query: UsageQuery) -> bool:
         return shape == once_shape(query)
     periods = [name for name in query.group_by if name in PERIODS]
     return (
-        (shape.since, shape.until) == (edges.since, edges.until)
+        _is_keepable(query)
+        and (shape.since, shape.until) == (edges.since, edges.until)
         and shape.step in _STEPS[periods[0] if periods else ""]
         and (not periods or query.time_zone in UTC_NAMES)
         and shape.latency == bool(set(query.measures) & set(LATENCY))
         and shape.where in ((), kept_where(query))
         and dims_of(query) <= set(shape.dims)
         and (shape.latency or columns_of(query) <= set(shape.columns))
-        and query.as_of_us is None
     )
 
 
@@ -177,7 +190,12 @@ def once_shape(part: UsageQuery) -> Shape | None:
 
 def _is_keepable(part: UsageQuery) -> bool:
     edges = events_only(part)
-    return part.as_of_us is None and dims_of(part) <= KEPT_DIMS and all(map(is_whole_hour, (edges.since, edges.until)))
+    return (
+        part.as_of_us is None
+        and "corrections" not in part.measures  # counts rows, which sums do not keep apart
+        and dims_of(part) <= KEPT_DIMS
+        and all(map(is_whole_hour, (edges.since, edges.until)))
+    )
 
 
 def kept_where(query: UsageQuery) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -76,7 +76,7 @@ def usage(
 ) -> dict[str, object]:
     """{"columns", "rows", "meta"}. Money is decimal text, None where nothing of it is priced; counts are whole numbers.
     `from_events` leaves the roll-ups aside. Raises QueryError."""
-    groups = group_names(query)
+    groups = sources.group_names(query)
     names, found, meta = _asked(store, query, from_events=from_events, limit_max=limit_max)
     rows = [dict(zip(names, row, strict=True)) for row in found]
     return {"columns": [*groups, *query.measures], "rows": [_shaped(row, groups, query) for row in rows], "meta": meta}
@@ -84,7 +84,7 @@ def usage(
 
 def columns(store: Store, query: UsageQuery, limit_max: int) -> dict[str, object]:
     """The same answer by columns, for many rows: {"columns": names, "values": a list for each, "meta"}."""
-    groups = group_names(query)
+    groups = sources.group_names(query)
     names, rows, meta = _asked(store, query, limit_max=limit_max)
     table: dict[str, Sequence[Any]] = dict(
         zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)
@@ -102,7 +102,7 @@ def _asked(
     zone(query.time_zone)
     if query.order and query.order.removeprefix("-") not in (*query.measures, *query.group_by):
         raise QueryError(f"order {query.order!r} is neither a measure nor a group of this question")
-    groups = group_names(query)
+    groups = sources.group_names(query)
     began = time.perf_counter()
     with store.reading() as cursor:
         known = known_by(cursor, store)
@@ -156,15 +156,6 @@ def _note(
         shape = sources.once_shape(part) or sources.shape_of(part, groups if number == 0 else (), query.order)
         if shape is not None:
             store.kept.want(shape, part)
-
-
-def group_names(query: UsageQuery) -> tuple[str, ...]:
-    """The groups, with the tenant before those that are only one within their tenant: (acme, u_77) and
-    (globex, u_77) are two users."""
-    scoped = {"workspace", "user", "task", "session"} & set(query.group_by)
-    if scoped and "tenant" not in query.group_by:
-        return ("tenant", *query.group_by)
-    return tuple(dict.fromkeys(query.group_by))
 
 
 def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, dict[str, object]]:
