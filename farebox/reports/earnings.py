@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import date
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from farebox.core.customers import Books, Customer
@@ -127,8 +128,13 @@ class _Known:
 
 def last_day(month: str, span: Span) -> date:
     """The month's last day, or today where it is not over."""
+    return _last_day(month, span.now_us, span.time_zone)
+
+
+@lru_cache(maxsize=256)
+def _last_day(month: str, now_us: int, time_zone: str) -> date:
     first, days = month_days(month)
-    today = date.fromisoformat(local(span.now_us, span.time_zone))
+    today = date.fromisoformat(local(now_us, time_zone))
     return min(first.replace(day=days), max(first, today))
 
 
