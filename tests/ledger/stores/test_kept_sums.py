@@ -4,15 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from ledger_making import HOUR_US, START_US, add_events, random_events, store_with
 
 from farebox.core.events import Event
+from farebox.core.money import parse_usd
 from farebox.core.queries import UsageQuery
 from farebox.ledger.stores.duckdb import Store
 from farebox.ledger.stores.duckdb.kept import Bounds
 from farebox.ledger.stores.duckdb.kept_making import keep_sums
 from farebox.ledger.stores.duckdb.rollups import roll_up
+from farebox.ledger.stores.duckdb.spreads import Spread, spread
 from farebox.ledger.stores.duckdb.usage import usage
 
 DAY_US = 24 * HOUR_US
@@ -141,3 +144,27 @@ def test_sums_that_are_not_kept_any_more_are_forgotten_with_the_ledger(store: St
     assert store.kept.path.is_file()
     store.close()
     assert not store.kept.path.exists()
+
+
+def test_a_spread_tells_the_ranks_of_what_each_user_cost(store: Store, events: list[Event]) -> None:
+    query = UsageQuery(("tier",), measures=("spend",), limit=1)
+    first = UsageQuery(("tier", "tenant", "user"), measures=("spend", "attempts"), order="-spend", limit=1)
+    for turn in range(3):
+        rows: Any = usage(store, msgspec.structs.replace(first, limit=1000), from_events=True)["rows"]
+        amount = parse_usd(sorted(row["spend"] for row in rows if row["spend"])[len(rows) // 2])
+        costs: dict[str | None, list[int]] = {}
+        for row in rows:
+            if row["user"] is not None and (row["attempts"] or parse_usd(row["spend"] or 0)):
+                costs.setdefault(row["tier"], []).append(parse_usd(row["spend"] or 0))
+        found = {row["tier"]: row for row in spread(store, Spread(query, "user", picked=3, amounts=(str(amount),)))}
+        assert found.keys() == costs.keys() and len(found) > 1
+        for tier, row in found.items():
+            own = sorted(costs[tier])
+            assert (row["subjects"], int(row["spend"])) == (len(own), sum(own))
+            assert row["reached"] == [sum(cost >= amount for cost in own)]
+            told = {int(place): int(cost) for place, cost in row["costs"].items()}
+            assert {0, (len(own) - 1) // 2, len(own) - 1, (len(own) * 95 + 99) // 100 - 1} <= told.keys()
+            assert all(own[place] == cost for place, cost in told.items())
+        usage(store, first)  # a ranking of the same groups is kept, too
+        keep_all(store)
+        add_events(store, events[600 + 100 * turn : 700 + 100 * turn])

@@ -119,7 +119,7 @@ def _asked(
         names = [column[0] for column in answer.description or []]
         rows = answer.fetchmany(query.limit)
     if not from_events:
-        _note(store, query, groups, planned, known.sizes, time.perf_counter() - began)
+        note(store, query, groups, planned, known.sizes, time.perf_counter() - began)
     used = {scan.rollup.table if scan.rollup else "kept" if scan.kept else "events" for _, of in planned for scan in of}
     meta: dict[str, object] = {
         "sources": sorted(used),
@@ -136,7 +136,7 @@ def _until_newest(query: UsageQuery, newest: datetime | None) -> UsageQuery:
     return msgspec.structs.replace(query, until_us=None)
 
 
-def _note(
+def note(
     store: Store,
     query: UsageQuery,
     groups: tuple[str, ...],
@@ -158,9 +158,12 @@ def _note(
             store.kept.want(shape, part)
 
 
-def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, dict[str, object]]:
+def build(
+    query: UsageQuery, groups: tuple[str, ...], plan: Plan, *, is_raw: bool = False
+) -> tuple[str, dict[str, object]]:
     """The whole question as one statement. Groups come back as g0, g1 …, measures under their names. Sums, latencies
-    and what is counted once each are asked of the smallest tables that know them, and joined."""
+    and what is counted once each are asked of the smallest tables that know them, and joined. `is_raw`: all rows in no
+    order, amounts as numbers, for a statement around it."""
     parameters: dict[str, object] = {"zone": query.time_zone} if sources.periods_of(query) else {}
     keys = [f"{group_sql(name, parameters)} AS g{index}" for index, name in enumerate(groups)]
     where = where_sql(query, parameters)
@@ -180,7 +183,10 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
     else:
         parts.append(f"sums AS (SELECT {columns} FROM facts{where}{by})")
     joins, table = "", "sums"
-    picked = [*(f"sums.g{index}" for index in range(len(groups))), *(_picked_sql(name) for name in wanted)]
+    picked = [
+        *(f"sums.g{index}" for index in range(len(groups))),
+        *((f'sums."{name}"' if is_raw else _picked_sql(name)) for name in wanted),
+    ]
     once = [name for name in query.measures if name in DISTINCT]
     if once and groups and query.order.removeprefix("-") not in (*DISTINCT, *_QUANTILES):
         parts.append(f"top AS (SELECT * FROM sums ORDER BY {order_sql}{_limit_sql(query)})")
@@ -195,11 +201,8 @@ def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, 
         parts.append(_quantile_sql(query, groups, keys, where))
         joins += _join("quantiles", len(groups))
         picked += [f"quantiles.{name}" for name in _QUANTILES if name in asked]
-    return (
-        f"WITH {', '.join(parts)} SELECT {', '.join(picked)} FROM {table} AS sums{joins} ORDER BY {order_sql}"
-        f"{_limit_sql(query)}",
-        parameters,
-    )
+    sql = f"WITH {', '.join(parts)} SELECT {', '.join(picked)} FROM {table} AS sums{joins}"
+    return sql if is_raw else f"{sql} ORDER BY {order_sql}{_limit_sql(query)}", parameters
 
 
 def _picked_sql(name: str) -> str:
