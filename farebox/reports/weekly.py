@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from heapq import nsmallest
 from typing import Any, Final, Literal, NamedTuple
 
 from farebox.core import asking, limit_text
@@ -106,8 +107,12 @@ def _spend(asked: Asked, facts: Facts, since_us: int, until_us: int) -> Spend:
     return spending.total(spend_of(row) for row in usage(facts, asked, (), since_us, until_us))
 
 
+def _changed(this: Spend, before: Spend) -> int | None:
+    return None if this.amount is None or before.amount is None else this.amount - before.amount
+
+
 def _change(this: Spend, before: Spend) -> dict[str, Any]:
-    changed = None if this.amount is None or before.amount is None else this.amount - before.amount
+    changed = _changed(this, before)
     return {
         "spend": usd(this.amount),
         "before": usd(before.amount),
@@ -136,13 +141,17 @@ def _compared(asked: Asked, facts: Facts, week: Weeks, title: str, groups: tuple
 
     this = {key(row): spend_of(row) for row in usage(facts, asked, groups, week.since_us, week.until_us)}
     before = {key(row): spend_of(row) for row in usage(facts, asked, groups, week.before_us, week.since_us)}
+
+    def place(group: tuple[Any, ...]) -> tuple[Any, ...]:
+        changed = _changed(this.get(group, NOTHING), before.get(group, NOTHING))
+        return (-abs(changed or 0), *map(str, group))
+
     rows = [
         {**dict(zip(groups, group, strict=True)), **_change(this.get(group, NOTHING), before.get(group, NOTHING))}
-        for group in {**this, **before}
+        for group in nsmallest(ROWS, {**this, **before}, key=place)
     ]
-    rows.sort(key=lambda row: (-abs(row["change"] or 0), *(str(row[name]) for name in groups)))
     named = tuple(Column(name, head if name == groups[-1] else name.capitalize(), door=name) for name in groups)
-    return Section(title=title, columns=(*named, *_CHANGE), rows=rows[:ROWS])
+    return Section(title=title, columns=(*named, *_CHANGE), rows=rows)
 
 
 def _losing(asked: Asked, facts: Facts, week: Weeks) -> Section:
