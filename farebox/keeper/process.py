@@ -65,6 +65,7 @@ async def _serve(settings: Settings, ledger: Ledger, authority: Authority, ready
             asyncio.create_task(_keep(ledger, threads, stopping)),
         ]
         await stopping.wait()
+        ledger.store.stop_keeping()
         await server.stop()
         await asyncio.gather(*tasks)
     _last_words(ledger)
@@ -122,7 +123,8 @@ async def _keep(ledger: Ledger, threads: ThreadPoolExecutor, stopping: asyncio.E
         try:
             found = await loop.run_in_executor(threads, ledger.keep)
         except Exception as error:  # noqa: BLE001 - outermost loop: answers stay right without them, only slower
-            say("ledger.keep", level=logging.ERROR, error=repr(error))
+            if not stopping.is_set():
+                say("ledger.keep", level=logging.ERROR, error=repr(error))
         await _pause(stopping, KEEP_S if not found else 0.05)
 
 

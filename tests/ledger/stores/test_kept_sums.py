@@ -1,5 +1,6 @@
 """Kept sums: the same answers as from the events, before and after they are made, and as more is booked."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ledger_making import HOUR_US, START_US, add_events, random_events, store_wi
 from farebox.core.events import Event
 from farebox.core.money import parse_usd
 from farebox.core.queries import UsageQuery
+from farebox.errors import LedgerError
 from farebox.ledger.stores.duckdb import Store
 from farebox.ledger.stores.duckdb.kept import Bounds
 from farebox.ledger.stores.duckdb.kept_making import keep_sums
@@ -51,7 +53,7 @@ def store(tmp_path: Path, events: list[Event]) -> Iterator[Store]:
     roll_up(first)
     first.close()
     made = store_with(tmp_path, events[300:600])
-    made.kept.bounds = Bounds(from_s=0, from_rows=0, ranked_rows=1, fresh_events=1)
+    made.kept.bounds = Bounds(from_s=0, from_rows=0, ranked_rows=1, fresh_events=1, rest=0)
     yield made
     made.close()
 
@@ -168,3 +170,25 @@ def test_a_spread_tells_the_ranks_of_what_each_user_cost(store: Store, events: l
         usage(store, first)  # a ranking of the same groups is kept, too
         keep_all(store)
         add_events(store, events[600 + 100 * turn : 700 + 100 * turn])
+
+
+def test_a_making_that_is_stopped_leaves_every_answer_as_it_was(store: Store) -> None:
+    query = UsageQuery(("tenant", "user"), measures=SUMS)
+    before = usage(store, query)
+    store.stop_keeping()  # nothing is being made
+    ended = threading.Event()
+
+    def stop() -> None:
+        while not ended.wait(0.01):
+            store.stop_keeping()
+
+    stopping = threading.Thread(target=stop)
+    with pytest.raises(LedgerError), store.keeping() as cursor:
+        cursor.execute("CREATE TABLE kept.half AS SELECT * FROM events")
+        stopping.start()
+        cursor.execute("SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b").fetchall()
+    ended.set()
+    stopping.join()
+    assert usage(store, query) == before and not store.broken
+    assert keep_all(store)
+    assert_as_from_events(store, query)

@@ -26,6 +26,7 @@ FRESH_EVENTS: Final = 20_000
 IDLE_S: Final = 3600.0
 """Those that nobody asked for so long are not brought on, and dropped once they are as old again."""
 REFUSED_S: Final = 3600.0
+REST: Final = 30
 FROM_S: Final = 0.02
 FROM_ROWS: Final = 50_000
 RANKED_ROWS_MIN: Final = 100_000
@@ -66,18 +67,25 @@ class _Entry:
     part: UsageQuery
     kept: Kept
     asked_at: float
+    made_at: float
+    took_s: float
+
+    def may_be_brought_on(self, now: float, rest: float) -> bool:
+        return now - self.asked_at < IDLE_S and now - self.made_at >= rest * self.took_s
 
 
 @dataclass(slots=True)
 class Bounds:
     """What is worth keeping: sums of answers that took `from_s` and whose roll-up has `from_rows`. From `ranked_rows`
     on they know each group's place by spend, so that who asks for the first ones reads no others. They are brought on
-    once `fresh_events` came since, or a quarter of their own rows."""
+    once `fresh_events` came since, or a sixteenth of their own rows, and not before `rest` times as long as
+    it took, however fast calls come."""
 
     from_s: float = FROM_S
     from_rows: int = FROM_ROWS
     ranked_rows: int = RANKED_ROWS_MIN
     fresh_events: int = FRESH_EVENTS
+    rest: float = REST
 
 
 class Keeping:
@@ -144,9 +152,10 @@ class Keeping:
     def due(self, fresh: Callable[[int], int]) -> tuple[Shape, UsageQuery] | None:
         """Those that are to be brought on. `fresh` counts the events after a batch."""
         with self._lock:
-            entries = [entry for entry in self._entries.values() if time.monotonic() - entry.asked_at < IDLE_S]
+            now, rest = time.monotonic(), self.bounds.rest
+            entries = [entry for entry in self._entries.values() if entry.may_be_brought_on(now, rest)]
         for entry in entries:
-            if fresh(entry.kept.batch) >= max(self.bounds.fresh_events, entry.kept.rows // 4):
+            if fresh(entry.kept.batch) >= max(self.bounds.fresh_events, entry.kept.rows // 16):
                 return entry.kept.shape, entry.part
         return None
 
@@ -154,16 +163,17 @@ class Keeping:
         self._number += 1
         return f"kept.sums_{self._number}"
 
-    def take(self, part: UsageQuery, kept: Kept) -> None:
+    def take(self, part: UsageQuery, kept: Kept, took_s: float) -> None:
         """Have these from now on, in place of those of the same shape."""
+        now = time.monotonic()
         with self._lock:
             before = self._entries.pop(kept.shape, None)
             self._wanted.pop(kept.shape, None)
             if kept.rows > ROWS_MAX:
-                self._refused[kept.shape] = time.monotonic()
+                self._refused[kept.shape] = now
                 self._drop(kept)
             else:
-                self._entries[kept.shape] = _Entry(part, kept, before.asked_at if before else time.monotonic())
+                self._entries[kept.shape] = _Entry(part, kept, before.asked_at if before else now, now, took_s)
             if before is not None:
                 self._drop(before.kept)
             self._make_room()

@@ -1,5 +1,7 @@
 """Making the sums that are wanted, and bringing those on that are asked for: one at a time, beside all answers."""
 
+import time
+
 import msgspec
 
 from farebox.core.queries import UsageQuery
@@ -20,12 +22,13 @@ def keep_sums(store: Store) -> bool:
     if found is None:
         return False
     shape, part = found
+    began = time.monotonic()
     try:
         kept = _made(store, shape, part)
     except FareboxError:
         store.kept.refuse(shape)
         raise
-    store.kept.take(part, kept)
+    store.kept.take(part, kept, time.monotonic() - began)
     return True
 
 

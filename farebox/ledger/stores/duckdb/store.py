@@ -39,6 +39,7 @@ class Store:
         self._writers = threading.Lock()
         self._rollers = threading.Lock()
         self._keepers = threading.Lock()
+        self._kept_by: Cursor | None = None
         self.kept = Keeping(path.with_name(KEPT_NAME), query_timeout_s + LINGER_S)
         self.kept.clear_file()
 
@@ -88,7 +89,21 @@ class Store:
             finally:
                 cursor.close()
             self.kept.is_attached = True
-        return self._transaction(self._keepers)
+        return self._keeping()
+
+    @contextmanager
+    def _keeping(self) -> Iterator[Cursor]:
+        with self._transaction(self._keepers) as cursor:
+            self._kept_by = cursor
+            try:
+                yield cursor
+            finally:
+                self._kept_by = None
+
+    def stop_keeping(self) -> None:
+        """End what is being made for keeping: its maker gets LedgerError."""
+        if (cursor := self._kept_by) is not None:
+            cursor.interrupt()
 
     @contextmanager
     def _transaction(self, lock: threading.Lock) -> Iterator[Cursor]:
