@@ -12,7 +12,7 @@ exactly one month, and a closed month is never told anew.
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -21,6 +21,8 @@ from farebox.core.money import share
 from farebox.core.months import CLOSE_DAYS, DAY_US, closes_us, following, month_days, month_of, span_us
 
 Period = Literal["month", "year"]
+RECKONED_MAX: Final = 32
+"""Reckonings of a month that books keep: some hundred bytes for each customer in each of them."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,6 +128,14 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
         return max(moments, default=0)
 
 
+class Worth(NamedTuple):
+    """What the books say of a customer's month, in pico-dollars; see `Books` for each."""
+
+    revenue: int | None
+    other_cogs: int
+    expected_ai_cost: int | None
+
+
 class Books(msgspec.Struct, frozen=True):
     """All customers and plans as they stand in the directory, or stood at a moment."""
 
@@ -136,6 +146,28 @@ class Books(msgspec.Struct, frozen=True):
     as_of_us: int | None = None
     """Nothing that was entered after this is in the books. None: months never close."""
     time_zone: str = "UTC"
+    reckoned: dict[tuple[str, str], dict[Any, Any]] = msgspec.field(default_factory=dict)
+    """What has been reckoned of these books, by what it is and month. Books that differ in their moment alone may share
+    it where nothing was entered since the earlier one: as time goes on, only what is entered changes a month."""
+
+    def reckoning(self, what: str, month: str) -> dict[Any, Any]:
+        """Where to find again what was reckoned of a month, and to note it."""
+        found = self.reckoned.get((what, month))
+        if found is None:
+            if len(self.reckoned) >= RECKONED_MAX:
+                self.reckoned.clear()
+            found = self.reckoned[what, month] = {}
+        return found
+
+    def worth(self, customer: Customer, month: str) -> Worth:
+        """All that the books say of a month, reckoned once."""
+        known = self.reckoning("worth", month)
+        found: Worth | None = known.get(customer.tenant)
+        if found is None:
+            found = known[customer.tenant] = Worth(
+                self.revenue(customer, month), self.other_cogs(customer, month), self.expected_ai_cost(customer, month)
+            )
+        return found
 
     def plan(self, name: str | None, day: date) -> Plan | None:
         """The plan of that name as it read on that day; before its first version, as that one."""

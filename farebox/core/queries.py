@@ -43,6 +43,8 @@ class UsageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time_zone: str = "UTC"
     as_of_us: int | None = None
     """Only what had been booked by then."""
+    peak_min: int = 0
+    """Of a question by a period: only those of whom some period's spend is at least so many pico-dollars."""
 
 
 class EventsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +66,8 @@ def check(query: UsageQuery, limit_max: int = LIMIT_MAX) -> None:
         group(name)
     if sum(name in PERIODS for name in query.group_by) > 1:
         raise QueryError("group by one of hour, day, week, month, not by several")
+    if query.peak_min and not set(query.group_by) & set(PERIODS):
+        raise QueryError("peak_min compares periods: group by one of hour, day, week, month, too")
     if not 1 <= query.limit <= limit_max:
         raise QueryError(f"limit is {query.limit}: give 1 to {limit_max}")
 

@@ -33,21 +33,16 @@ TRAILING: Final = 6
 
 
 class Earned(NamedTuple):
-    """`rows` as `customers-pnl` has them: the greatest loss first."""
+    """Of the customers who cost more than they pay, the greatest loss first, how many there are, the first rows as
+    `customers-pnl` has them, and what they cost beyond what they pay."""
 
+    losing: int
     rows: list[dict[str, Any]]
+    lost: Decimal
     total: Sums
     span: Span
     paying: int
     """Customers whose revenue is known and not nothing."""
-
-    @property
-    def losing(self) -> list[dict[str, Any]]:
-        return [row for row in self.rows if row["margin"] is not None and row["margin"] < 0]
-
-    @property
-    def lost(self) -> Decimal:
-        return -sum((row["margin"] for row in self.losing), Decimal(0))
 
     @property
     def revenue(self) -> Decimal | None:
@@ -69,15 +64,23 @@ class Earned(NamedTuple):
         return usd(self.span.projected(self.total.spend.amount))
 
 
-def earned(parts: Parts, filters: Filters) -> Earned | None:
-    """Of the months under these filters; None where there are no books to set cost against. Blocks."""
+def earned(parts: Parts, filters: Filters, rows: int) -> Earned | None:
+    """Of the months under these filters, with so many rows; None where there are no books to set cost against.
+    Blocks."""
     if parts.facts is None or not (books := parts.books()).customers:
         return None
     asked = filters.asked()
     span = months.span(asked)
     lines = earnings.lines(asked, parts.facts(), span, books)
-    paying = {line.tenant for line in lines if line.revenue}
-    return Earned(customers_pnl.ranked(lines, span), earnings.sums(lines), span, len(paying))
+    losing, lost = customers_pnl.losing_of(lines, span)
+    return Earned(
+        len(losing),
+        [one.row(span) for one in losing[:rows]],
+        to_decimal(lost),
+        earnings.sums(lines),
+        span,
+        len({line.tenant for line in lines if line.revenue}),
+    )
 
 
 def months_of(parts: Parts, tenant: str, now_us: int) -> list[dict[str, Any]]:

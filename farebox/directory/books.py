@@ -1,5 +1,6 @@
 """The books: all customers and plans as they stand, or stood at a moment."""
 
+import gc
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +14,8 @@ from farebox.directory.booking import entries_of
 from farebox.directory.customers import subscriptions_of
 from farebox.directory.plans import versions_of
 from farebox.directory.writing import Database
+
+MANY_CUSTOMERS: Final = 2000
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -62,6 +65,9 @@ class Keeping:
             read = _versions(connection), subscriptions_of(connection), entries_of(connection), versions_of(connection)
             facts = Facts(*read, _last_us(*read))
         self._kept = revision, facts
+        if len(facts.versions) >= MANY_CUSTOMERS:
+            gc.collect()
+            gc.freeze()  # the collector need not walk through all of them again and again
         return facts
 
 

@@ -25,6 +25,7 @@ from farebox.settings import Settings, run_dir
 from farebox.telemetry import tell
 
 BACKOFF_S_MAX: Final = 30.0
+KEEP_S: Final = 0.5
 UPKEEP_S: Final = 2.0
 COMPACT_EVERY: Final = 30
 """Compaction at every so many rounds of upkeep: once a minute."""
@@ -54,15 +55,17 @@ async def _serve(settings: Settings, ledger: Ledger, authority: Authority, ready
         loop.add_signal_handler(number, stopping.set)
     path = run_dir(settings) / SOCKET_NAME
     server = Server(ledger, authority)
-    with ThreadPoolExecutor(2, thread_name_prefix="keeper") as threads:
+    with ThreadPoolExecutor(3, thread_name_prefix="keeper") as threads:
         await server.start(path)
         ready()
         say("keeper.ready", socket=str(path))
         tasks = [
             asyncio.create_task(_ingest(settings, ledger, authority, threads, stopping)),
             asyncio.create_task(_upkeep(ledger, threads, stopping)),
+            asyncio.create_task(_keep(ledger, threads, stopping)),
         ]
         await stopping.wait()
+        ledger.store.stop_keeping()
         await server.stop()
         await asyncio.gather(*tasks)
     _last_words(ledger)
@@ -110,6 +113,19 @@ async def _upkeep(ledger: Ledger, threads: ThreadPoolExecutor, stopping: asyncio
                     say("ledger.retained", **{f"dropped_{name}": count for name, count in dropped.items()})
         except Exception as error:  # noqa: BLE001 - outermost loop: answers stay right without upkeep, only slower
             say("ledger.upkeep", level=logging.ERROR, error=repr(error))
+
+
+async def _keep(ledger: Ledger, threads: ThreadPoolExecutor, stopping: asyncio.Event) -> None:
+    """Make the sums that pages and reports wait for, one after the other."""
+    loop = asyncio.get_running_loop()
+    while not stopping.is_set():
+        found = False
+        try:
+            found = await loop.run_in_executor(threads, ledger.keep)
+        except Exception as error:  # noqa: BLE001 - outermost loop: answers stay right without them, only slower
+            if not stopping.is_set():
+                say("ledger.keep", level=logging.ERROR, error=repr(error))
+        await _pause(stopping, KEEP_S if not found else 0.05)
 
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:

@@ -22,6 +22,7 @@ from farebox.ledger.pricer import Pricer
 from farebox.ledger.remembered import Remembered
 from farebox.ledger.stores.duckdb import Store, keeping, open_store, rollups, units
 from farebox.ledger.stores.duckdb.events import booked_event, objects_of
+from farebox.ledger.stores.duckdb.kept_making import keep_sums
 from farebox.ledger.stores.duckdb.schema import ROLLUPS
 from farebox.ledger.stores.duckdb.totals import Totals, totals
 from farebox.ledger.stores.duckdb.writing import apply, journal_state, position_of, stamp
@@ -142,6 +143,11 @@ class Ledger:
             taken += step
         self._rolled_at = time.monotonic()
         return taken
+
+    def keep(self) -> bool:
+        """Make one of the sums that questions have asked for and that are dear to add up, or bring one on. -> whether
+        there was any."""
+        return keep_sums(self.store)
 
     def compact(self) -> int:
         """Merge the layers of periods that were rolled up many times. -> rows spared."""

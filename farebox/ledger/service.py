@@ -24,7 +24,7 @@ from farebox.ledger.accepting import Post, PostOutcomes, post, post_outcomes
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.evidence import evidence, multiplier
 from farebox.ledger.ledger import Ledger, now_us
-from farebox.ledger.stores.duckdb import backtest, checks, counting, spent, unpriced, waste, what_if
+from farebox.ledger.stores.duckdb import backtest, checks, counting, spent, spreads, unpriced, waste, what_if
 from farebox.ledger.stores.duckdb.events import get_event, list_events
 from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
@@ -161,6 +161,10 @@ def ask_sums(ledger: Ledger, query: UsageQuery) -> dict[str, object]:
     """What `usage` answers, by columns and with up to EXPORT_ROWS_MAX rows; a frame holds about so many of five short
     columns."""
     return ledger.remembered.ask("sums", query, lambda: columns(ledger.store, query, EXPORT_ROWS_MAX))
+
+
+def ask_spread(ledger: Ledger, asked: spreads.Spread) -> list[dict[str, object]]:
+    return spreads.spread(ledger.store, asked)
 
 
 def ask_unpriced(ledger: Ledger, asked: unpriced.Asked) -> list[dict[str, object]]:
@@ -359,6 +363,7 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "events": (EventsQuery, ask_events),
     "event": (EventId, ask_event),
     "sums": (UsageQuery, ask_sums),
+    "spread": (spreads.Spread, ask_spread),
     "unpriced": (unpriced.Asked, ask_unpriced),
     "waste": (waste.Asked, ask_waste),
     "loops": (waste.Loops, ask_loops),

@@ -38,13 +38,17 @@ def allowances(asked: Asked, facts: Facts, books: Books, since_us: int, until_us
     wanted = asked.where.get("tenant")
     counts = Counts(asked, facts)
     found: list[Allowance] = []
+    by_anchor: dict[int, list[tuple[Window, tuple[date, date]]]] = {}  # most customers share a few
     for tenant, customer in sorted(books.customers.items()):
         if wanted is not None and tenant not in wanted:
             continue
-        for window in billing_months(customer, since_us, min(until_us, asked.now_us + 1), asked.time_zone):
-            plan = plan_of(books, customer, window, asked.time_zone)
+        if customer.anchor_day not in by_anchor:
+            windows = billing_months(customer, since_us, min(until_us, asked.now_us + 1), asked.time_zone)
+            by_anchor[customer.anchor_day] = [(window, days_of(window, asked.time_zone)) for window in windows]
+        for window, (first, last) in by_anchor[customer.anchor_day]:
+            plan = plan_between(books, customer, first, last)
             if plan is not None:
-                found += [_allowance(asked, customer, plan, window, unit, counts) for unit in units_of(plan)]
+                found += [_allowance(customer, plan, window, first, unit, counts) for unit in units_of(plan)]
     return found
 
 
@@ -64,8 +68,16 @@ def billing_months(customer: Customer, since_us: int, until_us: int, time_zone: 
 
 
 def plan_of(books: Books, customer: Customer, window: Window, time_zone: str) -> Plan | None:
-    first = date.fromisoformat(local(window.start_us, time_zone))
-    last = date.fromisoformat(local((window.end_us or window.start_us + 1) - 1, time_zone))
+    return plan_between(books, customer, *days_of(window, time_zone))
+
+
+def days_of(window: Window, time_zone: str) -> tuple[date, date]:
+    """Its first and last day there."""
+    last_us = (window.end_us or window.start_us + 1) - 1
+    return date.fromisoformat(local(window.start_us, time_zone)), date.fromisoformat(local(last_us, time_zone))
+
+
+def plan_between(books: Books, customer: Customer, first: date, last: date) -> Plan | None:
     later = (held.from_day for held in customer.subscriptions if first < held.from_day <= last)
     for day in (first, *later):
         if (plan := books.plan(customer.plan_on(day), day)) is not None:
@@ -73,13 +85,12 @@ def plan_of(books: Books, customer: Customer, window: Window, time_zone: str) ->
     return None
 
 
-def _allowance(asked: Asked, customer: Customer, plan: Plan, window: Window, unit: str, counts: "Counts") -> Allowance:
+def _allowance(customer: Customer, plan: Plan, window: Window, first: date, unit: str, counts: "Counts") -> Allowance:
     included, price = plan.included.get(unit, 0), plan.overage_price.get(unit)
     used = counts.used(customer.tenant, unit, window)
     beyond = None if used is None else max(0, used - included)
-    from_day = local(window.start_us, asked.time_zone)
     amount = _amount(unit, beyond, price)
-    return Allowance(customer, plan, window, from_day, unit, included, used, beyond, price, amount)
+    return Allowance(customer, plan, window, first.isoformat(), unit, included, used, beyond, price, amount)
 
 
 def _amount(unit: str, beyond: int | None, price: int | None) -> int | None:

@@ -95,7 +95,7 @@ def _labels(asked: Asked, facts: Facts) -> list[str]:
 def _judged(asked: Asked, facts: Facts, kind: str, labels: list[str], least: int, factor: int) -> list[_Found]:
     groups = ("day",) if kind == _EVERYTHING else ("day", kind)
     since_us = max(0, day_window(labels[0], asked.time_zone).start_us)
-    rows = facts.usage(question(asked, groups, ("spend",), since_us=since_us))
+    rows = facts.usage(question(asked, groups, ("spend",), since_us=since_us, peak_min=least))
     amounts = ((row.get(kind), row["day"], pico(row["spend"])) for row in rows)
     wanted = sum(label >= days(asked)[0] for label in labels)
     open_day = today(asked)

@@ -1,10 +1,8 @@
 """customers-pnl: what each customer pays, costs and leaves."""
 
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
-from farebox.core import figures
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
 from farebox.reports.cells import named
@@ -40,15 +38,15 @@ class CustomersPnl:
         history = months.trailing(span, max(TREND_MONTHS, len(span.months)))
         every = earnings.lines(asked, facts, history, facts.books(asked.as_of_us))
         found = [line for line in every if line.month in span.months]
-        rows = ranked(found, span)
+        standings = ranked(standings_of(found, span))
         total = earnings.sums(found)
-        shown = rows[: asked.top]
+        shown = [standing.row(span) for standing in standings[: asked.top]]
         return Answer(
-            sentence=sentence(rows, total, span),
+            sentence=sentence(found, total, span),
             columns=COLUMNS,
             rows=shown,
             totals={**total.row(), "calls": total.spend.calls},
-            charts=(*_charts(rows, span), *_trend_chart(every)),
+            charts=(*_charts(standings, span), *_trend_chart(every)),
             sections=_trend(every, shown),
             notes=(
                 *span.notes,
@@ -56,38 +54,72 @@ class CustomersPnl:
                 *earnings.filtered_note(asked),
                 *_unknown(total),
                 *spending.sureness(total.spend),
-                *spending.left_off(len(shown), len(rows)),
+                *spending.left_off(len(shown), len(standings)),
             ),
         )
 
 
-def ranked(found: Sequence[Line], span: Span) -> list[dict[str, Any]]:
-    """A row a customer: the greatest loss first, those whose margin cannot be told last, by their cost."""
-    rows = [_row(tenant, own, span) for tenant, own in earnings.by(found, lambda line: line.tenant).items()]
-    unknown = Decimal("Infinity")
-    return sorted(
-        rows,
-        key=lambda row: (
-            unknown if row["margin"] is None else row["margin"],
-            -(row["ai_cost"] or 0),
-            str(row["tenant"]),
-        ),
-    )
+class Standing(NamedTuple):
+    """How a customer stands: its lines, oldest first, and their sums."""
+
+    tenant: str | None
+    own: Sequence[Line]
+    total: Sums
+
+    @property
+    def is_losing(self) -> bool:
+        """Whether it is known to cost more than it pays."""
+        margin = self.total.margin
+        return margin is not None and margin < 0 and self.total.spend.amount is not None
+
+    @property
+    def name(self) -> str | None:
+        customer = self.own[-1].customer
+        return customer.name or None if customer else None
+
+    def row(self, span: Span) -> dict[str, Any]:
+        """Under COLUMNS."""
+        projected, margin = _projection(self.own, span)
+        return {
+            "tenant": self.tenant,
+            "name": self.name,
+            "plan": self.own[-1].plan,
+            "calls": self.total.spend.calls,
+            **{name: value for name, value in self.total.row().items() if name in _NAMES},
+            "ai_cost_projected": usd(projected),
+            "margin_projected": usd(margin),
+            "flag": _flag(self.total, margin),
+        }
 
 
-def _row(tenant: str | None, own: Sequence[Line], span: Span) -> dict[str, Any]:
-    total, last = earnings.sums(own), own[-1]
-    projected, margin = _projection(own, span)
-    return {
-        "tenant": tenant,
-        "name": last.customer.name or None if last.customer else None,
-        "plan": last.plan,
-        "calls": total.spend.calls,
-        **{name: value for name, value in total.row().items() if name in {column.name for column in COLUMNS}},
-        "ai_cost_projected": usd(projected),
-        "margin_projected": usd(margin),
-        "flag": _flag(total, margin),
-    }
+_NAMES: Final = {column.name for column in COLUMNS}
+
+
+def standings_of(found: Sequence[Line], span: Span) -> list[Standing]:
+    """One for each customer, in no order."""
+    if len(span.months) == 1:
+        return [Standing(line.tenant, (line,), earnings.alone(line)) for line in found]
+    groups = earnings.by(found, lambda line: line.tenant)
+    return [Standing(tenant, own, earnings.sums(own)) for tenant, own in groups.items()]
+
+
+def ranked(standings: Sequence[Standing]) -> list[Standing]:
+    """The greatest loss first, those whose margin cannot be told last, by their cost."""
+    return sorted(standings, key=_place)
+
+
+def _place(standing: Standing) -> tuple[bool, int, int, str]:
+    margin = standing.total.margin
+    return margin is None, margin or 0, -standing.total.spend.known, str(standing.tenant)
+
+
+def losing_of(found: Sequence[Line], span: Span) -> tuple[list[Standing], int]:
+    """Customers who cost more than they pay, the greatest loss first, and how much they cost beyond it, in
+    pico-dollars."""
+    if len(span.months) == 1:
+        found = [line for line in found if line.revenue is not None and line.revenue < line.spend.known]
+    losing = ranked([standing for standing in standings_of(found, span) if standing.is_losing])
+    return losing, -sum(standing.total.margin or 0 for standing in losing)
 
 
 def _projection(own: Sequence[Line], span: Span) -> tuple[int | None, int | None]:
@@ -111,12 +143,11 @@ def _flag(total: Sums, projected: int | None) -> str | None:
     return "dear" if total.counted_cost * 100 > (total.counted_revenue or 0) * DEAR_PERCENT else None
 
 
-def sentence(rows: Sequence[dict[str, Any]], total: Sums, span: Span) -> str:
-    losing = [row for row in rows if row["flag"] == "loss"]
+def sentence(found: Sequence[Line], total: Sums, span: Span) -> str:
+    losing, lost = losing_of(found, span)
     if losing:
-        lost = -sum((row["margin"] for row in losing), Decimal(0))
         verb = "costs more than it pays" if len(losing) == 1 else "cost more than they pay"
-        return f"{named(len(losing), 'customer')} {verb}: {figures.money(lost)} {span.words}."
+        return f"{named(len(losing), 'customer')} {verb}: {money(lost)} {span.words}."
     if total.margin is None:
         if not total.spend.calls:
             return f"No customer called or paid {span.words}."
@@ -132,11 +163,11 @@ def _unknown(total: Sums) -> tuple[str, ...]:
     return (f"{money(total.uncounted)} of AI cost is of customers whose revenue is not known: it is in no margin.",)
 
 
-def _charts(rows: Sequence[dict[str, Any]], span: Span) -> tuple[Chart, ...]:
-    losing = [row for row in rows if row["margin"] is not None and row["margin"] < 0][:SHOWN_BARS]
+def _charts(standings: Sequence[Standing], span: Span) -> tuple[Chart, ...]:
+    losing = [standing for standing in standings if standing.is_losing][:SHOWN_BARS]
     if not losing:
         return ()
-    drawn = [{"customer": row["name"] or row["tenant"] or "(none)", "margin": row["margin"]} for row in losing]
+    drawn = [{"customer": one.name or one.tenant or "(none)", "margin": usd(one.total.margin)} for one in losing]
     return (Chart(f"Who rides at a loss {span.words}", "bars", drawn, "customer", "margin"),)
 
 
@@ -152,14 +183,14 @@ def _trend_chart(every: Sequence[Line]) -> tuple[Chart, ...]:
 def _trend(every: Sequence[Line], shown: Sequence[dict[str, Any]]) -> tuple[Section, ...]:
     """Month by month, of the customers in the table."""
     place = {row["tenant"]: at for at, row in enumerate(shown)}
+    theirs = sorted((line for line in every if line.tenant in place), key=lambda line: (place[line.tenant], line.month))
     rows = [
         {
             "tenant": line.tenant,
             "month": line.month,
-            **{name: value for name, value in earnings.sums([line]).row().items() if name in _TREND_NAMES},
+            **{name: value for name, value in earnings.sums((line,)).row().items() if name in _TREND_NAMES},
         }
-        for line in sorted(every, key=lambda line: (place.get(line.tenant, -1), line.month))
-        if line.tenant in place
+        for line in theirs
     ]
     return (Section(title="Month by month", columns=TREND, rows=rows),) if rows else ()
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from datetime import date
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from farebox.core.customers import Books, Customer
 from farebox.core.months import month_days
 from farebox.reports.months import Span, local
 from farebox.reports.report import Asked, Facts
-from farebox.reports.spending import NOTHING, Spend, percent, ratio, spend_of, usage, usd
+from farebox.reports.spending import NOTHING, Row, Spend, percent, ratio, spend_of, usage, usd
 
 Key = TypeVar("Key")
 
@@ -70,17 +71,20 @@ class Sums(NamedTuple):
 def lines(asked: Asked, facts: Facts, span: Span, books: Books) -> list[Line]:
     """A line for each customer and month in which it called or pays. Under a filter by anything but the customer,
     only those that the filter lets pass: their revenue cannot be split by it."""
-    spends: dict[tuple[str | None, str], Spend] = {}
+    known = {month: _Known(books, month, last_day(month, span)) for month in span.months}
+    called: dict[str, set[str | None]] = {month: set() for month in span.months}
+    found: list[Line] = []
     for row in usage(facts, asked, ("tenant", "month"), span.since_us, span.until_us):
-        spends[row["tenant"], row["month"]] = spend_of(row)
-    found = [_line(books, tenant, month, spend, span) for (tenant, month), spend in spends.items()]
+        tenant, month = row["tenant"], row["month"]
+        called[month].add(tenant)
+        found.append(known[month].line(tenant, row))
     if not set(asked.where) - {"tenant"}:
-        for tenant in _asked_for(asked, books):
-            silent = [month for month in span.months if (tenant, month) not in spends]
-            found += [
-                line for month in silent if (line := _line(books, tenant, month, NOTHING, span)).revenue is not None
-            ]
-    return sorted(found, key=lambda line: (line.month, line.tenant or ""))
+        for month, of_month in known.items():
+            silent = [tenant for tenant in _asked_for(asked, books) if tenant not in called[month]]
+            found += [line for tenant in silent if (line := of_month.line(tenant, None)).revenue is not None]
+    found.sort(key=lambda line: line.tenant or "")
+    found.sort(key=lambda line: line.month)
+    return found
 
 
 def filtered_note(asked: Asked) -> tuple[str, ...]:
@@ -94,48 +98,74 @@ def _asked_for(asked: Asked, books: Books) -> Iterable[str]:
     return books.customers if wanted is None else [tenant for tenant in wanted if tenant in books.customers]
 
 
-def _line(books: Books, tenant: str | None, month: str, spend: Spend, span: Span) -> Line:
-    customer = books.customers.get(tenant) if tenant is not None else None
-    if customer is None:
-        return Line(tenant, None, month, None, spend, None, 0, None)
-    return Line(
-        tenant,
-        customer,
-        month,
-        customer.plan_on(last_day(month, span)),
-        spend,
-        books.revenue(customer, month),
-        books.other_cogs(customer, month),
-        books.expected_ai_cost(customer, month),
-    )
+class _Known:
+    """A month's lines, and those that were made of these books before: of many customers, few have called since a page
+    was last looked at, and nothing is reckoned anew for the others."""
+
+    def __init__(self, books: Books, month: str, end: date) -> None:
+        self._books = books
+        self._month = month
+        self._end = end
+        self._lines: dict[str | None, tuple[Row | None, date, Line]] = books.reckoning("line", month)
+
+    def line(self, tenant: str | None, row: Row | None) -> Line:
+        """Of a customer's sums that month; None: it did not call."""
+        before = self._lines.get(tenant)
+        if before is not None and before[0] == row and before[1] == self._end:
+            return before[2]
+        line = self._made(tenant, NOTHING if row is None else spend_of(row))
+        self._lines[tenant] = row, self._end, line
+        return line
+
+    def _made(self, tenant: str | None, spend: Spend) -> Line:
+        customer = self._books.customers.get(tenant) if tenant is not None else None
+        if customer is None:
+            return Line(tenant, None, self._month, None, spend, None, 0, None)
+        worth = self._books.worth(customer, self._month)
+        plan = customer.plan_on(self._end)
+        return Line(tenant, customer, self._month, plan, spend, worth.revenue, worth.other_cogs, worth.expected_ai_cost)
 
 
 def last_day(month: str, span: Span) -> date:
     """The month's last day, or today where it is not over."""
+    return _last_day(month, span.now_us, span.time_zone)
+
+
+@lru_cache(maxsize=256)
+def _last_day(month: str, now_us: int, time_zone: str) -> date:
     first, days = month_days(month)
-    today = date.fromisoformat(local(span.now_us, span.time_zone))
+    today = date.fromisoformat(local(now_us, time_zone))
     return min(first.replace(day=days), max(first, today))
 
 
+def alone(line: Line) -> Sums:
+    """`sums` of one."""
+    spend, revenue = line.spend, line.revenue
+    if spend.amount == 0 and spend.unpriced:
+        return sums((line,))
+    if revenue is None or spend.amount is None:
+        return Sums(spend, revenue)
+    return Sums(spend, revenue, revenue, spend.amount, line.other_cogs)
+
+
 def sums(found: Iterable[Line]) -> Sums:
-    total = Sums()
-    for line in found:
-        total = _with(total, line)
-    return total
-
-
-def _with(total: Sums, line: Line) -> Sums:
-    spend = total.spend.plus(line.spend)
-    revenue = total.revenue if line.revenue is None else (total.revenue or 0) + line.revenue
-    if line.revenue is None or line.spend.amount is None:
-        return total._replace(spend=spend, revenue=revenue)
-    return Sums(
-        spend,
-        revenue,
-        (total.counted_revenue or 0) + line.revenue,
-        total.counted_cost + line.spend.amount,
-        total.counted_cogs + line.other_cogs,
-    )
+    revenue: int | None = None
+    counted: int | None = None
+    known = estimated = calls = unpriced = cost = cogs = 0
+    for _, _, _, _, (amount, part, number, missing), earned, other_cogs, _ in found:
+        known += amount or 0
+        estimated += part
+        calls += number
+        unpriced += missing
+        if earned is None:
+            continue
+        revenue = (revenue or 0) + earned
+        if amount is not None:
+            counted = (counted or 0) + earned
+            cost += amount
+            cogs += other_cogs
+    spend = Spend(None if known == 0 and unpriced else known, estimated, calls, unpriced)
+    return Sums(spend, revenue, counted, cost, cogs)
 
 
 def by(found: Iterable[Line], key: Callable[[Line], Key]) -> dict[Key, list[Line]]:

@@ -38,13 +38,16 @@ SPARE: Final = 1000
 
 
 class Ranking(NamedTuple):
-    """`rows` are those that have a name, most spent first; `none` the sums over calls without one."""
+    """`rows` are the first that have a name, most spent first; `none` the sums over calls without one."""
 
     rows: list[dict[str, Any]]
+    """As many as can be shown."""
+    found: list[dict[str, Any]]
+    """The ledger's own rows of all that were asked for and have a name."""
     none: dict[str, Any] | None
     total: dict[str, Any]
     whole: bool
-    """Whether `rows` are all there are."""
+    """Whether `found` are all there are."""
 
     def beyond(self, shown: int) -> tuple[int, int]:
         """(pico-dollars, calls) of all that has a name but the first `shown`."""
@@ -67,12 +70,13 @@ def rank(
     if limit == len(found) < EXPORT_ROWS_MAX and sum(row[groups[-1]] is not None for row in found) < needed:
         limit = EXPORT_ROWS_MAX
         found = facts.usage(question(asked, groups, measures, limit=limit))
-    rows = [_shown(row, groups, more, spend) for row in found if row[groups[-1]] is not None]
+    has_name = [row for row in found if row[groups[-1]] is not None]
+    rows = [_shown(row, groups, more, spend) for row in has_name[:needed]]
     rest = without(asked, facts, groups[-1], measures)
     has_rest = rest is not None and (rest["attempts"] or pico(rest["spend"]))
     none = _shown({**dict.fromkeys(groups), **rest}, groups, more, spend) if rest is not None and has_rest else None
     total_row = _shown({**dict.fromkeys(groups), **whole}, groups, more, spend)
-    return Ranking(rows, none, total_row, len(found) < limit)
+    return Ranking(rows, has_name, none, total_row, len(found) < limit)
 
 
 def _of_calls(asked: Asked) -> Asked:
@@ -121,7 +125,7 @@ def bars(ranking: Ranking, groups: tuple[str, ...], title: str) -> Chart:
     spend, calls = ranking.beyond(len(shown))
     if ranking.none:
         spend, calls = spend + pico(ranking.none["spend"]), calls + ranking.none["calls"]
-    if len(ranking.rows) > BARS or ranking.none:
+    if len(ranking.found) > BARS or ranking.none:
         shown.append({"name": "other", "spend": to_decimal(spend), "calls": calls})
     return Chart(title=title, kind="bars", rows=shown, x="name", y="spend", y_title="Spend, USD")
 
@@ -146,7 +150,7 @@ def leading(names: list[str], shown: int = 3) -> str:
 
 
 def _left_off(asked: Asked, ranking: Ranking) -> tuple[str, ...]:
-    beyond = len(ranking.rows) - asked.top
+    beyond = len(ranking.found) - asked.top
     if beyond <= 0:
         return ()
     spend, _calls = ranking.beyond(asked.top)

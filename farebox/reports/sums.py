@@ -35,6 +35,7 @@ def question(
     until_us: int | None = None,
     where: Mapping[str, tuple[str, ...]] | None = None,
     limit: int = EXPORT_ROWS_MAX,
+    peak_min: int = 0,
 ) -> UsageQuery:
     """What was asked, by these groups; `where` narrows it further."""
     return UsageQuery(
@@ -46,6 +47,7 @@ def question(
         limit=limit,
         time_zone=asked.time_zone,
         as_of_us=asked.as_of_us,
+        peak_min=peak_min,
     )
 
 

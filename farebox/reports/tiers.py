@@ -1,8 +1,11 @@
 """What it costs to serve each tier, against what its limit allows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from farebox.core.limits import STOPPING, Limit, tag_text
 from farebox.core.money import divide_half_even, to_decimal
@@ -28,6 +31,7 @@ from farebox.reports.words import dollars, named, nothing, percents, span
 
 DOTS_MAX: Final = 200
 """Users of a tier that its strip shows, evenly picked from the cheapest to the dearest."""
+RANKS: Final = (50, 95, 100)
 ELAPSED_MIN: Final = 10
 """A month is projected once a tenth of it is over."""
 _MEASURES: Final = ("spend", "calls", "avg_cost", "attempts", "users", "tenants", "spend_estimated", "calls_unpriced")
@@ -53,19 +57,31 @@ _COLUMNS: Final = (
 
 
 class _Spread(NamedTuple):
-    """What the subjects of a tier cost, cheapest first, in pico-dollars."""
+    """What the subjects of a tier cost, in pico-dollars."""
 
-    costs: list[int]
+    subjects: int = 0
+    spend: int = 0
+    costs: Mapping[int, int] = MappingProxyType({})
+    """By place, from 0 for the cheapest: those that are shown."""
+    reached: Mapping[int, int] = MappingProxyType({})
+    """How many cost at least an amount."""
 
     @property
     def average(self) -> Decimal | None:
-        return each(sum(self.costs), len(self.costs))
+        return each(self.spend, self.subjects)
 
     def rank(self, percentile: int) -> Decimal | None:
         """Nearest rank."""
-        if not self.costs:
+        if not self.subjects:
             return None
-        return to_decimal(self.costs[max(0, (len(self.costs) * percentile + 99) // 100 - 1)])
+        return to_decimal(self.costs[max(0, (self.subjects * percentile + 99) // 100 - 1)])
+
+    @property
+    def picked(self) -> list[int]:
+        last = self.subjects - 1
+        if last < DOTS_MAX:
+            return [self.costs[place] for place in range(self.subjects)]
+        return [self.costs[number * last // (DOTS_MAX - 1)] for number in range(DOTS_MAX)]
 
 
 class Tiers:
@@ -80,10 +96,10 @@ class Tiers:
         found = [row for row in facts.usage(question(asked, ("tier",), _MEASURES)) if row["attempts"] or row["users"]]
         if not found:
             return Answer(sentence=nothing(asked), columns=_COLUMNS, rows=[])
-        users = _spreads(asked, facts, "user")
-        tenants = _spreads(asked, facts, "tenant")
         in_month = _is_one_month(asked)
         limits = [limit for limit in facts.limits() if _counts(limit)] if in_month else []
+        users = _spreads(asked, facts, "user", limits)
+        tenants = _spreads(asked, facts, "tenant", limits)
         spend = pico(whole["spend"])
         rows = [_row(asked, row, spend, users, tenants, _limit_of(row["tier"], limits)) for row in found]
         notes = () if in_month else ("Limits are those of a month: ask for one (month=this) to compare with them.",)
@@ -97,13 +113,25 @@ class Tiers:
         )
 
 
-def _spreads(asked: Asked, facts: Facts, per: str) -> dict[str | None, _Spread]:
+def _spreads(asked: Asked, facts: Facts, per: str, limits: Sequence[Limit]) -> dict[str | None, _Spread]:
     """By tier: what each named user or customer cost."""
-    costs: dict[str | None, list[int]] = {}
-    for row in facts.usage(question(asked, tuple(dict.fromkeys(("tier", "tenant", per))), ("spend", "attempts"))):
-        if row[per] is not None and (row["attempts"] or pico(row["spend"])):
-            costs.setdefault(row["tier"], []).append(pico(row["spend"]))
-    return {tier: _Spread(sorted(values)) for tier, values in costs.items()}
+    amounts = sorted({limit.amount for limit in limits})
+    params: dict[str, object] = {
+        "query": msgspec.to_builtins(question(asked, ("tier",), ("spend",), limit=1)),
+        "per": per,
+        "picked": DOTS_MAX,
+        "ranks": RANKS,
+        "amounts": [str(amount) for amount in amounts],
+    }
+    return {
+        row["tier"]: _Spread(
+            row["subjects"],
+            int(row["spend"]),
+            {int(place): int(cost) for place, cost in row["costs"].items()},
+            dict(zip(amounts, row["reached"], strict=True)),
+        )
+        for row in facts.ask("spread", params)
+    }
 
 
 def _row(
@@ -114,8 +142,8 @@ def _row(
     tenants: dict[str | None, _Spread],
     limit: Limit | None,
 ) -> dict[str, Any]:
-    spread = users.get(row["tier"], _Spread([]))
-    limited = tenants.get(row["tier"], _Spread([])) if limit is not None and limit.per == "tenant" else spread
+    spread = users.get(row["tier"], _Spread())
+    limited = tenants.get(row["tier"], _Spread()) if limit is not None and limit.per == "tenant" else spread
     return {
         "tier": row["tier"],
         "users": row["users"],
@@ -137,9 +165,9 @@ def _row(
 
 def _against(asked: Asked, spread: _Spread, limit: Limit | None) -> dict[str, Any]:
     """How a tier stands to its limit."""
-    if limit is None or not limit.amount or not spread.costs:
+    if limit is None or not limit.amount or not spread.subjects:
         return {"of_limit": None, "of_limit_projected": None, "beyond": None}
-    spent, allowed = sum(spread.costs), limit.amount * len(spread.costs)
+    spent, allowed = spread.spend, limit.amount * spread.subjects
     month = window_at("month", asked.since_us, zone(asked.time_zone))
     assert month.end_us is not None
     elapsed, length = asked.until_us - month.start_us, month.end_us - month.start_us
@@ -147,7 +175,7 @@ def _against(asked: Asked, spread: _Spread, limit: Limit | None) -> dict[str, An
     return {
         "of_limit": percent(spent, allowed),
         "of_limit_projected": percent(divide_half_even(spent * length, elapsed), allowed) if enough else None,
-        "beyond": sum(cost >= limit.amount for cost in spread.costs),
+        "beyond": spread.reached[limit.amount],
     }
 
 
@@ -225,15 +253,9 @@ def _charts(asked: Asked, rows: list[dict[str, Any]], users: dict[str | None, _S
     dots = [
         {"tier": named(row["tier"]), "spend": to_decimal(cost)}
         for row in rows
-        for cost in _picked(users.get(row["tier"], _Spread([])).costs)
+        for cost in users.get(row["tier"], _Spread()).picked
     ]
     if not dots:
         return ()
     title = f"What each user costs, by tier, {span(asked)}"
     return (Chart(title=title, kind="strip", rows=dots, x="tier", y="spend", y_title="Spend of a user, USD"),)
-
-
-def _picked(costs: list[int]) -> list[int]:
-    if len(costs) <= DOTS_MAX:
-        return costs
-    return [costs[number * (len(costs) - 1) // (DOTS_MAX - 1)] for number in range(DOTS_MAX)]

@@ -38,11 +38,18 @@ class TopCustomers:
 
 def _complete(ranking: Ranking, books: Books) -> None:
     whole, running = pico(ranking.total["spend"]), 0
-    for row in [*ranking.rows, *([ranking.none] if ranking.none else [])]:
+    for row in ranking.rows:
         running += pico(row["spend"])
-        row["cumulative"] = None if row["spend"] is None else percent(running, whole)
-        customer = books.customers.get(row["tenant"] or "")
-        row["name"] = customer.name or None if customer else None
+        _complete_row(row, running, whole, books)
+    if ranking.none:
+        every = sum(pico(row["spend"]) for row in [*ranking.found, ranking.none])
+        _complete_row(ranking.none, every, whole, books)
+
+
+def _complete_row(row: dict[str, Any], running: int, whole: int, books: Books) -> None:
+    row["cumulative"] = None if row["spend"] is None else percent(running, whole)
+    customer = books.customers.get(row["tenant"] or "")
+    row["name"] = customer.name or None if customer else None
 
 
 def few(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -57,7 +64,7 @@ def few(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _sentence(asked: Asked, ranking: Ranking) -> str:
-    rows, spend = ranking.rows, ranking.total["spend"]
+    rows, spend = ranking.found, ranking.total["spend"]
     if not rows:
         return (
             f"No call names its customer: {dollars(spend)}, {span(asked)}. Send `x-tenant-id`, or make a key that is "

@@ -49,7 +49,8 @@ class Upsell:
         books = facts.books(asked.as_of_us)
         found = earnings.lines(asked, facts, span, books)
         counts = Counts(asked, facts)
-        rows = [row for line in found if (row := _row(line, books, span, counts)) is not None]
+        units = sorted({unit for versions in books.plans.values() for unit in versions[-1].plan.included})
+        rows = [row for line in found if (row := _row(line, books, span, counts, units)) is not None]
         rows.sort(key=lambda row: (-(row["more"] or 0), -(row["ai_cost"] or 0), row["tenant"]))
         more = sum((row["more"] for row in rows if row["more"] is not None), Decimal(0))
         shown = rows[: asked.top]
@@ -70,16 +71,17 @@ class Upsell:
         )
 
 
-def _row(line: Line, books: Books, span: Span, counts: Counts) -> dict[str, Any] | None:
+def _row(line: Line, books: Books, span: Span, counts: Counts, units: Sequence[str]) -> dict[str, Any] | None:
     """None for who has no plan, or fits it."""
+    if line.plan is None or line.tenant is None:
+        return None
     day = earnings.last_day(line.month, span)
     plan = books.plan(line.plan, day)
-    if plan is None or line.tenant is None:
+    if plan is None:
         return None
     projected = span.projected(line.spend.amount)
     cost = line.spend.amount if projected is None else projected
     window = span.window
-    units = sorted({unit for versions in books.plans.values() for unit in versions[-1].plan.included})
     need = Need(cost, {unit: counts.used(line.tenant, unit, window) for unit in units})
     reasons = _beyond(plan, need, line.expected)
     if not reasons:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from heapq import nsmallest
 from typing import Any, Final, Literal, NamedTuple
 
 from farebox.core import asking, limit_text
@@ -9,7 +10,7 @@ from farebox.errors import FareboxError, QueryError
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
 from farebox.reports.cells import day_text, label
-from farebox.reports.customers_pnl import ranked, sentence
+from farebox.reports.customers_pnl import losing_of, sentence
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
 from farebox.reports.spending import NOTHING, Row, Spend, money, percent, spend_of, usage, usd
 
@@ -106,8 +107,12 @@ def _spend(asked: Asked, facts: Facts, since_us: int, until_us: int) -> Spend:
     return spending.total(spend_of(row) for row in usage(facts, asked, (), since_us, until_us))
 
 
+def _changed(this: Spend, before: Spend) -> int | None:
+    return None if this.amount is None or before.amount is None else this.amount - before.amount
+
+
 def _change(this: Spend, before: Spend) -> dict[str, Any]:
-    changed = None if this.amount is None or before.amount is None else this.amount - before.amount
+    changed = _changed(this, before)
     return {
         "spend": usd(this.amount),
         "before": usd(before.amount),
@@ -136,27 +141,31 @@ def _compared(asked: Asked, facts: Facts, week: Weeks, title: str, groups: tuple
 
     this = {key(row): spend_of(row) for row in usage(facts, asked, groups, week.since_us, week.until_us)}
     before = {key(row): spend_of(row) for row in usage(facts, asked, groups, week.before_us, week.since_us)}
+
+    def place(group: tuple[Any, ...]) -> tuple[Any, ...]:
+        changed = _changed(this.get(group, NOTHING), before.get(group, NOTHING))
+        return (-abs(changed or 0), *map(str, group))
+
     rows = [
         {**dict(zip(groups, group, strict=True)), **_change(this.get(group, NOTHING), before.get(group, NOTHING))}
-        for group in {**this, **before}
+        for group in nsmallest(ROWS, {**this, **before}, key=place)
     ]
-    rows.sort(key=lambda row: (-abs(row["change"] or 0), *(str(row[name]) for name in groups)))
     named = tuple(Column(name, head if name == groups[-1] else name.capitalize(), door=name) for name in groups)
-    return Section(title=title, columns=(*named, *_CHANGE), rows=rows[:ROWS])
+    return Section(title=title, columns=(*named, *_CHANGE), rows=rows)
 
 
 def _losing(asked: Asked, facts: Facts, week: Weeks) -> Section:
     """In the month of the week's last day, as far as it has gone."""
     span = months.span(_between(asked, week.until_us - 1, week.until_us))
     found = earnings.lines(asked, facts, span, facts.books(asked.as_of_us))
-    rows = ranked(found, span)
-    losing = [row for row in rows if row["flag"] == "loss"]
+    losing, _ = losing_of(found, span)
     names = {column.name for column in _LOSING}
+    shown = [one.row(span) for one in losing[:ROWS]]
     return Section(
         title="Customers at a loss",
-        sentence=sentence(rows, earnings.sums(found), span),
+        sentence=sentence(found, earnings.sums(found), span),
         columns=_LOSING,
-        rows=[{name: value for name, value in row.items() if name in names} for row in losing[:ROWS]],
+        rows=[{name: value for name, value in row.items() if name in names} for row in shown],
     )
 
 

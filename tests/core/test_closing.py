@@ -2,12 +2,13 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.core.customers import Books, Customer, Entry, Plan, PlanVersion, Start, Subscription
 from farebox.core.money import PICO_PER_USD
-from farebox.core.months import following
+from farebox.core.months import DAY_US, following
 
 USD = PICO_PER_USD
 LONG_AGO = 1
@@ -201,6 +202,25 @@ def test_as_of_a_moment_the_books_read_as_they_did_then(
     then, whole = as_of(world, moment_us), Books({"acme": customer}, plans, moment_us)
     for month in months():
         assert then.revenue(then.customers["acme"], month) == whole.revenue(customer, month)
+
+
+@given(worlds(), st.integers(0, 400), st.integers(0, 400))
+def test_what_a_month_is_worth_does_not_change_once_nothing_more_is_entered(
+    world: tuple[Customer, dict[str, tuple[PlanVersion, ...]]], days: int, more: int
+) -> None:
+    """So books of any later moment may share what was reckoned."""
+    customer, plans = world
+    first_us = us("2026-09-01T00:00") + days * DAY_US
+    first, later = (Books({"acme": customer}, plans, moment) for moment in (first_us, first_us + more * DAY_US))
+    shared = msgspec.structs.replace(first, as_of_us=later.as_of_us)
+    for month in months("2025-11", "2027-06"):
+        reckoned = first.worth(customer, month)
+        assert reckoned == (
+            later.revenue(customer, month),
+            later.other_cogs(customer, month),
+            later.expected_ai_cost(customer, month),
+        )
+        assert shared.worth(customer, month) is reckoned
 
 
 def test_prorating_by_turns_is_prorating_by_day() -> None:

@@ -141,11 +141,17 @@ def ingest(intake: Intake, store: Store, now_us: int = START_US) -> int:
 
 def store_with(data: Path, events: Iterable[Event], booked_us: int = START_US, **options: Any) -> Store:
     store = open_store(data / "ledger.duckdb", threads=1, **options)
+    add_events(store, events, booked_us)
+    return store
+
+
+def add_events(store: Store, events: Iterable[Event], booked_us: int = START_US) -> None:
+    """Book them as a journal of their own."""
+    data = store.path.parent
     writer = JournalWriter(data / "journal" / f"w{len(list(data.glob('journal/*')))}", slots_max=8)
     write(writer, events)
     writer.close()
     ingest(intake_of(data, store), store, booked_us)
-    return store
 
 
 def naive_usage(

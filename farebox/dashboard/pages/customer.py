@@ -1,5 +1,6 @@
 """One customer: what it spends, on what, by whom, and what its limits leave."""
 
+import asyncio
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -12,7 +13,7 @@ from farebox.dashboard.cells import text_of
 from farebox.dashboard.earned import MONTHS, months_of
 from farebox.dashboard.page import Page, Tile, View, Visit
 from farebox.errors import NotFound
-from farebox.reports.report import Answer, Chart, Column, Section
+from farebox.reports.report import Answer, Column, Section
 
 USERS: Final = (
     Column("user", "User", door="user"), sums.SPEND, sums.SHARE, sums.CALLS, sums.AVERAGE, sums.LAST,
@@ -28,27 +29,38 @@ MODELS: Final = (
 
 async def show(visit: Visit) -> View:
     tenant = visit.names["tenant"]
-    measures = (*sums.MEASURES, "users", "sessions", "errors", "refused")
-    whole = await visit.usage((), measures, only={"tenant": tenant})
+    measures = (*sums.MEASURES, "users", "refused")
+    only = {"tenant": tenant}
+    rows, more = await asyncio.gather(
+        asyncio.gather(
+            visit.usage((), measures, only=only),
+            visit.usage(("tenant", "user"), sums.MEASURES, order="-spend", only=only),
+            visit.usage(("tenant", "feature"), sums.MEASURES, order="-spend", only=only),
+            visit.usage(("tenant", "model"), sums.MEASURES, order="-spend", only=only),
+        ),
+        asyncio.gather(
+            sums.by_day(visit, "feature", "by feature", only=only),
+            visit.run(months_of, visit.parts, tenant, visit.now_us),
+            limits_of(visit, only),
+        ),
+    )
+    (whole, users, features, models), (chart, months, limits) = rows, more
     found = whole[0] if whole else {}
     if not found.get("calls") and not found.get("refused"):
         await _check_known(visit, tenant)
     known = (await visit.run(visit.parts.books)).customers.get(tenant)
-    months = await visit.run(months_of, visit.parts, tenant, visit.now_us)
-    users = sums.with_shares(
-        await visit.usage(("tenant", "user"), sums.MEASURES, order="-spend", only={"tenant": tenant})
-    )
+    users = sums.with_shares(users)
     answer = Answer(
         sentence=_sentence(found, visit.filters.label),
         columns=USERS,
         rows=users,
         totals=sums.totals(users),
-        charts=await _charts(visit, tenant) if users else (),
+        charts=(chart,) if users else (),
         notes=sums.notes(users),
         sections=(
             *([Section(title="Profit and loss by month", columns=MONTHS, rows=months)] if months else []),
-            await _section(visit, tenant, "feature", "By feature", FEATURES),
-            await _section(visit, tenant, "model", "By model", MODELS),
+            _section(features, "By feature", FEATURES),
+            _section(models, "By model", MODELS),
         ),
     )
     return View(
@@ -60,7 +72,7 @@ async def show(visit: Visit) -> View:
             "tenant": tenant,
             "about": _about(known, months),
             "is_known": known is not None,
-            "limits": await limits_of(visit, {"tenant": tenant}),
+            "limits": limits,
         },
         caption="Users",
         rows=10,
@@ -95,12 +107,8 @@ async def _check_known(visit: Visit, tenant: str) -> None:
         raise NotFound(f"No customer {tenant!r} has ever called.")
 
 
-async def _charts(visit: Visit, tenant: str) -> tuple[Chart, ...]:
-    return (await sums.by_day(visit, "feature", "by feature", only={"tenant": tenant}),)
-
-
-async def _section(visit: Visit, tenant: str, name: str, title: str, columns: tuple[Column, ...]) -> Section:
-    rows = sums.with_shares(await visit.usage(("tenant", name), sums.MEASURES, order="-spend", only={"tenant": tenant}))
+def _section(found: list[sums.Row], title: str, columns: tuple[Column, ...]) -> Section:
+    rows = sums.with_shares(found)
     return Section(title=title, columns=columns, rows=rows, totals=sums.totals(rows))
 
 

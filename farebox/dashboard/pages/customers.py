@@ -1,5 +1,6 @@
 """Customers: who spends, and how few make most of it."""
 
+import asyncio
 from typing import Final
 
 from farebox.dashboard import sums
@@ -19,8 +20,10 @@ COLUMNS: Final = (
 
 
 async def show(visit: Visit) -> View:
-    rows = sums.with_shares(await visit.usage(("tenant",), (*sums.MEASURES, "users"), order="-spend"))
-    chart = await sums.by_day(visit, "tier", "by tier")
+    found, chart = await asyncio.gather(
+        visit.usage(("tenant",), (*sums.MEASURES, "users"), order="-spend"), sums.by_day(visit, "tier", "by tier")
+    )
+    rows = sums.with_shares(found)
     answer = Answer(
         sentence=sums.few_behind(rows, "tenant", "customers") if rows else "No customer has called in this time.",
         columns=COLUMNS,

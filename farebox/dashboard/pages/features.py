@@ -1,5 +1,6 @@
 """Features: what each part of the product costs."""
 
+import asyncio
 from typing import Final
 
 from farebox.dashboard import sums
@@ -20,13 +21,17 @@ COLUMNS: Final = (
 
 async def show(visit: Visit) -> View:
     measures = (*sums.MEASURES, "tenants", "p50_latency_ms", "p95_latency_ms")
-    rows = sums.with_shares(await visit.usage(("feature",), measures, order="-spend"))
+    found, chart = await asyncio.gather(
+        visit.usage(("feature",), measures, order="-spend"),
+        sums.by_day(visit, "feature", "by feature"),
+    )
+    rows = sums.with_shares(found)
     answer = Answer(
         sentence=sums.few_behind(rows, "feature", "features") if rows else "No feature was used in this time.",
         columns=COLUMNS,
         rows=rows,
         totals=sums.totals(rows),
-        charts=(await sums.by_day(visit, "feature", "by feature"),) if rows else (),
+        charts=(chart,) if rows else (),
         notes=sums.notes(rows),
     )
     return View("Features", answer)

@@ -1,5 +1,6 @@
 """Models: where the money goes, and how each serves."""
 
+import asyncio
 from typing import Final
 
 from farebox.dashboard import sums
@@ -22,13 +23,17 @@ COLUMNS: Final = (
 
 async def show(visit: Visit) -> View:
     measures = (*sums.MEASURES, "input_tokens", "output_tokens", "errors", "p95_latency_ms")
-    rows = sums.with_shares(await visit.usage(("model", "provider"), measures, order="-spend"))
+    found, chart = await asyncio.gather(
+        visit.usage(("model", "provider"), measures, order="-spend"),
+        sums.by_day(visit, "model", "by model"),
+    )
+    rows = sums.with_shares(found)
     answer = Answer(
         sentence=sums.few_behind(rows, "model", "models") if rows else "No model was called in this time.",
         columns=COLUMNS,
         rows=rows,
         totals=sums.totals(rows),
-        charts=(await sums.by_day(visit, "model", "by model"),) if rows else (),
+        charts=(chart,) if rows else (),
         notes=sums.notes(rows),
     )
     return View("Models", answer)

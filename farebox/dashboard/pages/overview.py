@@ -1,5 +1,6 @@
 """Overview: what this month costs and earns so far, who costs more than they pay, what changed, who is near a limit."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -38,13 +39,19 @@ CHANGES: Final = (
 
 
 async def show(visit: Visit) -> View:
+    """Its parts are asked for together: the keeper answers several at once."""
     month = read_filters(_kept(visit.filters), visit.now_us, "month")
-    spent = await _month(visit, month)
-    features = sums.with_shares(await visit.usage(("feature",), sums.MEASURES, order="-spend"))
-    near = await _near(visit)
-    money = await visit.run(earned, visit.parts, month)
+    spent, features, near, money, changes, by_tier = await asyncio.gather(
+        _month(visit, month),
+        visit.usage(("feature",), sums.MEASURES, order="-spend"),
+        _near(visit),
+        visit.run(earned, visit.parts, month, LOSING_ROWS),
+        visit.run(_changes, visit),
+        _by_tier(visit),
+    )
+    features = sums.with_shares(features)
     sections = _losing_section(money)
-    if changes := await visit.run(_changes, visit):
+    if changes:
         sections.append(Section(title="What changed", columns=CHANGES, rows=changes))
     if near:
         sections.append(_near_section(near))
@@ -53,24 +60,26 @@ async def show(visit: Visit) -> View:
         columns=FEATURES,
         rows=features,
         totals=sums.totals(features),
-        charts=(await _by_tier(visit),) if features else (),
+        charts=(by_tier,) if features else (),
         notes=sums.notes(features),
         sections=tuple(sections),
     )
     is_new = not features and not await visit.run(visit.parts.directory.keys.exist)
-    more = {"is_new": is_new, "first_steps": not features, "losing": len(money.losing) if money else 0}
+    more = {"is_new": is_new, "first_steps": not features, "losing": money.losing if money else 0}
     tiles = _tiles(month, spent) if money is None else _money_tiles(month, spent, money)
     return View("Overview", answer, tiles, template="overview.html", more=more, caption="By feature")
 
 
 async def _month(visit: Visit, month: Filters) -> Mapping[str, Any]:
     """This month so far, and the same stretch of the month before."""
-    measures = ("spend", "calls", "tenants", "users", "spend_estimated", "calls_unpriced")
-    now = await visit.ask("usage", month.usage((), measures))
+    measures = ("spend", "calls", "tenants", "spend_estimated", "calls_unpriced")
     first = datetime.fromtimestamp((month.since_us or 0) / 1_000_000, UTC)
     before = int((first - timedelta(days=1)).replace(day=1).timestamp()) * 1_000_000
     end_us = min(before + (month.until_us - (month.since_us or 0)), month.since_us or 0)
-    then = await visit.ask("usage", month.usage((), ("spend", "calls"), since_us=before, until_us=end_us))
+    now, then = await asyncio.gather(
+        visit.ask("usage", month.usage((), measures)),
+        visit.ask("usage", month.usage((), ("spend", "calls"), since_us=before, until_us=end_us)),
+    )
     empty: dict[str, Any] = dict.fromkeys(measures)
     return {**empty, **_first(now), **{f"{name}_before": value for name, value in _first(then).items()}}
 
@@ -109,7 +118,7 @@ def _money_tiles(month: Filters, spent: Mapping[str, Any], money: Earned) -> tup
             month.href("/reports/unit-costs"), note=f"of {arpu} each that pays",
         ),
         Tile(
-            "Customers at a loss", len(money.losing), "count", "They cost more than they pay this month.", pnl,
+            "Customers at a loss", money.losing, "count", "They cost more than they pay this month.", pnl,
             note=figures.money(-money.lost) if money.losing else "none", tone="loss" if money.losing else "",
         ),
     )  # fmt: skip
@@ -140,8 +149,7 @@ async def _by_tier(visit: Visit) -> Chart:
 def _losing_section(money: Earned | None) -> list[Section]:
     if money is None:
         return []
-    rows = money.losing[:LOSING_ROWS]
-    return [Section(title="Losing money", columns=LOSING, rows=rows)]
+    return [Section(title="Losing money", columns=LOSING, rows=money.rows)]
 
 
 async def _near(visit: Visit) -> list[sums.Row]:
@@ -212,7 +220,7 @@ def _sentence(spent: Mapping[str, Any], money: Earned | None, near: list[sums.Ro
 
 
 def _who_loses(money: Earned) -> str:
-    first, count = money.losing[0], len(money.losing)
+    first, count = money.rows[0], money.losing
     who = first["name"] or first["tenant"] or "(none)"
     if count == 1:
         return f"{who} costs {figures.money(-first['margin'])} more than it pays"

@@ -8,7 +8,7 @@ from farebox.core.events import UNIT_MARK
 from farebox.core.queries import UsageQuery, check
 from farebox.errors import QueryError
 from farebox.ledger.stores.duckdb.store import Store
-from farebox.ledger.stores.duckdb.usage import where_sql
+from farebox.ledger.stores.duckdb.usage_parts import where_sql
 from farebox.ledger.stores.duckdb.writing import stamp
 
 GROUPS: Final = ("month", "tenant", "feature", "outcome")

@@ -4,6 +4,7 @@ A roll-up is used for the whole periods inside the asked time; the edges, and wh
 watermark, are read from the events. So every answer is exact, and the same whichever way it came.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -11,8 +12,9 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from farebox.core.queries import PERIODS, UsageQuery, group
+from farebox.ledger.stores.duckdb.kept import Kept, Shape
 from farebox.ledger.stores.duckdb.rollups import COUNT_SQL, length
-from farebox.ledger.stores.duckdb.schema import COUNTS, FIRST_ROLLUPS, Rollup
+from farebox.ledger.stores.duckdb.schema import FINE_DIMS, METER_NAMES, USER_DIMS, Rollup
 from farebox.ledger.stores.duckdb.writing import stamp
 
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
@@ -26,6 +28,27 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
 """Columns that a measure looks at, beside those it is grouped by."""
 LATENCY: Final = ("p50_latency_ms", "p95_latency_ms")
 ALWAYS: Final = ("state", "cost_source", "byok")
+KEPT_DIMS: Final = (frozenset(FINE_DIMS) | frozenset(USER_DIMS)) - {"tags"} | {
+    "kind", "price_id", "price_from", "fallback_from", "outcome",
+}  # fmt: skip
+"""What sums can be kept by: the roll-ups' dimensions, and those of the events that have few values."""
+BASE_COLUMNS: Final = frozenset({"charges", "firsts", "priced", "unpriced"})
+"""Columns that any rows of sums have, beside cost and last_at."""
+SHORT_ROWS: Final = 50_000
+"""Kept sums of so many rows are read in no time; longer ones only where no roll-up is shorter."""
+ONCE: Final = ("users", "tenants")
+"""Measures that count things once each of which sums can be kept."""
+UTC_NAMES: Final = ("UTC", "Etc/UTC")
+_MORE_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "retries": ("retried",),
+    "tokens": ("input_tokens", "output_tokens"),
+    "input_tokens": ("input_tokens",),
+    "output_tokens": ("output_tokens",),
+    **{name: (name,) for name in METER_NAMES},
+}
+_STEPS: Final = {"": ("", "month", "day", "hour"), "month": ("month", "day", "hour"), "week": ("day", "hour"),
+                 "day": ("day", "hour"), "hour": ("hour",)}  # fmt: skip
+"""Steps of kept sums that can answer a question by a period."""
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -36,17 +59,35 @@ class Known:
     rolled_batch: int
     tags_since: dict[str, datetime]
     """Promoted tags, and from when on the roll-ups carry them."""
-    rollups: tuple[Rollup, ...] = FIRST_ROLLUPS
+    rollups: tuple[Rollup, ...]
+    kept: tuple[Kept, ...]
+    sizes: dict[str, int]
+    """The roll-ups' row counts, or what they were lately."""
+    batch: int
+    newest: datetime | None
+    """When the newest event began."""
+    dropped_before: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A stretch of one table. `rollup` None: the events, all of them or those of batches after `after_batch`."""
+    """A stretch of one table. Neither `rollup` nor `kept`: the events, all of them or those of batches after
+    `after_batch`."""
 
     rollup: Rollup | None
     since: datetime | None
     until: datetime | None
     after_batch: int | None = None
+    kept: Kept | None = None
+
+
+def group_names(query: UsageQuery) -> tuple[str, ...]:
+    """The groups, with the tenant before those that are only one within their tenant: (acme, u_77) and
+    (globex, u_77) are two users."""
+    scoped = {"workspace", "user", "task", "session"} & set(query.group_by)
+    if scoped and "tenant" not in query.group_by:
+        return ("tenant", *query.group_by)
+    return tuple(dict.fromkeys(query.group_by))
 
 
 def dims_of(query: UsageQuery) -> frozenset[str]:
@@ -73,14 +114,20 @@ def periods_of(query: UsageQuery) -> frozenset[str]:
     return frozenset(name for name in (*query.group_by, *query.where) if name in PERIODS)
 
 
-def plan(query: UsageQuery, known: Known, sizes: dict[str, int]) -> list[Scan]:
-    """The scans whose rows together are exactly the events asked for. `sizes` are the roll-ups' row counts."""
+def plan(query: UsageQuery, known: Known) -> list[Scan]:
+    """The scans whose rows together are exactly the events asked for."""
     everything = events_only(query)
     if query.as_of_us is not None:
         return [everything]
     since, until = everything.since, everything.until
     fitting = [rollup for rollup in known.rollups if _fits(rollup, query, known, since)]
-    for rollup in sorted(fitting, key=lambda rollup: (sizes[rollup.table], len(rollup.dims))):
+    shortest = min((known.sizes[rollup.table] for rollup in fitting), default=sys.maxsize)
+    serving = [kept for kept in known.kept if kept.rows <= max(shortest, SHORT_ROWS) and serves(kept, query)]
+    if serving:
+        groups = group_names(query)
+        smallest = min(serving, key=lambda kept: (not kept.is_ranked or kept.shape.ranked_by != groups, kept.rows))
+        return [Scan(None, None, None, kept=smallest), Scan(None, since, until, smallest.batch)]
+    for rollup in sorted(fitting, key=lambda rollup: (known.sizes[rollup.table], len(rollup.dims))):
         first = None if since is None else _ceil(since, length(rollup))
         last = None if until is None else _floor(until, length(rollup))
         if first is not None and last is not None and first >= last:
@@ -93,6 +140,78 @@ def plan(query: UsageQuery, known: Known, sizes: dict[str, int]) -> list[Scan]:
     return [everything]
 
 
+def serves(kept: Kept, query: UsageQuery) -> bool:
+    """Whether these sums, and what was booked since, answer the question."""
+    shape, edges = kept.shape, events_only(query)
+    if shape.once:
+        return shape == once_shape(query)
+    periods = [name for name in query.group_by if name in PERIODS]
+    return (
+        _is_keepable(query)
+        and (shape.since, shape.until) == (edges.since, edges.until)
+        and shape.step in _STEPS[periods[0] if periods else ""]
+        and (not periods or query.time_zone in UTC_NAMES)
+        and shape.latency == bool(set(query.measures) & set(LATENCY))
+        and shape.where in ((), kept_where(query))
+        and dims_of(query) <= set(shape.dims)
+        and (shape.latency or columns_of(query) <= set(shape.columns))
+    )
+
+
+def shape_of(part: UsageQuery, groups: tuple[str, ...], order: str) -> Shape | None:
+    """What would have to be kept for a part of a question: for its sums or its latencies. None for what cannot be
+    kept."""
+    since, until = events_only(part).since, events_only(part).until
+    periods = [name for name in part.group_by if name in PERIODS]
+    if not _is_keepable(part) or (periods and part.time_zone not in UTC_NAMES):
+        return None
+    step = {"hour": "hour", "month": "month"}.get(periods[0], "day") if periods else ""
+    where = kept_where(part)
+    ranked_by: tuple[str, ...] = ()
+    if order in ("", "-spend") and groups and not periods and dict(where) == dict(part.where):
+        ranked_by = groups
+    latency = bool(set(part.measures) & set(LATENCY))
+    columns = () if latency else tuple(sorted(columns_of(part)))
+    return Shape(
+        tuple(sorted(dims_of(part))), columns, step, latency, since, until, where, () if latency else ranked_by
+    )
+
+
+def once_shape(part: UsageQuery) -> Shape | None:
+    """The same where a part counts one thing once each, for exactly its groups and filters."""
+    if len(part.measures) != 1 or part.measures[0] not in ONCE or not _is_keepable(part):
+        return None
+    where = tuple(sorted(part.where.items()))
+    edges = events_only(part)
+    periods = set(part.group_by) & set(PERIODS)
+    zone = part.time_zone if periods else "UTC"
+    return Shape(part.group_by, (), "", False, edges.since, edges.until, where, once=part.measures[0], time_zone=zone)
+
+
+def _is_keepable(part: UsageQuery) -> bool:
+    edges = events_only(part)
+    return (
+        part.as_of_us is None
+        and "corrections" not in part.measures  # counts rows, which sums do not keep apart
+        and dims_of(part) <= KEPT_DIMS
+        and all(map(is_whole_hour, (edges.since, edges.until)))
+    )
+
+
+def kept_where(query: UsageQuery) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The filters that sums are kept under. Others change with each customer and user, and stay dimensions."""
+    return tuple((name, values) for name, values in sorted(query.where.items()) if name in ALWAYS)
+
+
+def columns_of(query: UsageQuery) -> frozenset[str]:
+    """Of COUNTS, those that the measures are summed from."""
+    return BASE_COLUMNS.union(*(_MORE_COLUMNS.get(name, ()) for name in query.measures))
+
+
+def is_whole_hour(edge: datetime | None) -> bool:
+    return edge is None or edge == _floor(edge, _HOUR)
+
+
 def events_only(query: UsageQuery) -> Scan:
     """All events of the asked time."""
     since = None if query.since_us is None else stamp(query.since_us)
@@ -100,14 +219,17 @@ def events_only(query: UsageQuery) -> Scan:
     return Scan(None, since, until)
 
 
-def scan_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[str, object]]:
-    """Rows of `dims`, COUNTS, cost, starts_at and last_at. Parameters are named after the scan's number."""
+def scan_sql(scan: Scan, dims: Sequence[str], columns: frozenset[str], number: int) -> tuple[str, dict[str, object]]:
+    """Rows of `dims`, `columns` (of COUNTS), cost, starts_at and last_at. Parameters are named after its number."""
     names = ", ".join(f'"{name}"' for name in dims)
+    if scan.kept is not None:
+        counts = ", ".join(f'"{name}"' for name in sorted(columns))
+        return f"SELECT {names}, {counts}, cost, starts_at, last_at FROM {scan.kept.table}", {}
     if scan.rollup is not None:
-        counts = ", ".join(f'"{name}"' for name in COUNTS)
+        counts = ", ".join(f'"{name}"' for name in sorted(columns))
         where, parameters = _span(scan, "starts_at", number)
         return f"SELECT {names}, {counts}, cost, starts_at, last_at FROM {scan.rollup.table}{where}", parameters
-    counts = ", ".join(f'{sql} AS "{name}"' for name, sql in COUNT_SQL.items())
+    counts = ", ".join(f'{COUNT_SQL[name]} AS "{name}"' for name in sorted(columns))
     where, parameters = _span(scan, "started_at", number)
     rest = "cost::HUGEINT AS cost, started_at AS starts_at, CASE WHEN kind = 'charge' THEN started_at END AS last_at"
     return f"SELECT {names}, {counts}, {rest} FROM events{where}", parameters
@@ -116,6 +238,8 @@ def scan_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[st
 def latency_sql(scan: Scan, dims: Sequence[str], number: int) -> tuple[str, dict[str, object]]:
     """Rows of `dims`, starts_at, latency bucket and how often."""
     names = ", ".join(f'"{name}"' for name in dims)
+    if scan.kept is not None:
+        return f"SELECT {names}, starts_at, bucket, n FROM {scan.kept.table}", {}
     if scan.rollup is not None:
         where, parameters = _span(scan, "starts_at", number)
         entries = f"unnest(map_entries(latency), recursive := true) FROM {scan.rollup.table}{where}"
@@ -146,7 +270,7 @@ def _fits(rollup: Rollup, query: UsageQuery, known: Known, since: datetime | Non
     periods = periods_of(query)
     if rollup.period == "hour":
         return not periods or _whole_hours(ZoneInfo(query.time_zone))
-    return not periods or ("hour" not in periods and query.time_zone in ("UTC", "Etc/UTC"))
+    return not periods or ("hour" not in periods and query.time_zone in UTC_NAMES)
 
 
 def _whole_hours(zone: tzinfo) -> bool:

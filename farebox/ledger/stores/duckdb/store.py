@@ -12,10 +12,14 @@ import duckdb
 
 from farebox.errors import LedgerError, LedgerLocked, QueryError
 from farebox.ledger.stores.duckdb import schema
+from farebox.ledger.stores.duckdb.kept import FILE_NAME as KEPT_NAME
+from farebox.ledger.stores.duckdb.kept import Keeping
 
 GIB: Final = 1024**3
 WAL_BYTES_MAX: Final = 128 * 1024 * 1024
 """The write-ahead log is folded into the file beyond this size: it bounds what a start after a crash has to replay."""
+LINGER_S: Final = 10.0
+"""Sums that are not kept any more stay so much longer than any question may take."""
 Cursor = duckdb.DuckDBPyConnection
 
 
@@ -34,6 +38,10 @@ class Store:
         self._query_timeout_s = query_timeout_s
         self._writers = threading.Lock()
         self._rollers = threading.Lock()
+        self._keepers = threading.Lock()
+        self._kept_by: Cursor | None = None
+        self.kept = Keeping(path.with_name(KEPT_NAME), query_timeout_s + LINGER_S)
+        self.kept.clear_file()
 
     @contextmanager
     def reading(self, timeout_s: float | None = None) -> Iterator[Cursor]:
@@ -70,6 +78,33 @@ class Store:
         """Likewise for roll-ups and retention, which touch other tables, so that ingest does not wait for them."""
         return self._transaction(self._rollers)
 
+    def keeping(self) -> AbstractContextManager[Cursor]:
+        """Likewise for sums that are kept, which stand in a file of their own (`kept.…` in statements)."""
+        if not self.kept.is_attached:
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute(f"ATTACH IF NOT EXISTS '{str(self.kept.path).replace(chr(39), chr(39) * 2)}' AS kept")
+            except duckdb.Error as error:
+                raise LedgerError(f"{self.kept.path} cannot be made: {error}") from error
+            finally:
+                cursor.close()
+            self.kept.is_attached = True
+        return self._keeping()
+
+    @contextmanager
+    def _keeping(self) -> Iterator[Cursor]:
+        with self._transaction(self._keepers) as cursor:
+            self._kept_by = cursor
+            try:
+                yield cursor
+            finally:
+                self._kept_by = None
+
+    def stop_keeping(self) -> None:
+        """End what is being made for keeping: its maker gets LedgerError."""
+        if (cursor := self._kept_by) is not None:
+            cursor.interrupt()
+
     @contextmanager
     def _transaction(self, lock: threading.Lock) -> Iterator[Cursor]:
         with lock:
@@ -98,8 +133,9 @@ class Store:
 
     def reopen(self) -> None:
         """Open the file anew, as after a crash: what was committed is there. Raises LedgerError while it cannot be."""
-        with self._writers, self._rollers:
+        with self._writers, self._rollers, self._keepers:
             self._connection.close()
+            self.kept.forget()
             self._connection = self._connect()
             self.broken = False
 
@@ -118,6 +154,7 @@ class Store:
 
     def close(self) -> None:
         self._connection.close()
+        self.kept.forget()
 
 
 def one(cursor: Cursor, sql: str, parameters: object = None) -> tuple[Any, ...]:

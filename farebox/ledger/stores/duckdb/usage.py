@@ -1,7 +1,8 @@
 """Usage: sums by any groups, as SQL built here and rows shaped for people and programs."""
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,61 +12,61 @@ from farebox.core.asking import zone
 from farebox.core.events import iso_us
 from farebox.core.meters import METERS
 from farebox.core.money import divide_half_even, format_usd
-from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check, group
+from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check
 from farebox.errors import QueryError
 from farebox.ledger.stores.duckdb import sources
-from farebox.ledger.stores.duckdb.rollups import filled, pointer
-from farebox.ledger.stores.duckdb.schema import FLAGS, Rollup
+from farebox.ledger.stores.duckdb.schema import COARSE_ROLLUPS, FIRST_ROLLUPS, Rollup
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
+from farebox.ledger.stores.duckdb.usage_parts import (
+    CALLED,
+    DISTINCT,
+    HEAP_ROWS_MAX,
+    NOT_REFUSED,
+    Plan,
+    facts_sql,
+    group_sql,
+    of_top,
+    once_sql,
+    peaks_sql,
+    sum_facts,
+    where_sql,
+)
 from farebox.ledger.stores.duckdb.writing import BUCKET_GROWTH
 
 _SPENT: Final = "NOT byok"
-_NOT_REFUSED: Final = "state <> 'refused'"
-_SPEND: Final = (
+SPEND: Final = (
     f"CASE WHEN coalesce(sum(priced) FILTER ({_SPENT}), 0) = 0 AND coalesce(sum(unpriced), 0) > 0 THEN NULL "
     f"ELSE coalesce(sum(cost) FILTER ({_SPENT}), 0) END"
 )
-_CALLED: Final = "charges > 0 AND {last} IS NOT NULL AND " + _NOT_REFUSED
 _SESSION_SPEND: Final = f"coalesce(sum(cost) FILTER ({_SPENT} AND session IS NOT NULL), 0)"
-_SESSIONS: Final = f"count(DISTINCT (tenant, session)) FILTER ({_CALLED.format(last='session')})"
-DISTINCT: Final[dict[str, tuple[str, str]]] = {
-    "users": ('tenant, "user"', '"user"'),
-    "tenants": ("tenant", "tenant"),
-    "sessions": ("tenant, session", "session"),
-    "fallbacks": ("call_id", "fallback_from"),
-}
-"""What is counted once each, and which column of it says that there is one. Counted apart from the sums, so that these
-can come from a smaller table."""
-
+_SESSIONS: Final = f"count(DISTINCT (tenant, session)) FILTER ({CALLED.format(last='session')})"
 MEASURE_SQL: Final[dict[str, str]] = {
-    "calls": f"coalesce(sum(firsts) FILTER ({_NOT_REFUSED}), 0)",
-    "attempts": f"coalesce(sum(charges) FILTER ({_NOT_REFUSED}), 0)",
-    "refused": "coalesce(sum(charges) FILTER (state = 'refused'), 0)",
-    "spend": _SPEND,
+    "calls": f"coalesce(sum(firsts) FILTER ({NOT_REFUSED}), 0)::BIGINT",
+    "attempts": f"coalesce(sum(charges) FILTER ({NOT_REFUSED}), 0)::BIGINT",
+    "refused": "coalesce(sum(charges) FILTER (state = 'refused'), 0)::BIGINT",
+    "spend": SPEND,
     "spend_estimated": f"coalesce(sum(cost) FILTER ({_SPENT} AND cost_source = 'estimated'), 0)",
     "spend_byok": "coalesce(sum(cost) FILTER (byok), 0)",
-    "tokens": "coalesce(sum(input_tokens + output_tokens), 0)",
-    "input_tokens": "coalesce(sum(input_tokens), 0)",
-    "output_tokens": "coalesce(sum(output_tokens), 0)",
-    "errors": "coalesce(sum(charges) FILTER (state IN ('upstream_error', 'timeout', 'interrupted')), 0)",
-    "retries": f"coalesce(sum(retried) FILTER ({_NOT_REFUSED}), 0)",
-    "calls_unpriced": "coalesce(sum(unpriced), 0)",
+    "tokens": "coalesce(sum(input_tokens + output_tokens), 0)::BIGINT",
+    "input_tokens": "coalesce(sum(input_tokens), 0)::BIGINT",
+    "output_tokens": "coalesce(sum(output_tokens), 0)::BIGINT",
+    "errors": "coalesce(sum(charges) FILTER (state IN ('upstream_error', 'timeout', 'interrupted')), 0)::BIGINT",
+    "retries": f"coalesce(sum(retried) FILTER ({NOT_REFUSED}), 0)::BIGINT",
+    "calls_unpriced": "coalesce(sum(unpriced), 0)::BIGINT",
     "last_at": "max(last_at)",
     "corrections": "count(*) FILTER (kind = 'correction')",
-    **{meter.name: f'coalesce(sum("{meter.name}"), 0)' for meter in METERS},
+    **{meter.name: f'coalesce(sum("{meter.name}"), 0)::BIGINT' for meter in METERS},
 }
 """Measures as sums over rows of `sources`. The rest follow from these: see ORDER_SQL and `_shaped`."""
 FROM_OTHERS: Final[dict[str, dict[str, str]]] = {
-    "avg_cost": {"_spend": _SPEND, "_calls": MEASURE_SQL["calls"]},
+    "avg_cost": {"_spend": SPEND, "_calls": MEASURE_SQL["calls"]},
     "cost_per_session": {"_session_spend": _SESSION_SPEND, "_sessions": _SESSIONS},
 }
 ORDER_SQL: Final = {
-    "avg_cost": "_spend::DOUBLE / nullif(_calls, 0)",
-    "cost_per_session": "_session_spend::DOUBLE / nullif(_sessions, 0)",
+    "avg_cost": "sums._spend::DOUBLE / nullif(sums._calls, 0)",
+    "cost_per_session": "sums._session_spend::DOUBLE / nullif(sums._sessions, 0)",
 }
-Plan = Callable[[UsageQuery], list[sources.Scan]]
-"""The scans that answer a question of some measures."""
-HEAP_ROWS_MAX: Final = 10_000
+PICO_DIGITS: Final = 12
 MONEY: Final = ("spend", "spend_estimated", "spend_byok")
 _QUANTILES: Final = {"p50_latency_ms": 50, "p95_latency_ms": 95}
 
@@ -75,101 +76,143 @@ def usage(
 ) -> dict[str, object]:
     """{"columns", "rows", "meta"}. Money is decimal text, None where nothing of it is priced; counts are whole numbers.
     `from_events` leaves the roll-ups aside. Raises QueryError."""
-    groups = group_names(query)
-    rows, meta = _asked(store, query, from_events=from_events, limit_max=limit_max)
+    groups = sources.group_names(query)
+    names, found, meta = _asked(store, query, from_events=from_events, limit_max=limit_max)
+    rows = [dict(zip(names, row, strict=True)) for row in found]
     return {"columns": [*groups, *query.measures], "rows": [_shaped(row, groups, query) for row in rows], "meta": meta}
 
 
 def columns(store: Store, query: UsageQuery, limit_max: int) -> dict[str, object]:
     """The same answer by columns, for many rows: {"columns": names, "values": a list for each, "meta"}."""
-    groups = group_names(query)
-    rows, meta = _asked(store, query, limit_max=limit_max)
-    keys = [[row[f"g{index}"] for row in rows] for index in range(len(groups))]
-    sums = [[_measure(name, row) for row in rows] for name in query.measures]
+    groups = sources.group_names(query)
+    names, rows, meta = _asked(store, query, limit_max=limit_max)
+    table: dict[str, Sequence[Any]] = dict(
+        zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)
+    )
+    keys = [list(table[f"g{index}"]) for index in range(len(groups))]
+    sums = [_shaped_column(name, table) for name in query.measures]
     return {"columns": [*groups, *query.measures], "values": [*keys, *sums], "meta": meta}
 
 
 def _asked(
     store: Store, query: UsageQuery, *, from_events: bool = False, limit_max: int = LIMIT_MAX
-) -> tuple[list[dict[str, Any]], dict[str, object]]:
-    """(rows as the statement names them, meta)."""
+) -> tuple[list[str], list[tuple[Any, ...]], dict[str, object]]:
+    """(names of the statement's columns, its rows, meta)."""
     check(query, limit_max)
     zone(query.time_zone)
     if query.order and query.order.removeprefix("-") not in (*query.measures, *query.group_by):
         raise QueryError(f"order {query.order!r} is neither a measure nor a group of this question")
-    groups = group_names(query)
+    groups = sources.group_names(query)
+    began = time.perf_counter()
     with store.reading() as cursor:
-        known = _known(cursor)
-        dropped = one(cursor, "SELECT dropped_before FROM rolled")[0]
-        sizes = _sizes(cursor, known.rollups)
-        used: set[str] = set()
+        known = known_by(cursor, store)
+        query = _until_newest(query, known.newest)
+        planned: list[tuple[UsageQuery, list[sources.Scan]]] = []
 
         def plan(part: UsageQuery) -> list[sources.Scan]:
-            scans = [sources.events_only(part)] if from_events else sources.plan(part, known, sizes)
-            used.update(scan.rollup.table if scan.rollup else "events" for scan in scans)
+            scans = [sources.events_only(part)] if from_events else sources.plan(part, known)
+            planned.append((part, scans))
             return scans
 
         sql, parameters = build(query, groups, plan)
         answer = cursor.execute(sql, parameters)
         names = [column[0] for column in answer.description or []]
-        rows = [dict(zip(names, row, strict=True)) for row in answer.fetchmany(query.limit)]
-    meta: dict[str, object] = {"sources": sorted(used), "time_zone": query.time_zone, "events_kept_from": _iso(dropped)}
-    return rows, meta
+        rows = answer.fetchmany(query.limit)
+    if not from_events:
+        note(store, query, groups, planned, known.sizes, time.perf_counter() - began)
+    used = {scan.rollup.table if scan.rollup else "kept" if scan.kept else "events" for _, of in planned for scan in of}
+    meta: dict[str, object] = {
+        "sources": sorted(used),
+        "time_zone": query.time_zone,
+        "events_kept_from": _iso(known.dropped_before),
+    }
+    return names, rows, meta
 
 
-def group_names(query: UsageQuery) -> tuple[str, ...]:
-    """The groups, with the tenant before those that are only one within their tenant: (acme, u_77) and
-    (globex, u_77) are two users."""
-    scoped = {"workspace", "user", "task", "session"} & set(query.group_by)
-    if scoped and "tenant" not in query.group_by:
-        return ("tenant", *query.group_by)
-    return tuple(dict.fromkeys(query.group_by))
+def _until_newest(query: UsageQuery, newest: datetime | None) -> UsageQuery:
+    """An end behind the newest event is none: so all who ask for "until now" ask the same."""
+    if newest is None or query.until_us is None or query.until_us <= us_of(newest):
+        return query
+    return msgspec.structs.replace(query, until_us=None)
 
 
-def build(query: UsageQuery, groups: tuple[str, ...], plan: Plan) -> tuple[str, dict[str, object]]:
+def note(
+    store: Store,
+    query: UsageQuery,
+    groups: tuple[str, ...],
+    planned: list[tuple[UsageQuery, list[sources.Scan]]],
+    sizes: dict[str, int],
+    took_s: float,
+) -> None:
+    """Which kept sums were of use, and which are wanted."""
+    bounds = store.kept.bounds
+    for number, (part, scans) in enumerate(planned):
+        has = next((scan.kept for scan in scans if scan.kept), None)
+        if has is not None:
+            store.kept.used(has)
+        rolled = next((sizes[scan.rollup.table] for scan in scans if scan.rollup), bounds.from_rows)
+        if took_s < bounds.from_s or (rolled if has is None else has.rows) < bounds.from_rows:
+            continue
+        shape = sources.once_shape(part) or sources.shape_of(part, groups if number == 0 else (), query.order)
+        if shape is not None:
+            store.kept.want(shape, part)
+
+
+def build(
+    query: UsageQuery, groups: tuple[str, ...], plan: Plan, *, is_raw: bool = False
+) -> tuple[str, dict[str, object]]:
     """The whole question as one statement. Groups come back as g0, g1 …, measures under their names. Sums, latencies
-    and what is counted once each are asked of the smallest tables that know them, and joined."""
+    and what is counted once each are asked of the smallest tables that know them, and joined. `is_raw`: all rows in no
+    order, amounts as numbers, for a statement around it."""
     parameters: dict[str, object] = {"zone": query.time_zone} if sources.periods_of(query) else {}
-    keys = [f"{_group_sql(name, parameters)} AS g{index}" for index, name in enumerate(groups)]
+    keys = [f"{group_sql(name, parameters)} AS g{index}" for index, name in enumerate(groups)]
     where = where_sql(query, parameters)
     wanted: dict[str, str] = {}
     for name in query.measures:
         wanted.update(FROM_OTHERS.get(name) or ({name: MEASURE_SQL[name]} if name in MEASURE_SQL else {}))
     wanted.setdefault("_charges", "sum(charges)")
     order_sql, needed = _order(query, groups)
-    if needed == "spend":
+    if needed == "spend" or query.peak_min:
         wanted.setdefault("spend", MEASURE_SQL["spend"])
     columns = ", ".join([*keys, *(f'{sql} AS "{name}"' for name, sql in wanted.items())])
     by = f" GROUP BY {', '.join(str(index + 1) for index in range(len(groups)))}" if groups else ""
     summed = tuple(name for name in query.measures if name not in DISTINCT and name not in sources.LATENCY)
-    facts = _facts(_with(query, summed), plan, parameters)
-    parts = [f"facts AS ({facts})", f"sums AS (SELECT {columns} FROM facts{where}{by})"]
-    joins, picked, table = "", ["sums.*"], "sums"
+    parts = sum_facts(query, _with(query, summed), groups, plan, parameters)
+    if query.peak_min:
+        parts += peaks_sql(query, groups, keys, where, f"SELECT {columns} FROM facts", by, parameters)
+    else:
+        parts.append(f"sums AS (SELECT {columns} FROM facts{where}{by})")
+    joins, table = "", "sums"
+    picked = [
+        *(f"sums.g{index}" for index in range(len(groups))),
+        *((f'sums."{name}"' if is_raw else _picked_sql(name)) for name in wanted),
+    ]
     once = [name for name in query.measures if name in DISTINCT]
     if once and groups and query.order.removeprefix("-") not in (*DISTINCT, *_QUANTILES):
         parts.append(f"top AS (SELECT * FROM sums ORDER BY {order_sql}{_limit_sql(query)})")
         table = "top"
     for name in once:
-        only = _of_top(keys) if table == "top" else ""
-        parts += _distinct_sql(name, keys, only + where, _facts(_with(query, (name,)), plan, parameters))
+        only = of_top(keys) if table == "top" else ""
+        parts += once_sql(name, keys, only, where, _with(query, (name,)), plan, parameters)
         joins += _join(f"once_{name}", len(groups))
         picked.append(f'coalesce(once_{name}.n, 0) AS "{name}"')
     if asked := tuple(name for name in query.measures if name in sources.LATENCY):
-        parts.append(f"lat AS ({_facts(_with(query, asked), plan, parameters, latency=True)})")
+        parts.append(f"lat AS ({facts_sql(_with(query, asked), plan, parameters, latency=True)})")
         parts.append(_quantile_sql(query, groups, keys, where))
         joins += _join("quantiles", len(groups))
         picked += [f"quantiles.{name}" for name in _QUANTILES if name in asked]
-    return (
-        f"WITH {', '.join(parts)} SELECT {', '.join(picked)} FROM {table} AS sums{joins} ORDER BY {order_sql}"
-        f"{_limit_sql(query)}",
-        parameters,
-    )
+    sql = f"WITH {', '.join(parts)} SELECT {', '.join(picked)} FROM {table} AS sums{joins}"
+    return sql if is_raw else f"{sql} ORDER BY {order_sql}{_limit_sql(query)}", parameters
 
 
-def _of_top(keys: list[str]) -> str:
-    """Of the rows, those whose groups are in the answer: nothing is counted for the others."""
-    pairs = (key.rpartition(" AS ") for key in keys)
-    return " SEMI JOIN top ON " + " AND ".join(f"{sql} IS NOT DISTINCT FROM top.{name}" for sql, _, name in pairs)
+def _picked_sql(name: str) -> str:
+    """A column of `sums` as it is answered: amounts as text, which is many times faster than numbers of 128 bits."""
+    if name in MONEY:
+        digits = f'abs(sums."{name}")::VARCHAR'
+        padded = f"repeat('0', greatest(0, {PICO_DIGITS + 1} - length({digits}))) || {digits}"
+        point = f"left({padded}, -{PICO_DIGITS}) || '.' || right({padded}, {PICO_DIGITS})"
+        return f"""CASE WHEN sums."{name}" < 0 THEN '-' ELSE '' END || {point} AS "{name}\""""
+    return f'sums."{name}"::VARCHAR AS "{name}"' if name in ("_spend", "_session_spend") else f'sums."{name}"'
 
 
 def _with(query: UsageQuery, measures: tuple[str, ...]) -> UsageQuery:
@@ -179,16 +222,6 @@ def _with(query: UsageQuery, measures: tuple[str, ...]) -> UsageQuery:
 def _join(table: str, groups: int) -> str:
     same = " AND ".join(f"sums.g{index} IS NOT DISTINCT FROM {table}.g{index}" for index in range(groups))
     return f" LEFT JOIN {table} ON {same or 'true'}"
-
-
-def _distinct_sql(name: str, keys: list[str], where: str, facts: str) -> list[str]:
-    """Each one is brought to one row before it is counted, which is many times faster than count(DISTINCT …)."""
-    names, last = DISTINCT[name]
-    counted = ", ".join([*(f"g{index}" for index in range(len(keys))), "count(*) AS n"])
-    by = " GROUP BY ALL" if keys else ""
-    called = f"{where} AND" if " WHERE " in where else " WHERE"
-    rows = f"SELECT DISTINCT {', '.join([*keys, names])} FROM of_{name}{called} {_CALLED.format(last=last)}"
-    return [f"of_{name} AS ({facts})", f"once_{name} AS (SELECT {counted} FROM ({rows}){by})"]
 
 
 def _limit_sql(query: UsageQuery) -> str:
@@ -205,65 +238,32 @@ def latency_ms(bucket: int | None) -> float | None:
     return int(rounded) if rounded >= 100 else rounded
 
 
-def _known(cursor: Cursor) -> sources.Known:
-    rolled = one(cursor, "SELECT batch FROM rolled")[0]
-    tags = cursor.execute("SELECT name, since FROM promoted_tags").fetchall()
-    return sources.Known(int(rolled), dict(tags), filled(cursor))
+def known_by(cursor: Cursor, store: Store) -> sources.Known:
+    """What a plan depends on in this transaction, asked in one statement: many a question takes no longer."""
+    rolled, batch, dropped, names, tags = one(cursor, _KNOWN)
+    rollups = (*FIRST_ROLLUPS, *(rollup for rollup in COARSE_ROLLUPS if rollup.table in (names or ())))
+    newest = store.kept.newest(
+        int(batch), lambda after: one(cursor, "SELECT max(started_at) FROM events WHERE batch > ?", [after])[0]
+    )
+    return sources.Known(
+        rolled_batch=int(rolled),
+        tags_since={tag["name"]: tag["since"] for tag in tags or ()},
+        rollups=rollups,
+        kept=store.kept.known(int(batch)),
+        sizes=store.kept.sizes((int(rolled), len(rollups)), lambda: _sizes(cursor, rollups)),
+        batch=int(batch),
+        newest=newest,
+        dropped_before=dropped,
+    )
+
+
+_KNOWN: Final = """SELECT rolled.batch, state.batch, dropped_before, (SELECT list(name) FROM filled_rollups),
+    (SELECT list({'name': name, 'since': since}) FROM promoted_tags) FROM rolled, state"""
 
 
 def _sizes(cursor: Cursor, rollups: tuple[Rollup, ...]) -> dict[str, int]:
     counts = ", ".join(f"(SELECT count(*) FROM {rollup.table})" for rollup in rollups)
     return dict(zip((rollup.table for rollup in rollups), one(cursor, f"SELECT {counts}"), strict=True))
-
-
-def _facts(query: UsageQuery, plan: Plan, parameters: dict[str, object], *, latency: bool = False) -> str:
-    dims = sorted(sources.dims_of(query))
-    parts = []
-    for scan in plan(query):
-        number = len(parameters)  # parameters of a scan are named after it, and no two scans of a statement are one
-        sql, added = (sources.latency_sql if latency else sources.scan_sql)(scan, dims, number)
-        sql, as_of = sources.as_of_sql(query.as_of_us, sql)
-        parameters.update({**added, **as_of})
-        parts.append(sql)
-    return " UNION ALL ".join(parts)
-
-
-def _group_sql(name: str, parameters: dict[str, object]) -> str:
-    bare, is_tag = group(name)
-    if is_tag:
-        return f"json_extract_string(tags, {_parameter(parameters, pointer(bare))})"
-    return _period_sql(bare) if bare in PERIODS else f'"{bare}"'
-
-
-def _period_sql(period: str) -> str:
-    """The label of a period: 2026-11, 2026-11-16 (a Monday), 2026-11-21, or the hour's first moment in UTC."""
-    local = "timezone($zone, timezone('UTC', starts_at))"
-    if period == "hour":
-        start = f"starts_at - ({local} - date_trunc('hour', {local}))"
-        return f"strftime({start}, '%Y-%m-%dT%H:%M:%SZ')"
-    pattern = "%Y-%m" if period == "month" else "%Y-%m-%d"
-    return f"strftime(date_trunc('{period}', {local}), '{pattern}')"
-
-
-def where_sql(query: UsageQuery, parameters: dict[str, object]) -> str:
-    """Filters; '' stands for "has none"."""
-    terms = []
-    for name, values in query.where.items():
-        sql = _group_sql(name, parameters)
-        if group(name)[0] in (*FLAGS, "status") and not group(name)[1]:
-            sql = f"CAST({sql} AS VARCHAR)"
-        present = [_parameter(parameters, value) for value in values if value]
-        either = [f"{sql} IN ({', '.join(present)})"] if present else []
-        if "" in values:
-            either.append(f"{sql} IS NULL")
-        terms.append(f"({' OR '.join(either) or 'false'})")
-    return f" WHERE {' AND '.join(terms)}" if terms else ""
-
-
-def _parameter(parameters: dict[str, object], value: object) -> str:
-    name = f"v{len(parameters)}"
-    parameters[name] = value
-    return f"${name}"
 
 
 def _quantile_sql(query: UsageQuery, groups: tuple[str, ...], keys: list[str], where: str) -> str:
@@ -291,14 +291,14 @@ def _order(query: UsageQuery, groups: tuple[str, ...]) -> tuple[str, str]:
     asked = query.order
     if not asked:
         periods = [f"sums.g{index}" for index, name in enumerate(groups) if name in PERIODS]
-        return ", ".join([*periods, '"spend" DESC NULLS LAST', *ties]), "spend"
+        return ", ".join([*periods, "sums.spend DESC NULLS LAST", *ties]), "spend"
     name, direction = asked.removeprefix("-"), "DESC" if asked.startswith("-") else "ASC"
     if name in groups:
         first = f"sums.g{groups.index(name)}"
     elif name in _QUANTILES:
         first = f"quantiles.{name}"
     else:
-        first = ORDER_SQL.get(name, f'"{name}"')
+        first = ORDER_SQL.get(name, f'"{name}"' if name in DISTINCT else f'sums."{name}"')
     return ", ".join([f"{first} {direction} NULLS LAST", *ties]), ""
 
 
@@ -311,7 +311,7 @@ def _shaped(row: dict[str, Any], groups: tuple[str, ...], query: UsageQuery) -> 
 
 def _measure(name: str, row: dict[str, Any]) -> object:
     if name in MONEY:
-        return None if row[name] is None else format_usd(int(row[name]))
+        return row[name]
     if name == "avg_cost":
         return _ratio(row["_spend"], row["_calls"])
     if name == "cost_per_session":
@@ -323,7 +323,19 @@ def _measure(name: str, row: dict[str, Any]) -> object:
     return int(row[name])
 
 
-def _ratio(amount: int | None, count: int) -> str | None:
+def _shaped_column(name: str, table: Mapping[str, Sequence[Any]]) -> list[object]:
+    """The same of all rows."""
+    if name in FROM_OTHERS:
+        return [
+            _measure(name, dict(zip(FROM_OTHERS[name], row, strict=True)))
+            for row in zip(*(table[other] for other in FROM_OTHERS[name]), strict=True)
+        ]
+    if name in _QUANTILES or name == "last_at":
+        return [_measure(name, {name: value}) for value in table[name]]
+    return list(table[name])
+
+
+def _ratio(amount: str | None, count: int) -> str | None:
     if amount is None or not count:
         return None
     return format_usd(divide_half_even(int(amount), int(count)))

@@ -13,7 +13,7 @@ from farebox.ledger.stores.duckdb.sources import as_of_sql
 from farebox.ledger.stores.duckdb.store import Store
 from farebox.ledger.stores.duckdb.usage import us_of
 
-_SHOWN: Final = ("attempt", "retries", "state", "outcome")
+_SHOWN: Final = ("attempt", "fallback_from", "retries", "state", "outcome")
 _KIND: Final = """CASE WHEN state IN ('upstream_error', 'timeout') THEN 'failed'
     WHEN state IN ('interrupted', 'client_closed') THEN 'cut off'
     WHEN outcome = 'truncated' THEN 'truncated'
@@ -21,22 +21,32 @@ _KIND: Final = """CASE WHEN state IN ('upstream_error', 'timeout') THEN 'failed'
     WHEN outcome = 'refused' THEN 'refused'
     WHEN outcome = 'empty' THEN 'empty answer'
     WHEN outcome IS NOT NULL AND outcome <> 'success' THEN 'invalid answer'
-    WHEN attempt > 1 OR retries > 0 THEN 'retry' END"""
-"""The first that fits, so that no attempt counts twice."""
+    WHEN (attempt > 1 AND fallback_from IS NULL) OR retries > 0 THEN 'retry' END"""
+"""The first that fits, so that no attempt counts twice. A further target of a route that answers is no waste."""
 _WASTE: Final = f"""SELECT {_KIND} AS what, provider, model, count(*) FILTER (kind = 'charge') AS attempts,
     sum(cost) AS spend, coalesce(sum(cost) FILTER (cost_source = 'estimated'), 0) AS estimated,
     sum(unpriced) AS unpriced, sum(input_tokens + output_tokens) AS tokens
     FROM facts GROUP BY 1, 2, 3 HAVING what IS NOT NULL ORDER BY spend DESC NULLS LAST, what, provider, model"""
-_LOOPS: Final = """WITH minutes AS (
+_LOOPS: Final = """WITH found AS ({span}),
+    likely AS (
+        SELECT {key} AS key, {minute} AS minute FROM found WHERE kind = 'charge' AND state <> 'refused'
+        GROUP BY ALL HAVING count(*) FILTER (attempt = 1) >= $calls),
+    minutes AS (
     SELECT tenant, "user", task, session, feature, date_trunc('minute', started_at) AS at,
         count(*) FILTER (attempt = 1) AS calls, sum(cost) FILTER (NOT byok) AS spend, min(started_at) AS first_at,
         max(started_at) AS last_at
-    FROM ({span}) AS found WHERE kind = 'charge' AND state <> 'refused'
+    FROM found SEMI JOIN likely ON likely.key = {key} AND likely.minute = {minute}
+    WHERE kind = 'charge' AND state <> 'refused'
         AND ("user" IS NOT NULL OR task IS NOT NULL OR session IS NOT NULL)
     GROUP BY ALL HAVING calls >= $calls)
     SELECT tenant, "user", task, session, feature, count(*) AS minutes, sum(calls), max(calls), sum(spend),
         min(first_at), max(last_at)
     FROM minutes GROUP BY ALL ORDER BY 9 DESC NULLS LAST, 7 DESC, 1, 2, 3, 4, 5 LIMIT {rows}"""
+
+
+_KEY: Final = """hash(found.tenant, found."user", found.task, found.session, found.feature)"""
+_MINUTE: Final = "epoch_us(found.started_at) // 60000000"
+"""Whoever did not call so often by these numbers is no loop: few are left to be told apart by their names."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -87,7 +97,7 @@ def waste(store: Store, asked: Asked) -> list[dict[str, object]]:
 def loops(store: Store, asked: Loops) -> list[dict[str, object]]:
     """Who called so often within a minute: in how many minutes and calls, for how much; the dearest first."""
     span, parameters = _span(asked)
-    sql = _LOOPS.format(span=span, rows=int(asked.rows_max))
+    sql = _LOOPS.format(span=span, rows=int(asked.rows_max), key=_KEY, minute=_MINUTE)
     with store.reading() as cursor:
         rows = cursor.execute(sql, {**parameters, "calls": asked.calls}).fetchall()
     return [

@@ -1,0 +1,215 @@
+"""Kept sums: what a dear question added up, so that whoever asks it again waits for the newest events alone.
+
+They are made of all events up to a batch; what was booked after it is read from the events. So they are exact however
+old they are, may be dropped at any time, and no answer waits for them: whoever asks first is answered from the
+roll-ups, and the sums are made beside. They stand in a file of their own, which is made anew with every start.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from farebox.core.queries import UsageQuery
+
+FILE_NAME: Final = "kept.duckdb"
+WANTED_MAX: Final = 64
+ROWS_MAX: Final = 3_000_000
+"""Of one; what would have more is not kept."""
+ROWS_ALL_MAX: Final = 20_000_000
+"""Of all together, at some 50 bytes of disk each. Those that nobody asked for longest go first."""
+FRESH_EVENTS: Final = 20_000
+IDLE_S: Final = 3600.0
+"""Those that nobody asked for so long are not brought on, and dropped once they are as old again."""
+REFUSED_S: Final = 3600.0
+REST: Final = 30
+FROM_S: Final = 0.02
+FROM_ROWS: Final = 50_000
+RANKED_ROWS_MIN: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What kept sums know. `where` holds for all of their rows; `step` is the period by which they stand apart, '' one
+    row for the whole time. `ranked_by`: the groups whose places by spend they know."""
+
+    dims: tuple[str, ...]
+    columns: tuple[str, ...]
+    step: str
+    latency: bool
+    since: datetime | None
+    until: datetime | None
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    ranked_by: tuple[str, ...] = ()
+    once: str = ""
+    """A measure that counts things once each: then a row stands for one of them in one of the groups `dims`, and a
+    second table, of the same name and `_n`, has how many there are in each group. All of `where` holds for them."""
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Sums that are kept, of the events up to a batch."""
+
+    shape: Shape
+    table: str
+    batch: int
+    rows: int
+    is_ranked: bool = False
+
+
+@dataclass(slots=True)
+class _Entry:
+    part: UsageQuery
+    kept: Kept
+    asked_at: float
+    made_at: float
+    took_s: float
+
+    def may_be_brought_on(self, now: float, rest: float) -> bool:
+        return now - self.asked_at < IDLE_S and now - self.made_at >= rest * self.took_s
+
+
+@dataclass(slots=True)
+class Bounds:
+    """What is worth keeping: sums of answers that took `from_s` and whose roll-up has `from_rows`. From `ranked_rows`
+    on they know each group's place by spend, so that who asks for the first ones reads no others. They are brought on
+    once `fresh_events` came since, or a sixteenth of their own rows, and not before `rest` times as long as
+    it took, however fast calls come."""
+
+    from_s: float = FROM_S
+    from_rows: int = FROM_ROWS
+    ranked_rows: int = RANKED_ROWS_MIN
+    fresh_events: int = FRESH_EVENTS
+    rest: float = REST
+
+
+class Keeping:
+    """Which sums are kept, and which are wanted. Thread-safe; made by one thread (`kept_making`)."""
+
+    def __init__(self, path: Path, linger_s: float) -> None:
+        self.path = path
+        self.bounds = Bounds()
+        self.is_attached = False
+        self._linger_s = linger_s
+        self._lock = threading.Lock()
+        self._entries: dict[Shape, _Entry] = {}
+        self._wanted: dict[Shape, UsageQuery] = {}
+        self._refused: dict[Shape, float] = {}
+        self._dropped: list[tuple[float, str]] = []
+        self._number = 0
+        self._newest: tuple[int, datetime | None] = (0, None)
+        self._sizes: tuple[tuple[int, int], dict[str, int]] | None = None
+
+    def known(self, batch: int) -> tuple[Kept, ...]:
+        """Those that were made of batches up to this one."""
+        with self._lock:
+            return tuple(entry.kept for entry in self._entries.values() if entry.kept.batch <= batch)
+
+    def newest(self, batch: int, after: Callable[[int], datetime | None]) -> datetime | None:
+        """When the newest event of batches up to this one began. `after` gives that of the batches after one."""
+        with self._lock:
+            known_batch, known = self._newest
+        if known_batch > batch:  # a transaction that began before the one that was asked last
+            known_batch, known = 0, None
+        if known_batch < batch:
+            found = after(known_batch)
+            known = max((one for one in (known, found) if one is not None), default=None)
+            with self._lock:
+                if batch > self._newest[0]:
+                    self._newest = batch, known
+        return known
+
+    def sizes(self, rolled: tuple[int, int], count: Callable[[], dict[str, int]]) -> dict[str, int]:
+        """The roll-ups' row counts, counted once for each state of the roll-ups."""
+        before = self._sizes
+        if before is None or before[0] != rolled:
+            self._sizes = before = rolled, count()
+        return before[1]
+
+    def used(self, kept: Kept) -> None:
+        with self._lock:
+            if (entry := self._entries.get(kept.shape)) is not None:
+                entry.asked_at = time.monotonic()
+
+    def want(self, shape: Shape, part: UsageQuery) -> None:
+        """Have these made when there is time. `part` is a question that they answer."""
+        with self._lock:
+            refused = self._refused.get(shape)
+            if refused is not None and time.monotonic() - refused < REFUSED_S:
+                return
+            if shape not in self._entries and len(self._wanted) < WANTED_MAX:
+                self._wanted.setdefault(shape, part)
+
+    def next_wanted(self) -> tuple[Shape, UsageQuery] | None:
+        with self._lock:
+            return next(iter(self._wanted.items()), None)
+
+    def due(self, fresh: Callable[[int], int]) -> tuple[Shape, UsageQuery] | None:
+        """Those that are to be brought on. `fresh` counts the events after a batch."""
+        with self._lock:
+            now, rest = time.monotonic(), self.bounds.rest
+            entries = [entry for entry in self._entries.values() if entry.may_be_brought_on(now, rest)]
+        for entry in entries:
+            if fresh(entry.kept.batch) >= max(self.bounds.fresh_events, entry.kept.rows // 16):
+                return entry.kept.shape, entry.part
+        return None
+
+    def new_name(self) -> str:
+        self._number += 1
+        return f"kept.sums_{self._number}"
+
+    def take(self, part: UsageQuery, kept: Kept, took_s: float) -> None:
+        """Have these from now on, in place of those of the same shape."""
+        now = time.monotonic()
+        with self._lock:
+            before = self._entries.pop(kept.shape, None)
+            self._wanted.pop(kept.shape, None)
+            if kept.rows > ROWS_MAX:
+                self._refused[kept.shape] = now
+                self._drop(kept)
+            else:
+                self._entries[kept.shape] = _Entry(part, kept, before.asked_at if before else now, now, took_s)
+            if before is not None:
+                self._drop(before.kept)
+            self._make_room()
+
+    def refuse(self, shape: Shape) -> None:
+        with self._lock:
+            self._wanted.pop(shape, None)
+            self._refused[shape] = time.monotonic()
+
+    def to_drop(self) -> list[str]:
+        """Tables that no question can be reading any more."""
+        now = time.monotonic()
+        with self._lock:
+            for entry in [one for one in self._entries.values() if now - one.asked_at > 2 * IDLE_S]:
+                self._drop(self._entries.pop(entry.kept.shape).kept)
+            gone = [table for at, table in self._dropped if now - at > self._linger_s]
+            self._dropped = [(at, table) for at, table in self._dropped if now - at <= self._linger_s]
+        return gone
+
+    def forget(self) -> None:
+        """The file is gone."""
+        with self._lock:
+            self.is_attached = False
+            self._entries.clear()
+            self._dropped.clear()
+        self.clear_file()
+
+    def clear_file(self) -> None:
+        for path in (self.path, self.path.with_name(self.path.name + ".wal")):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _drop(self, kept: Kept) -> None:
+        self._dropped.append((time.monotonic(), kept.table))
+
+    def _make_room(self) -> None:
+        while sum(entry.kept.rows for entry in self._entries.values()) > ROWS_ALL_MAX:
+            oldest = min(self._entries.values(), key=lambda entry: entry.asked_at)
+            self._drop(self._entries.pop(oldest.kept.shape).kept)

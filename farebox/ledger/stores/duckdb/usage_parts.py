@@ -1,0 +1,189 @@
+"""Parts of the statement that answers a question about usage: groups, filters, and the rows that sums, ranks and counts
+are made of."""
+
+from collections.abc import Callable
+from typing import Final
+
+from farebox.core.queries import PERIODS, UsageQuery, group
+from farebox.ledger.stores.duckdb import sources
+from farebox.ledger.stores.duckdb.rollups import pointer
+from farebox.ledger.stores.duckdb.schema import FLAGS
+
+NOT_REFUSED: Final = "state <> 'refused'"
+CALLED: Final = "charges > 0 AND {last} IS NOT NULL AND " + NOT_REFUSED
+DISTINCT: Final[dict[str, tuple[str, str]]] = {
+    "users": ('tenant, "user"', '"user"'),
+    "tenants": ("tenant", "tenant"),
+    "sessions": ("tenant, session", "session"),
+    "fallbacks": ("call_id", "fallback_from"),
+}
+"""What is counted once each, and which column of it says that there is one. Counted apart from the sums, so that these
+can come from a smaller table."""
+
+Plan = Callable[[UsageQuery], list[sources.Scan]]
+"""The scans that answer a question of some measures."""
+HEAP_ROWS_MAX: Final = 10_000
+
+
+def facts_sql(part: UsageQuery, plan: Plan, parameters: dict[str, object], *, latency: bool = False) -> str:
+    """Rows of `sources.scan_sql` or `latency_sql`, of all scans of a part of a question."""
+    dims, columns = sorted(sources.dims_of(part)), sources.columns_of(part)
+    parts = []
+    for scan in plan(part):
+        number = len(parameters)  # parameters of a scan are named after it, and no two scans of a statement are one
+        if latency:
+            sql, added = sources.latency_sql(scan, dims, number)
+        else:
+            sql, added = sources.scan_sql(scan, dims, columns, number)
+        sql, as_of = sources.as_of_sql(part.as_of_us, sql)
+        parameters.update({**added, **as_of})
+        parts.append(sql)
+    return " UNION ALL ".join(parts)
+
+
+def sum_facts(
+    query: UsageQuery, part: UsageQuery, groups: tuple[str, ...], plan: Plan, parameters: dict[str, object]
+) -> list[str]:
+    """The rows that sums are made of, as `facts`. Where only the first groups are asked for and kept sums know each
+    group's place, those of the first places, and of all groups of which something is newer: whoever else gained
+    nothing, and is behind as many as are asked for."""
+    scans = plan(part)
+    kept = scans[0].kept
+    ranked = (
+        kept is not None
+        and kept.is_ranked
+        and kept.shape.ranked_by == groups
+        and dict(kept.shape.where) == dict(query.where)
+        and query.order in ("", "-spend")
+        and not query.peak_min
+        and query.limit <= HEAP_ROWS_MAX
+    )
+    if kept is None or not ranked:
+        return [f"facts AS ({facts_sql(part, lambda _part: scans, parameters)})"]
+    dims = sorted(sources.dims_of(part))
+    old, _ = sources.scan_sql(scans[0], dims, sources.columns_of(part), 0)
+    fresh = facts_sql(part, lambda _part: scans[1:], parameters)
+    keys = ", ".join(f'"{name}"' for name in groups)
+    same = " AND ".join(f'touched."{name}" IS NOT DISTINCT FROM {kept.table}."{name}"' for name in groups)
+    first = f"place <= {query.limit} + (SELECT count(*) FROM touched)"
+    return [
+        f"fresh AS MATERIALIZED ({fresh})",
+        f"touched AS (SELECT DISTINCT {keys} FROM fresh)",
+        f"facts AS (SELECT * FROM fresh UNION ALL {old} WHERE {first} "
+        f"UNION ALL {old} SEMI JOIN touched ON {same} WHERE NOT ({first}))",
+    ]
+
+
+def once_sql(
+    name: str,
+    keys: list[str],
+    only: str,
+    where: str,
+    part: UsageQuery,
+    plan: Plan,
+    parameters: dict[str, object],
+) -> list[str]:
+    """How many of a thing there are in each group, as `once_NAME`. Each is brought to one row before it is counted,
+    which is many times faster than count(DISTINCT …); where those of before are kept, only new ones are counted.
+    `only` narrows it to groups that are in the answer."""
+    names, _ = DISTINCT[name]
+    groups = [f"g{index}" for index in range(len(keys))]
+    lead, by = "".join(f"{group}, " for group in groups), " GROUP BY ALL" if keys else ""
+    scans = plan(part)
+    kept = scans[0].kept if scans[0].kept is not None and scans[0].kept.shape.once else None
+    facts = facts_sql(part, lambda _part: scans[1:] if kept is not None else scans, parameters)
+    found = [f"of_{name} AS ({facts})"]
+    rows = distinct_sql(name, keys, f"of_{name}{only}", where)
+    if kept is None:
+        return [*found, f"once_{name} AS (SELECT {lead}count(*) AS n FROM ({rows}){by})"]
+    things = [*groups, *(f"c{index}" for index in range(names.count(",") + 1))]
+    same = " AND ".join(f"kept.{thing} IS NOT DISTINCT FROM new_{name}.{thing}" for thing in things)
+    matched = " AND ".join(f"kept.{group} IS NOT DISTINCT FROM top.{group}" for group in groups)
+    counted = f"{kept.table}_n AS kept{f' SEMI JOIN top ON {matched}' if only else ''}"
+    return [
+        *found,
+        f"new_{name} AS MATERIALIZED ({rows})",
+        f"once_{name} AS (SELECT {lead}sum(n)::BIGINT AS n FROM (SELECT {lead}n FROM {counted} "
+        f"UNION ALL SELECT {lead}count(*) AS n FROM new_{name}{by} "
+        f"UNION ALL SELECT {''.join(f'kept.{group}, ' for group in groups)}-count(*) AS n FROM {kept.table} AS kept "
+        f"SEMI JOIN new_{name} ON {same}{by}){by})",
+    ]
+
+
+def distinct_sql(name: str, keys: list[str], source: str, where: str) -> str:
+    """One row for each thing in each group: g0 …, c0 …"""
+    names, last = DISTINCT[name]
+    things = [f"{column} AS c{index}" for index, column in enumerate(names.split(", "))]
+    called = f"{where} AND" if where else " WHERE"
+    return f"SELECT DISTINCT {', '.join([*keys, *things])} FROM {source}{called} {CALLED.format(last=last)}"
+
+
+def of_top(keys: list[str]) -> str:
+    """Of the rows, those whose groups are in the answer: nothing is counted for the others."""
+    pairs = (key.rpartition(" AS ") for key in keys)
+    return " SEMI JOIN top ON " + " AND ".join(f"{sql} IS NOT DISTINCT FROM top.{name}" for sql, _, name in pairs)
+
+
+def peaks_sql(
+    query: UsageQuery,
+    groups: tuple[str, ...],
+    keys: list[str],
+    where: str,
+    select: str,
+    by: str,
+    parameters: dict[str, object],
+) -> list[str]:
+    """Sums of those alone that reach `peak_min` in some period. Who does not by all that it ever spent together is
+    not looked at by periods."""
+    least = parameter(parameters, query.peak_min)
+    own = [index for index, name in enumerate(groups) if name not in PERIODS]
+    names = "".join(f"g{index}, " for index in own)
+    grouped = f" GROUP BY {', '.join(f'g{index}' for index in own)}" if own else ""
+    likely = f"SELECT {''.join(f'{keys[index]}, ' for index in own)}sum(greatest(cost, 0)) AS most FROM facts{where}"
+    high = f"SELECT {names}max(spend) AS peak FROM every_sums{grouped} HAVING peak >= {least}"
+    same = " AND ".join(f"high.g{index} IS NOT DISTINCT FROM every_sums.g{index}" for index in own) or "true"
+    pairs = [keys[index].rpartition(" AS ") for index in own]
+    only = " AND ".join(f"{sql} IS NOT DISTINCT FROM likely.{name}" for sql, _, name in pairs) or "true"
+    return [
+        f"likely AS ({likely}{grouped} HAVING most >= {least})",
+        f"every_sums AS ({select} SEMI JOIN likely ON {only}{where}{by})",
+        f"sums AS (SELECT * FROM every_sums SEMI JOIN ({high}) AS high ON {same})",
+    ]
+
+
+def group_sql(name: str, parameters: dict[str, object]) -> str:
+    bare, is_tag = group(name)
+    if is_tag:
+        return f"json_extract_string(tags, {parameter(parameters, pointer(bare))})"
+    return _period_sql(bare) if bare in PERIODS else f'"{bare}"'
+
+
+def _period_sql(period: str) -> str:
+    """The label of a period: 2026-11, 2026-11-16 (a Monday), 2026-11-21, or the hour's first moment in UTC."""
+    local = "timezone($zone, timezone('UTC', starts_at))"
+    if period == "hour":
+        start = f"starts_at - ({local} - date_trunc('hour', {local}))"
+        return f"strftime({start}, '%Y-%m-%dT%H:%M:%SZ')"
+    pattern = "%Y-%m" if period == "month" else "%Y-%m-%d"
+    return f"strftime(date_trunc('{period}', {local}), '{pattern}')"
+
+
+def where_sql(query: UsageQuery, parameters: dict[str, object]) -> str:
+    """Filters; '' stands for "has none"."""
+    terms = []
+    for name, values in query.where.items():
+        sql = group_sql(name, parameters)
+        if group(name)[0] in (*FLAGS, "status") and not group(name)[1]:
+            sql = f"CAST({sql} AS VARCHAR)"
+        present = [parameter(parameters, value) for value in values if value]
+        either = [f"{sql} IN ({', '.join(present)})"] if present else []
+        if "" in values:
+            either.append(f"{sql} IS NULL")
+        terms.append(f"({' OR '.join(either) or 'false'})")
+    return f" WHERE {' AND '.join(terms)}" if terms else ""
+
+
+def parameter(parameters: dict[str, object], value: object) -> str:
+    name = f"v{len(parameters)}"
+    parameters[name] = value
+    return f"${name}"
