@@ -17,8 +17,8 @@ _HINT: Final = (
     "failed: the provider erred or timed out; cut off: the caller hung up or the call was interrupted; truncated: the "
     "answer came to its length limit, and may be of use all the same; filtered: the provider held it back; refused: "
     "the model said that it will not; empty answer: it held nothing; invalid answer: not the JSON that was asked for, "
-    "or the app reported another outcome than success; retry: it repeated another (a route's further target does not). An attempt counts once, as the "
-    "first of these that fits."
+    "or the app reported another outcome than success; retry: it repeated another (a route's "
+    "further target does not). An attempt counts once, as the first of these that fits."
 )
 _COLUMNS: Final = (
     Column("what", "What", "text", _HINT),

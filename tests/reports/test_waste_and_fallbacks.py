@@ -24,7 +24,8 @@ def what(event, by_id):
     if origin.tail.outcome not in (None, "success"):
         named = {"truncated": "truncated", "filtered": "filtered", "refused": "refused", "empty": "empty answer"}
         return named.get(origin.tail.outcome, "invalid answer")
-    return "retry" if origin.head.attempt > 1 or origin.head.retries else None
+    is_further = origin.head.attempt > 1 and origin.head.fallback_from is None
+    return "retry" if is_further or origin.head.retries else None
 
 
 @pytest.mark.parametrize("pairs", SPANS, ids=str)
