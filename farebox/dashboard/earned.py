@@ -71,7 +71,7 @@ def earned(parts: Parts, filters: Filters, rows: int) -> Earned | None:
         return None
     asked = filters.asked()
     span = months.span(asked)
-    lines = earnings.lines(asked, parts.facts(), span, books)
+    lines = earnings.unordered_lines(asked, parts.facts(), span, books)
     losing, lost = customers_pnl.losing_of(lines, span)
     return Earned(
         len(losing),

@@ -69,6 +69,14 @@ class Sums(NamedTuple):
 
 
 def lines(asked: Asked, facts: Facts, span: Span, books: Books) -> list[Line]:
+    """`unordered_lines` by month and customer."""
+    found = unordered_lines(asked, facts, span, books)
+    found.sort(key=lambda line: line.tenant or "")
+    found.sort(key=lambda line: line.month)
+    return found
+
+
+def unordered_lines(asked: Asked, facts: Facts, span: Span, books: Books) -> list[Line]:
     """A line for each customer and month in which it called or pays. Under a filter by anything but the customer,
     only those that the filter lets pass: their revenue cannot be split by it."""
     known = {month: _Known(books, month, last_day(month, span)) for month in span.months}
@@ -82,8 +90,6 @@ def lines(asked: Asked, facts: Facts, span: Span, books: Books) -> list[Line]:
         for month, of_month in known.items():
             silent = [tenant for tenant in _asked_for(asked, books) if tenant not in called[month]]
             found += [line for tenant in silent if (line := of_month.line(tenant, None)).revenue is not None]
-    found.sort(key=lambda line: line.tenant or "")
-    found.sort(key=lambda line: line.month)
     return found
 
 
