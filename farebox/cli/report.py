@@ -42,8 +42,9 @@ REMOTE_TIMEOUT_S: Final = 600.0
 Pairs = list[tuple[str, str]]
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def report(
+    context: typer.Context,
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Which report; without one, all are listed.")
     ] = None,
@@ -68,7 +69,12 @@ def report(
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Answer a question from the ledger, or list the questions that there are."""
+    """Answer a question from the ledger, or list the questions that there are.
+
+    A report's own options may stand by their names, too: farebox report plan-calculator --like acme --price 59.
+    """
+    if name is not None and name.startswith("-"):
+        raise UsageError(f"{name[:80]!r} is no option here; name a report first")
     if name is None:
         _list(as_json)
         return
@@ -78,6 +84,7 @@ def report(
         *_said(since=since, until=until, month=month, time_zone=time_zone, as_of=as_of, by=by),
         *([("top", str(top) if top is not None else TABLE_TOP)] if top is not None or is_table else []),
         *_options(option),
+        *_own(context.args, chosen),
         *where_pairs(where),
     ]
     question = asked(chosen, pairs, now_us())
@@ -246,6 +253,29 @@ def _options(words: list[str] | None) -> Pairs:
         if not equals or not name:
             raise UsageError(f"--option {word!r}: write NAME=VALUE, such as by=feature")
         found.append((name, value))
+    return found
+
+
+def _own(words: list[str], chosen: Report) -> Pairs:
+    """'--like acme' and '--like=acme', where the report has such an option."""
+    known = {known.name for known in chosen.options}
+    found, at = [], 0
+    while at < len(words):
+        word = words[at]
+        name, equals, value = word.removeprefix("--").partition("=")
+        name = name.replace("-", "_") if name not in known else name
+        if not word.startswith("--") or name not in known:
+            has = f"{chosen.name} has {', '.join(f'--{option}' for option in sorted(known))}" if known else (
+                f"{chosen.name} has no options of its own"
+            )  # fmt: skip
+            raise UsageError(f"{word[:80]!r} is no option here; {has}")
+        if not equals:
+            at += 1
+            if at == len(words):
+                raise UsageError(f"{word} needs a value")
+            value = words[at]
+        found.append((name, value))
+        at += 1
     return found
 
 

@@ -120,6 +120,10 @@ def test_it_is_sent_to_a_channel(shell, data):
     [
         (["top-customer"], "did you mean top-customers"),
         (["users", "--month", "2026-10", "--since", "3d"], "not both"),
+        (["users", "--sinse", "30d"], "no option here"),
+        (["plan-calculator", "--like"], "needs a value"),
+        (["plan-calculator", "--lik", "acme"], "--like"),
+        (["--like", "acme"], "name a report first"),
         (["users", "--option", "by"], "NAME=VALUE"),
         (["users", "--by", "tier"], "knows no 'by'"),
         (["users", "--top", "0"], "top is"),
@@ -163,3 +167,12 @@ def test_a_server_makes_the_page(remote, capsys, tmp_path):
     assert "<h1>Unpriced</h1>" in page.read_text()
     assert run(["report", "unpriced", "--send", "ops", *options]) == 1
     assert "needs a token with role admin" in capsys.readouterr().err
+
+
+def test_a_reports_own_options_may_stand_by_their_names(shell, data):
+    by_option = ("--option", "price=20", "--option", "calls=1000", "--option", "model=gpt-4.1-mini")
+    by_name = ("--price", "20", "--calls=1000", "--model", "gpt-4.1-mini")
+    first, second = (
+        shell("report", "plan-calculator", *words, "--json", "--data", str(data)).data for words in (by_option, by_name)
+    )
+    assert first["data"] == second["data"] != []
