@@ -29,6 +29,7 @@ READY_S: Final = 20.0
 IMPORTS: Final = ("import farebox", "from farebox import Farebox", "from farebox import Farebox; Farebox(key='k')")
 PARAMS: Final[dict[str, Any]] = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "hi"}]}
 Asking = Callable[[str, object], dict[str, Any]]
+AskingAsync = Callable[[str, object], Awaitable[dict[str, Any]]]
 
 
 def run(directory: Path, cores: Cores, *, quick: bool) -> dict[str, Any]:
@@ -87,6 +88,17 @@ class _Asked:
             self.took_ns.append(time.perf_counter_ns() - began)
             self.question = body
         return answer
+
+    def around(self, ask: AskingAsync) -> AskingAsync:
+        """The same for questions that are awaited."""
+
+        async def timed(path: str, body: object) -> dict[str, Any]:
+            began = time.perf_counter_ns()
+            answer = await ask(path, body)
+            self.took_ns.append(time.perf_counter_ns() - began)
+            return answer
+
+        return timed
 
 
 def _wait_for(ask: Asking) -> None:
@@ -153,6 +165,7 @@ def measure(url: str, key: str, upstream: str, spool: str, calls: int) -> dict[s
         _wait_for(fb._door.post)
         asked = _Asked(fb._door.post)
         fb._door.post = asked  # type: ignore[method-assign]
+        fb._door.post_async = asked.around(fb._door.post_async)  # type: ignore[method-assign]
         options: dict[str, Any] = {"base_url": upstream + "/v1", "api_key": "own"}
         found = {"sync": _sync(openai.OpenAI, fb, options, calls, asked)}
         asked.took_ns.clear()

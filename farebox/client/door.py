@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from farebox.client.context import LimitWarning, Scope
-from farebox.client.wire import Wire
+from farebox.client.wire import Answer, Wire
 from farebox.errors import FareboxError, LimitExceeded, Unreachable
 
 ASK_S: Final = 5.0
@@ -17,6 +17,7 @@ AGAIN_S: Final = 1.0
 """How long after a failure calls go on without asking."""
 KNOWN_MAX: Final = 10_000
 """Subjects remembered as blocked, and as strict."""
+AUTHORIZE: Final = "/api/v1/authorize"
 _AWAY: Final = frozenset({502, 503, 504})
 
 
@@ -47,20 +48,42 @@ class Door:
         if time.monotonic() < self._away_until_s:
             return self._alone(scope, "it did not answer a moment ago")
         try:
-            answer = self.post("/api/v1/authorize", question)
+            answer = self.post(AUTHORIZE, question)
         except Unreachable as error:
-            self._away_until_s = time.monotonic() + AGAIN_S
-            return self._alone(scope, str(error))
+            return self._is_away(scope, error)
+        return self._permit(answer, scope)
+
+    async def ask_async(self, question: Mapping[str, object], scope: Scope) -> Permit:
+        """As `ask`."""
+        if time.monotonic() < self._away_until_s:
+            return self._alone(scope, "it did not answer a moment ago")
+        try:
+            answer = await self.post_async(AUTHORIZE, question)
+        except Unreachable as error:
+            return self._is_away(scope, error)
         return self._permit(answer, scope)
 
     def post(self, path: str, body: object) -> dict[str, Any]:
         """The answer's JSON. Raises Unreachable, FareboxError."""
         try:
-            status, said = self._wire.post(path, msgspec.json.encode(body))
+            answer = self._wire.post(path, msgspec.json.encode(body))
         except OSError as error:
-            raise Unreachable(
-                f"Farebox does not answer at {self.base_url}: {str(error) or type(error).__name__}"
-            ) from error
+            raise self._silent(error) from error
+        return self._read(path, answer)
+
+    async def post_async(self, path: str, body: object) -> dict[str, Any]:
+        """As `post`."""
+        try:
+            answer = await self._wire.post_async(path, msgspec.json.encode(body))
+        except OSError as error:
+            raise self._silent(error) from error
+        return self._read(path, answer)
+
+    def _silent(self, error: OSError) -> Unreachable:
+        return Unreachable(f"Farebox does not answer at {self.base_url}: {str(error) or type(error).__name__}")
+
+    def _read(self, path: str, answer: Answer) -> dict[str, Any]:
+        status, said = answer
         if status in _AWAY:
             raise Unreachable(f"Farebox at {self.base_url} answers {status}")
         if status >= 400:
@@ -89,6 +112,10 @@ class Door:
         )
 
     # while it cannot be asked
+
+    def _is_away(self, scope: Scope, error: Unreachable) -> Permit:
+        self._away_until_s = time.monotonic() + AGAIN_S
+        return self._alone(scope, str(error))
 
     def _alone(self, scope: Scope, why: str) -> Permit:
         now_s = time.time()

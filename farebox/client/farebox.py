@@ -146,7 +146,13 @@ class Farebox:
 
     def permit(self, call: "Call") -> Permit:
         """Ask for a call. Raises LimitExceeded, Unreachable."""
-        found = self._door.ask(call.question(), call.scope)
+        return self._permitted(call, self._door.ask(call.question(), call.scope))
+
+    async def permit_async(self, call: "Call") -> Permit:
+        """As `permit`."""
+        return self._permitted(call, await self._door.ask_async(call.question(), call.scope))
+
+    def _permitted(self, call: "Call", found: Permit) -> Permit:
         for warning in found.warnings:
             self.warn(call.scope, warning)
         return found
@@ -156,8 +162,7 @@ class Farebox:
             self._sender.put("event", event)
 
     def warn(self, scope: Scope, warning: LimitWarning) -> None:
-        """Tell whoever wants to know; in async code on the loop (by way of the gateway), or on another thread. What
-        they raise is logged, and stops no call."""
+        """Tell whoever wants to know; in async code on the loop. What they raise is logged, and stops no call."""
         for told in (scope.on_warning, self._on_warning):
             if told is None:
                 continue

@@ -30,6 +30,7 @@ class Office(Protocol):
     @property
     def base_url(self) -> str: ...
     def permit(self, call: Call) -> Permit: ...
+    async def permit_async(self, call: Call) -> Permit: ...
     def post(self, event: dict[str, object] | None) -> None: ...
     def warn(self, scope: Scope, warning: LimitWarning) -> None: ...
 
@@ -86,7 +87,7 @@ class _Sends:
         if call is None:
             return await self._original(request, stream=stream, **more)
         try:
-            permit = await asyncio.to_thread(self._office.permit, call)
+            permit = await self._office.permit_async(call)
         except FareboxError as error:
             return self._refused(call, request, error)
         request = self._ready(call, request, permit)

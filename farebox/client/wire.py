@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from farebox.errors import FareboxError
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
 
 CONNECT_S: Final = 1.0
@@ -59,7 +60,7 @@ class Wire:
 
     def post(self, path: str, body: bytes) -> Answer:
         """Raises OSError where there is no answer in time, or none that is one."""
-        request = b"POST %b%b%d\r\n\r\n%b" % ((self._prefix + path).encode(), self._headers, len(body), body)
+        request = self._request(path, body)
         kept = self._kept()
         if kept is not None:
             try:
@@ -69,6 +70,33 @@ class Wire:
             except OSError:
                 pass  # it was closed while it lay idle: what was asked can be asked again, ids see to that
         return self._asked(self._connect(), request)
+
+    async def post_async(self, path: str, body: bytes) -> Answer:
+        """The same, waiting on the running loop where a plain connection is kept; else in a thread, which keeps one."""
+        import asyncio
+
+        kept = None if self._tls else self._kept()
+        if kept is None:
+            return await asyncio.to_thread(self.post, path, body)
+        try:
+            kept.sendall(self._request(path, body))
+            await _readable(kept, self._wait_s)
+            data = _more(kept)
+            answer, stays = _read(kept, data) if _is_whole(data) else await asyncio.to_thread(_read, kept, data)
+        except TimeoutError:
+            kept.close()
+            raise
+        except OSError:  # it was closed while it lay idle, as in `post`
+            kept.close()
+            return await asyncio.to_thread(self.post, path, body)
+        except BaseException:
+            kept.close()
+            raise
+        self._keep(kept, stays)
+        return answer
+
+    def _request(self, path: str, body: bytes) -> bytes:
+        return b"POST %b%b%d\r\n\r\n%b" % ((self._prefix + path).encode(), self._headers, len(body), body)
 
     def close(self) -> None:
         if self._pid == os.getpid():
@@ -95,11 +123,14 @@ class Wire:
         except BaseException:
             connection.close()
             raise
+        self._keep(connection, stays)
+        return answer
+
+    def _keep(self, connection: socket.socket, stays: bool) -> None:
         if stays and len(self._idle) < IDLE_MAX:
             self._idle.append(connection)
         else:
             connection.close()
-        return answer
 
     def _connect(self) -> socket.socket:
         address = self._address if self._proxy is None else (self._proxy.hostname or "", self._proxy.port or 80)
@@ -131,9 +162,35 @@ def _is_over(connection: socket.socket) -> bool:
     return bool(poller.poll(0))
 
 
-def _read(connection: socket.socket) -> tuple[Answer, bool]:
-    """The answer, and whether the connection can be kept."""
-    head, rest = _head(connection)
+async def _readable(connection: socket.socket, wait_s: float) -> None:
+    """Raises TimeoutError."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    came: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(connection, _came, came)
+    try:
+        async with asyncio.timeout(wait_s):
+            await came
+    finally:
+        loop.remove_reader(connection)
+
+
+def _came(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether nothing more need be waited for: as nearly always, since answers are short."""
+    head, end, rest = data.partition(b"\r\n\r\n")
+    length = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0].strip()
+    return bool(end) and length.isdigit() and len(rest) >= int(length) and not head.startswith(b"HTTP/1.1 1")
+
+
+def _read(connection: socket.socket, data: bytes = b"") -> tuple[Answer, bool]:
+    """The answer, of which `data` has come, and whether the connection can be kept."""
+    head, rest = _head(connection, data)
     while head.startswith(b"http/1.1 1"):
         head, rest = _head(connection, rest)
     try:

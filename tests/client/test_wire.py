@@ -1,5 +1,7 @@
 """Questions over sockets: answers in every shape that HTTP/1.1 has, connections that are kept, and ones that end."""
 
+import asyncio
+import contextlib
 import socket
 import ssl
 import threading
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from certificates import Authority
 
 from farebox.client.wire import ANSWER_BYTES_MAX, Answer, NoHttp, Wire
@@ -208,3 +211,99 @@ def test_tls_is_checked_against_what_the_system_trusts_and_its_connection_kept(
 def test_what_is_no_address_or_no_key_is_told(url: str, key: str) -> None:
     with pytest.raises(FareboxError, match=r"no address of a Farebox|no key has"):
         Wire(url, key, wait_s=1)
+
+
+# on a loop
+
+
+def awaited(peer: Peer, times: int, wait_s: float = 5.0, loop: str = "asyncio") -> list[Answer]:
+    wire = Wire(peer.url, "fbx_key", wait_s=wait_s)
+
+    async def run() -> list[Answer]:
+        return [await wire.post_async("/api/v1/authorize", b"{}") for _ in range(times)]
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
+            return runner.run(run())
+    finally:
+        wire.close()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_questions_that_are_awaited_use_one_connection(peer: Callable[..., Peer], loop: str) -> None:
+    found = peer([[KEPT]] * 5)
+    assert awaited(found, 5, loop=loop) == [Answer(200, b"{}")] * 5
+    assert len(found.asked) == 5 and len(set(found.asked)) == 1
+
+
+@pytest.mark.parametrize("cut", range(1, len(KEPT)))
+def test_an_awaited_answer_may_come_in_pieces(peer: Callable[..., Peer], cut: int) -> None:
+    found = peer([[KEPT], [KEPT[:cut], KEPT[cut:]], [KEPT]])
+    assert awaited(found, 3) == [Answer(200, b"{}")] * 3
+
+
+def test_a_kept_connection_that_has_ended_costs_no_awaited_answer(peer: Callable[..., Peer]) -> None:
+    found = peer([[KEPT]], [[KEPT]], [[KEPT]])
+    assert awaited(found, 3) == [Answer(200, b"{}")] * 3
+
+
+def test_an_awaited_answer_that_never_comes_is_given_up_and_its_connection_too(peer: Callable[..., Peer]) -> None:
+    silent = threading.Event()
+
+    class Silent(Peer):
+        def _run(self) -> None:
+            connection, _ = self._listening.accept()
+            with connection:
+                _request(connection)
+                connection.sendall(KEPT)
+                _request(connection)
+                silent.wait(10)
+
+    found = Silent()
+    wire = Wire(found.url, "fbx_key", wait_s=0.3)
+
+    async def run() -> None:
+        assert await wire.post_async("/", b"{}") == Answer(200, b"{}")
+        with pytest.raises(TimeoutError):
+            await wire.post_async("/", b"{}")
+        assert wire._idle == []
+
+    asyncio.run(run())
+    silent.set()
+    found.close()
+
+
+def test_a_task_that_is_cancelled_while_it_asks_leaves_no_connection_to_the_next(peer: Callable[..., Peer]) -> None:
+    go_on = threading.Event()
+
+    class Late(Peer):
+        def _run(self) -> None:
+            connection, _ = self._listening.accept()
+            with connection:
+                _request(connection)
+                connection.sendall(KEPT)
+                _request(connection)
+                go_on.wait(10)
+                with contextlib.suppress(OSError):
+                    connection.sendall(KEPT.replace(b"{}", b"[]"))
+            other, _ = self._listening.accept()
+            with other:
+                _request(other)
+                other.sendall(KEPT)
+
+    found = Late()
+    wire = Wire(found.url, "fbx_key", wait_s=5)
+
+    async def run() -> None:
+        await wire.post_async("/", b"{}")
+        asking = asyncio.create_task(wire.post_async("/", b"{}"))
+        await asyncio.sleep(0.1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        go_on.set()
+        assert await wire.post_async("/", b"{}") == Answer(200, b"{}")
+
+    asyncio.run(run())
+    wire.close()
+    found.close()
