@@ -30,7 +30,7 @@ cpdef Caller identify(Door door, snapshot, Request request, bint takes_query_key
 cdef KeyView _known(Door door, snapshot, bytes secret)
 cdef _found(Door door, snapshot, bytes secret)
 @cython.locals(key=KeyView, view=ProviderView)
-cpdef check_route(Caller caller, Target target, bytes method, str path, Endpoint endpoint)
+cpdef check_route(Caller caller, Target target, bytes method, str path, Endpoint endpoint, str by=*)
 cpdef check_model(KeyView key, Intent intent, Endpoint endpoint)
 @cython.locals(said=bytes, key=KeyView)
 cpdef attribute(Door door, Caller caller, Request request, BodyFields fields)

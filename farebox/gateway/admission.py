@@ -171,14 +171,17 @@ def _split_query(query: bytes, takes_query_key: bool) -> tuple[bytes | None, byt
     return own, (b"?" + b"&".join(kept) if kept else b""), foreign
 
 
-def check_route(caller: Caller, target: Target, method: bytes, path: str, endpoint: Endpoint) -> None:
-    """Restrictions that need no body. Raises RouteNotAllowed, NoCredential."""
+def check_route(
+    caller: Caller, target: Target, method: bytes, path: str, endpoint: Endpoint, by: str | None = None
+) -> None:
+    """Restrictions that need no body. `by`: the name of the route that led there, which a key may be restricted to in
+    place of paths. Raises RouteNotAllowed, NoCredential."""
     key = caller.key
     if key.providers and target.name not in key.providers:
         raise RouteNotAllowed(
             f"this key may not call {target.name}: it is restricted to {', '.join(sorted(key.providers))}"
         )
-    if key.routes and not _fits(path, key.routes):
+    if key.routes and not _fits(path, key.routes) and (by is None or not _fits(by, key.routes)):
         raise RouteNotAllowed(f"this key may not call {path}: it is restricted to {', '.join(key.routes)}")
     if endpoint.admin and not caller.byok:
         raise RouteNotAllowed(f"{path} is an organisation or admin route: it is never called with a stored credential")

@@ -18,6 +18,7 @@ cdef class FallbackExchange(ProxyExchange):
     cdef bytes _whole_body
     cpdef bint _decides_late(self) except -1
     cpdef _choose(self, bytes body)
+    cpdef _check_route(self)
     cpdef _check_model(self, Intent intent)
     cpdef Head _record_of(self, Attribution who, Intent intent, long long body_bytes)
     cpdef forward(self, Pool pool, bytes head, bytes body)

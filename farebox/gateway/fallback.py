@@ -137,14 +137,19 @@ class FallbackExchange(ProxyExchange):
         path = self._path_at(rung)
         if path is None:
             raise InvalidRequest(self._elsewhere(ladder, rung))
-        check_route(caller, target, self.request.method, path, target.route(self.request.method, path).endpoint)
+        endpoint = target.route(self.request.method, path).endpoint
+        check_route(caller, target, self.request.method, path, endpoint, ladder.route.name)
         try:
             check_model(caller.key, Intent(model=ladder.route.name), self._endpoint)
         except ModelNotAllowed:
             check_model(caller.key, Intent(model=rung.model), self._endpoint)
 
-    def _check_model(self, intent: Intent) -> None:
+    def _check_route(self) -> None:
         if self._rung is None:  # else it was checked before it was chosen, also by the route's name
+            ProxyExchange._check_route(self)
+
+    def _check_model(self, intent: Intent) -> None:
+        if self._rung is None:
             ProxyExchange._check_model(self, intent)
 
     def _elsewhere(self, ladder: Ladder, rung: Rung) -> str:

@@ -271,6 +271,10 @@ def test_a_keys_restrictions_hold_for_each_target(scene: Callable[..., Scene]) -
     assert found.post().body == GROQ_ANSWER
     found.worker.key = found.worker.new_key(models=("smart",))
     assert found.post().body == ANSWER
+    found.worker.key = found.worker.new_key(routes=("smart",))
+    assert found.post().body == ANSWER
+    direct = found.post(body=SMART.replace(b"smart", b"gpt-4.1-mini"))
+    assert (direct.status, direct.json["error"]["code"]) == (403, "route_not_allowed")  # type: ignore[index,call-overload]
     found.worker.key = found.worker.new_key(models=("o3",))
     refused = found.post()
     assert (refused.status, refused.json["error"]["code"]) == (403, "model_not_allowed")  # type: ignore[index,call-overload]
