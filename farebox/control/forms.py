@@ -25,7 +25,7 @@ class KeyForm(Form):
     bind: dict[str, TagValue] = Field(default={}, description="dimensions that no call with it can change")
     providers: Names = Field(default=[], description="providers it may call")
     models: Names = Field(default=[], description="globs of models it may call")
-    routes: Names = Field(default=[], description="globs of upstream paths it may call")
+    routes: Names = Field(default=[], description="globs of upstream paths it may call, or of routes by name")
     require: Names = Field(default=[], description="dimensions that each call must carry")
     trust: Names = Field(default=[], description="dimensions believed from the caller, such as tier")
     audience: Literal["team", "customer"] = Field(default="team", description="customer: never told amounts in usd")
