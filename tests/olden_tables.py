@@ -11,6 +11,7 @@ ADDED = {
     ),
     "0006": ("login_links", "sessions", "users"),
     "0007": ("portal_tokens", "purchases", "paid_subscriptions"),
+    "0008": ("routes",),
 }  # fmt: skip
 
 

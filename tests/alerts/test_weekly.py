@@ -54,7 +54,8 @@ class Ledger:
             raise NotFound(method)
         groups, measures = list(params.group_by), list(params.measures)
         values = {"spend": "12.500000000000", "spend_estimated": "0", "calls": 4}
-        group = [["2026-11-16", "2026-11-17"] if name == "day" else [NASTY, "globex"] for name in groups]
+        times = {"day": ["2026-11-16", "2026-11-17"], "month": ["2026-11", "2026-11"]}
+        group = [times.get(name, [NASTY, "globex"]) for name in groups]
         rows = 2 if groups else 1
         return {
             "columns": [*groups, *measures],
