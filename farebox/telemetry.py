@@ -49,6 +49,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "snapshot.failed": "the directory could not be read; the last good view stays in force",
     "exchange.failed": "a defect in Farebox met while serving a call; the call was answered 500",
     "keeper.ready": "the keeper answers questions",
+    "ledger.keep": "kept sums could not be made: answers come from the roll-ups, only slower",
     "keeper.done": "the keeper has taken in what there was, and ends",
     "keeper.prices": "there is no directory to take prices from: shipped ones hold",
     "ledger.stuck": "the store cannot be written; it is tried again, and nothing is lost meanwhile",

@@ -42,7 +42,9 @@ def create(
         list[str] | None, typer.Option(metavar="NAMES", help="Only these providers, such as openai,anthropic.")
     ] = None,
     models: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only these models.")] = None,
-    routes: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only these upstream paths, or routes by name.")] = None,
+    routes: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Only these upstream paths, or routes by name.")
+    ] = None,
     require: Annotated[
         list[str] | None, typer.Option(metavar="NAMES", help="Refuse calls without these, such as user,feature.")
     ] = None,

@@ -6,10 +6,6 @@ Each attempt is metered for itself, with limits, reserves and an event of its ow
 
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
-from farebox.core import attribution
-from farebox.core.events import Head
 from farebox.core.routes import CONNECT, TIMEOUT
 from farebox.errors import (
     CallRefused,
@@ -41,6 +37,8 @@ ELSEWHERE: Final = (
 )  # fmt: skip
 """Refusals that another target may not meet."""
 _LOST: Final = {"upstream_unreachable": CONNECT, "upstream_closed": CONNECT, "upstream_timeout": TIMEOUT}
+USABLE_MAX: Final = 4096
+"""Callers and paths whose targets are remembered, for each route."""
 _BAD_ANSWERS: Final = frozenset({408, 409, 429})
 
 
@@ -48,8 +46,8 @@ class FallbackExchange(ProxyExchange):
     """`x-farebox-route` at a provider's own routes: the targets are that provider's."""
 
     __slots__ = (
-        "_asked_model", "_asked_path", "_attempt", "_begun", "_call_id", "_declined", "_fell_from", "_first_refusal",
-        "_ladder", "_left", "_made", "_passed", "_rung", "_sent_s", "_until_s", "_whole_body",
+        "_asked_model", "_asked_path", "_begun", "_declined", "_first_refusal", "_ladder", "_left", "_made", "_passed",
+        "_rung", "_sent_s", "_until_s", "_whole_body",
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
@@ -57,14 +55,10 @@ class FallbackExchange(ProxyExchange):
         self._asked_path = path
         self._asked_model = self._endpoint.model
         """The model that stands in that path."""
-        self._attempt = 1
         self._begun = False
         """The answer's body has begun."""
-        self._call_id = ""
         self._declined = False
         """The answer that is coming is not passed on."""
-        self._fell_from: str | None = None
-        """The target that failed before this one."""
         self._first_refusal: CallRefused | None = None
         self._made = 1
         """Attempts of the call so far."""
@@ -83,8 +77,8 @@ class FallbackExchange(ProxyExchange):
     def _decides_late(self) -> bool:
         return self.request.route is not None and self.request.has_body()
 
-    def _named_route(self, body: bytes) -> Ladder | None:
-        """The route that the call names."""
+    def _named_route(self) -> Ladder | None:
+        """The route that the call names in its header."""
         name = self.request.route
         if name is None:
             return None
@@ -101,7 +95,7 @@ class FallbackExchange(ProxyExchange):
         if self._rung is not None:
             return  # the same attempt again, after a wait
         if self._ladder is None:
-            self._ladder = self._named_route(body)
+            self._ladder = self._named_route()
             if self._ladder is None:
                 return
             self._whole_body = body
@@ -110,6 +104,20 @@ class FallbackExchange(ProxyExchange):
 
     def _usable(self, ladder: Ladder) -> list[Rung]:
         """The targets that this call may go to, in the order of trying. Raises what the first one is refused for."""
+        caller = self._caller
+        assert caller is not None
+        place = caller.key.id, caller.byok, caller.signed, self._target.name, self._asked_path
+        usable = ladder.usable.get(place)
+        if usable is None:
+            usable = self._checked(ladder)
+            if len(ladder.usable) >= USABLE_MAX:
+                ladder.usable.clear()
+            ladder.usable[place] = usable
+        session = self._session() if ladder.route.sticky else ""
+        return ladder.ordered(usable, self.worker.loop.time(), session, self.worker.routes.chance)
+
+    def _checked(self, ladder: Ladder) -> list[Rung]:
+        """Those that the key, the credentials and the path leave."""
         refusal: CallRefused | None = None
         usable: list[Rung] = []
         for rung in ladder.rungs:
@@ -128,8 +136,7 @@ class FallbackExchange(ProxyExchange):
                 f"route {ladder.route.name} has targets of several providers, and a provider's key of your own is for "
                 "one of them: send the Farebox key alone"
             )
-        session = self._session() if ladder.route.sticky else ""
-        return ladder.ordered(usable, self.worker.loop.time(), session, self.worker.routes.chance)
+        return usable
 
     def _check_rung(self, ladder: Ladder, rung: Rung) -> None:
         target, caller = rung.target, self._caller
@@ -179,6 +186,7 @@ class FallbackExchange(ProxyExchange):
         rung = self._left.pop(0)
         path = self._path_at(rung)
         assert path is not None
+        self._by_name = ladder.route.name
         self._rung = rung
         self._target = rung.target
         self._take_route(rung.target.route(self.request.method, path))
@@ -191,17 +199,6 @@ class FallbackExchange(ProxyExchange):
         ProxyExchange._place(self, asking)
         if self._ladder is not None:
             asking.attempt, asking.route = self._attempt, self._ladder.route.name
-
-    def _record_of(self, who: attribution.Attribution, intent: Intent, body_bytes: int) -> Head:
-        head = ProxyExchange._record_of(self, who, intent, body_bytes)
-        ladder = self._ladder
-        if ladder is None:
-            return head
-        if not self._call_id:
-            self._call_id = head.call_id
-        return replace(
-            head, call_id=self._call_id, attempt=self._attempt, fallback_from=self._fell_from, route=ladder.route.name
-        )
 
     # how long
 
@@ -342,6 +339,7 @@ class FallbackExchange(ProxyExchange):
         rung = self._rung
         assert rung is not None
         try:
+            self._call_id = self.id_of_call()
             self._drop_connection()
             self.settle(state, error)
             self._fell_from = rung.name
@@ -349,6 +347,11 @@ class FallbackExchange(ProxyExchange):
             self.try_next()
         except Exception as failure:  # noqa: BLE001 - an outermost loop: a defect ends this call and no other
             self.crashed(failure)
+
+    def id_of_call(self) -> str:
+        """What all attempts share: the id of the first one's event."""
+        call = self._call
+        return call.head.call_id if not self._call_id and call is not None else self._call_id
 
     def _has_more(self) -> bool:
         """Whether any target is left."""

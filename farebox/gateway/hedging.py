@@ -163,7 +163,8 @@ class Lane(FallbackExchange):
         ladder, worker = owner._ladder, self.worker
         assert ladder is not None
         self._owner = owner
-        self._call_id, self._caller, self._ladder = owner._call_id, owner._caller, ladder
+        self._call_id, self._caller, self._ladder = owner.id_of_call(), owner._caller, ladder
+        self._by_name = ladder.route.name
         self._whole_body = owner._whole_body
         self._attempt = self._made = owner._made
         self._fell_from = fell_from

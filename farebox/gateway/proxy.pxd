@@ -30,7 +30,8 @@ cdef class ProxyExchange(Exchange):
     cdef long long _ensured, _started_us, _waits_since_us
     cdef bint _at_gate, _units_asked
     cdef double _gated_s
-    cdef str _model, _path
+    cdef str _model, _path, _by_name, _call_id, _fell_from
+    cdef int _attempt
     cdef Target _target
     cdef Route _route
     cpdef _take_route(self, Route route)

@@ -50,7 +50,8 @@ class ProxyExchange(Exchange):
     """`/proxy/{provider}/{path}`. `target` None: the model decides (`/v1`), see `routing`."""
 
     __slots__ = (
-        "_asking", "_at_gate", "_call", "_caller", "_endpoint", "_gated_s", "_ensured", "_held_start", "_intent",
+        "_asking", "_at_gate", "_attempt", "_by_name", "_call", "_call_id", "_caller", "_endpoint", "_fell_from",
+        "_gated_s", "_ensured", "_held_start", "_intent",
         "_limited", "_model", "_path", "_route", "_started_us", "_streams", "_tally", "_target", "_units_asked",
         "_waiter", "_waits_since_us",
     )  # fmt: skip
@@ -83,6 +84,13 @@ class ProxyExchange(Exchange):
         """The body with which the call begins once there is an access token."""
         self._model: str | None = None
         """The model to put in the body, where the route renamed it."""
+        self._attempt = 1
+        self._by_name: str | None = None
+        """The route by which it goes."""
+        self._call_id = ""
+        """That of the first attempt, where this is a further one."""
+        self._fell_from: str | None = None
+        """The target that failed before this one."""
         self._target = target
         self._take_route(self._target.route(self.request.method, path))
 
@@ -442,10 +450,10 @@ class ProxyExchange(Exchange):
         streaming = endpoint.streaming if endpoint.streaming is not None else intent.streaming
         units = None if self._tally is None else self._tally.written
         return Head(
-            event_id, event_id, 1, started, self._target.name, endpoint.operation, self._path[:512],
-            intent.model or endpoint.model, streaming, key.id or None, caller.byok,
+            event_id, self._call_id or event_id, self._attempt, started, self._target.name, endpoint.operation,
+            self._path[:512], intent.model or endpoint.model, streaming, key.id or None, caller.byok,
             who.tenant, who.workspace, who.user, who.tier, who.feature, who.task, who.session, who.tags, units,
-            None, None, request.retries, worker.meters.journal.slots.open(event_id),
+            self._by_name, self._fell_from, request.retries, worker.meters.journal.slots.open(event_id),
             body_bytes // BYTES_PER_TOKEN if endpoint.billed else 0, self._ensured,
         )  # fmt: skip
 

@@ -86,22 +86,29 @@ class Rung:
 class Ladder:
     """A route's targets that there are here, in the order in which they are written."""
 
-    __slots__ = ("label", "route", "rungs")
+    __slots__ = ("is_listed", "label", "route", "rungs", "usable")
 
     def __init__(self, route: Route, rungs: tuple[Rung, ...]) -> None:
         self.route = route
         self.rungs = rungs
         self.label = route.name.encode()
+        self.is_listed = route.order == "listed" and not route.sticky
+        self.usable: dict[tuple[object, ...], list[Rung]] = {}
+        """The targets that callers of a kind may use, by what decides that: see `fallback`."""
 
     def ordered(self, rungs: Sequence[Rung], now: float, session: str, chance: random.Random) -> list[Rung]:
         """The order in which a call tries these targets. `session`: whose calls begin at the same one; '' for
         nobody's."""
-        if self.route.sticky and session:
+        if self.is_listed:
+            found = list(rungs)
+        elif self.route.sticky and session:
             found = sorted(rungs, key=lambda rung: _share(session, rung))
         else:
             found = self._preferred(rungs, chance)
-        if any(rung.health.is_resting(now) for rung in found):
-            found.sort(key=lambda rung: rung.health.rest_until if rung.health.is_resting(now) else 0.0)
+        for rung in found:
+            if rung.health.rest_until > now:
+                found.sort(key=lambda rung: rung.health.rest_until if rung.health.is_resting(now) else 0.0)
+                break
         return found
 
     def _preferred(self, rungs: Sequence[Rung], chance: random.Random) -> list[Rung]:

@@ -150,10 +150,17 @@ class RoutedExchange(HedgedExchange):
 
     def _choose(self, body: bytes) -> None:
         if self._ladder is None:
-            model = self._target.provider.intent(self._endpoint, body).model if body else None
-            if self.request.route is None and (model is None or self.worker.routes.get(model) is None):
-                self._choose_by_model(model)
-                return
+            if self.request.route is None:
+                model = self._target.provider.intent(self._endpoint, body).model if body else None
+                self._ladder = None if model is None else self.worker.routes.get(model)
+                if self._ladder is None:
+                    self._choose_by_model(model)
+                    return
+            else:
+                self._ladder = self._named_route()
+            assert self._ladder is not None
+            self._whole_body = body
+            self._left = self._usable(self._ladder)
         HedgedExchange._choose(self, body)
 
     def _downgrade_to(self, model: str, body: bytes) -> None:
@@ -184,11 +191,6 @@ class RoutedExchange(HedgedExchange):
             self._take_route(target.route(self.request.method, path))
         if name != model:
             self._model = name
-
-    def _named_route(self, body: bytes) -> Ladder | None:
-        if self.request.route is not None:
-            return HedgedExchange._named_route(self, body)
-        return self.worker.routes.get(self._target.provider.intent(self._endpoint, body).model or "")
 
     def _path_at(self, rung: Rung) -> str | None:
         return openai_path(rung.target, self.worker.targets.get(DEFAULT_PROVIDER), self._asked_path)

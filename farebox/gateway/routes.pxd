@@ -1,0 +1,27 @@
+cimport cython
+
+cdef class Health:
+    cdef public long long calls, failed, failures
+    cdef public double first_byte_s, rest_until, rested_s
+    cpdef bint is_resting(self, double now) except -1
+    cpdef begins(self, double now, route)
+    @cython.locals(mean=double)
+    cpdef answered(self, double first_byte_s)
+    cpdef fails(self, double now, route, double wait_s)
+
+
+cdef class Rung:
+    cdef readonly object target
+    cdef readonly str model, name
+    cdef readonly bytes label
+    cdef readonly long long weight
+    cdef readonly double timeout_s, cost
+    cdef readonly Health health
+
+
+cdef class Ladder:
+    cdef readonly object route
+    cdef readonly tuple rungs
+    cdef readonly bytes label
+    cdef readonly dict usable
+    cdef readonly bint is_listed
