@@ -10,7 +10,7 @@ def mistral_chat(asked: Asked) -> Reply:
         delta = {"index": 0, "delta": {"content": "Hello"}, "finish_reason": None}
         last = {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}
         chunk = {**head, "object": "chat.completion.chunk"}
-        return events({**chunk, "choices": [delta]}, {**chunk, "choices": [last], "usage": usage})
+        return events({**chunk, "choices": [delta]}, {**chunk, "choices": [last], "usage": usage}, done=True)
     choice = {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}
     return plain({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 

@@ -24,6 +24,7 @@ from farebox.providers.charging import Charged, charge, estimate
 from farebox.providers.endings import Ending, ending_of
 from farebox.providers.outcomes import outcome_of
 from farebox.providers.protocol import Endpoint, Intent, Metered, Provider, Quality, Reader
+from farebox.providers.readers import SniffingReader, StreamReader
 
 BYTES_PER_TOKEN: Final = 4
 """For estimates only: input tokens of a request that was cut before its provider counted them."""
@@ -227,9 +228,12 @@ class Call:
     @property
     def is_whole(self) -> bool:
         """Whether the answer's own end mark has passed, with its usage: a client that leaves now has missed nothing."""
-        if self._reader is None or self.status != 200:
+        reader = self._reader
+        if reader is None or self.status != 200:
             return False
-        metered = self._reader.metered()
+        if isinstance(reader, StreamReader | SniffingReader) and reader.has_all:
+            return True
+        metered = reader.metered()
         return metered.complete and metered.quality == "exact"
 
     def failed(self) -> bool:

@@ -90,6 +90,12 @@ class StreamReader:
         return self._fold.metered(self._ended)
 
     @property
+    def has_all(self) -> bool:
+        """Whether all that the stream means has come with exact counts, if not its last byte."""
+        found = self._fold.metered(True)
+        return found.complete and found.quality == "exact"
+
+    @property
     def running(self) -> tuple[int, int]:
         return self._fold.running
 
@@ -163,6 +169,11 @@ class SniffingReader:
         if self._reader is None:  # nothing told yet: asking decides nothing
             return BodyReader(self._make_fold).metered()
         return self._reader.metered()
+
+    @property
+    def has_all(self) -> bool:
+        """As that of a StreamReader; a document has all at its end."""
+        return isinstance(self._reader, StreamReader) and self._reader.has_all
 
     @property
     def running(self) -> tuple[int, int]:

@@ -274,3 +274,15 @@ def test_reading_on_is_bounded_in_bytes(gateway: Start) -> None:
     [(_, tail)] = worker.finished()
     assert (tail.state, tail.error) == ("client_closed", "drained_too_much")
     assert tail.usage["output"] > 1, "what came is counted"
+
+
+def test_a_client_that_leaves_behind_the_end_mark_has_missed_nothing(gateway: Start) -> None:
+    worker, upstream = gateway(once(sse_head() + chunked(delta("hello"), USAGE_CHUNK, DONE, end=False), wait_for_end))
+    body = STREAM.replace(b'"stream":true', b'"stream":true,"stream_options":{"include_usage":true}')
+    with worker.connect() as sock:
+        sock.sendall(call(worker, body))
+        data = b""
+        while DONE not in data:
+            data += sock.recv(65536)
+    ((_, tail),) = worker.finished()
+    assert (tail.state, tail.cost, tail.cost_source) == ("done", CHAT_COST, "computed")
