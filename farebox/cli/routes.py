@@ -21,7 +21,7 @@ from farebox.cli.context import (
     settings_of,
 )
 from farebox.cli.plans import quoted
-from farebox.core.routes import changed_route, parse_target, read_route
+from farebox.core.routes import changed_route, read_route, read_target, target_text
 
 app = command_group("Names that stand for several models, with fallback.")
 
@@ -77,7 +77,7 @@ def set_(
     }  # fmt: skip
     written = {field: value for field, value in said.items() if value is not None}
     if targets:
-        written["targets"] = [_target(text) for text in targets]
+        written["targets"] = [read_target(text) for text in targets]
     if remote := remote_of(url, token):
         had = next((row for row in remote.listed("/routes") if row["name"] == name), None)
         _budgeted(written, budget, [] if had is None else had["targets"])
@@ -154,15 +154,6 @@ def _shown(row: Any, health: Any = None) -> dict[str, Any]:  # Any: loaded only 
     return route_shown(row, health or {})
 
 
-def _target(text: str) -> str | dict[str, object]:
-    """'openai/gpt-4.1-mini=3' with its weight."""
-    target, equals, weight = text.rpartition("=")
-    if not equals or not weight.isdecimal():
-        parse_target(text)
-        return text
-    return {"target": target, "weight": int(weight)}
-
-
 def _budgeted(written: dict[str, Any], budget: list[str] | None, had: list[Any]) -> None:
     """Put budgets into the targets. Raises UsageError."""
     for text in budget or ():
@@ -183,14 +174,6 @@ def _print_routes(rows: list[dict[str, Any]]) -> None:
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     return (
-        row["name"], ", ".join(map(_named, row["targets"])), row["order"], row["timeout"], ", ".join(row["retry_on"]),
-        row["from"],
+        row["name"], ", ".join(map(target_text, row["targets"])), row["order"], row["timeout"],
+        ", ".join(row["retry_on"]), row["from"],
     )  # fmt: skip
-
-
-def _named(entry: Any) -> str:
-    if isinstance(entry, str):
-        return entry
-    weight = f" ×{entry['weight']}" if "weight" in entry else ""
-    budget = f" ({entry['budget']} a {entry['window']})" if "budget" in entry else ""
-    return f"{entry['target']}{weight}{budget}"

@@ -132,6 +132,30 @@ def parse_target(text: str) -> tuple[str, str]:
     return provider, model
 
 
+def read_target(text: str) -> str | dict[str, object]:
+    """'PROVIDER/MODEL', with '=2' for its weight and '(50 usd a day)' for its budget behind it."""
+    name, paren, budget = text.partition("(")
+    name, equals, weight = name.strip().rpartition("=") if "=" in name else (name.strip(), "", "")
+    found: dict[str, object] = {"target": name.strip()}
+    if equals:
+        if not weight.isdecimal():
+            raise InvalidRoute(f"a target's weight is a whole number, not {weight[:40]!r}: write {name}=2")
+        found["weight"] = int(weight)
+    if paren:
+        amount, _, window = budget.rstrip(") ").rpartition(" a ")
+        found |= {"budget": amount or window, **({"window": window} if amount else {})}
+    return found if len(found) > 1 else name.strip()
+
+
+def target_text(entry: Any) -> str:  # Any: a text, or an object
+    """A target's written form as `read_target` reads it."""
+    if isinstance(entry, str):
+        return entry
+    weight = f"={entry['weight']}" if "weight" in entry else ""
+    budget = f" ({entry['budget']} a {entry['window']})" if "budget" in entry else ""
+    return f"{entry['target']}{weight}{budget}"
+
+
 def budgets(routes: Mapping[str, Route]) -> tuple[Limit, ...]:
     """The targets' budgets as limits, each counting what its target spent by way of its route."""
     return tuple(_budget(route.name, target) for route in routes.values() for target in route.targets if target.budget)

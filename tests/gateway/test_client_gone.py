@@ -277,7 +277,7 @@ def test_reading_on_is_bounded_in_bytes(gateway: Start) -> None:
 
 
 def test_a_client_that_leaves_behind_the_end_mark_has_missed_nothing(gateway: Start) -> None:
-    worker, upstream = gateway(once(sse_head() + chunked(delta("hello"), USAGE_CHUNK, DONE, end=False), wait_for_end))
+    worker, _ = gateway(once(sse_head() + chunked(delta("hello"), USAGE_CHUNK, DONE, end=False), wait_for_end))
     body = STREAM.replace(b'"stream":true', b'"stream":true,"stream_options":{"include_usage":true}')
     with worker.connect() as sock:
         sock.sendall(call(worker, body))

@@ -5,11 +5,10 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from farebox.core.routes import Route, changed_route, read_route, written_route
+from farebox.core.routes import Route, changed_route, read_route, read_target, target_text, written_route
 from farebox.dashboard.forms import Field, Form, as_typed
 from farebox.dashboard.page import Action, Done, Page, View, Visit
 from farebox.directory.routes import RouteRow, checked_removal
-from farebox.errors import InvalidRoute
 from farebox.reports.report import Answer, Column
 from farebox.reports.words import some
 from farebox.settings import run_dir
@@ -143,8 +142,8 @@ def _form(route: Route | None, *, is_open: bool) -> Form:
     name = () if route else (Field("name", "Name", "", "what calls give in place of a model", is_required=True),)
     fields = (
         *name,
-        Field("targets", "Targets", ", ".join(map(_text, had.get("targets", ()))), "openai/gpt-4.1-mini, groq/… =2 "
-              "behind one is its weight", is_required=True, words=("target",)),
+        Field("targets", "Targets", ", ".join(map(target_text, had.get("targets", ()))), "openai/gpt-4.1-mini, groq/… "
+              "=2 behind one is its weight", is_required=True, words=("target",)),
         Field("order", "Order", had.get("order", "listed"), kind="choice", options=_ORDERS),
         Field("timeout", "Wait for the first byte", had.get("timeout") or "", "20s, 500ms; empty: as for other calls"),
         Field("retry_on", "Moves on at", ", ".join(had.get("retry_on", ())), "empty: connect, timeout, 408, 409, 429, "
@@ -162,31 +161,8 @@ def _written(form: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {
         name: form.get(name, "").strip() or None for name in ("order", "timeout", "retry_on", "sticky", "hedge")
     }
-    found["targets"] = [_target(text.strip()) for text in form.get("targets", "").split(",") if text.strip()]
+    found["targets"] = [read_target(text.strip()) for text in form.get("targets", "").split(",") if text.strip()]
     return found
-
-
-def _target(text: str) -> str | dict[str, object]:
-    """'PROVIDER/MODEL', with '=2' for its weight and '(50 usd a day)' for its budget behind it."""
-    name, paren, budget = text.partition("(")
-    name, equals, weight = name.strip().rpartition("=") if "=" in name else (name.strip(), "", "")
-    found: dict[str, object] = {"target": name.strip()}
-    if equals:
-        if not weight.isdecimal():
-            raise InvalidRoute(f"a target's weight is a whole number, not {weight[:40]!r}: write {name}=2")
-        found["weight"] = int(weight)
-    if paren:
-        amount, _, window = budget.rstrip(") ").rpartition(" a ")
-        found |= {"budget": amount or window, **({"window": window} if amount else {})}
-    return found if len(found) > 1 else name.strip()
-
-
-def _text(entry: Any) -> str:
-    if isinstance(entry, str):
-        return entry
-    weight = f"={entry['weight']}" if "weight" in entry else ""
-    budget = f" ({entry['budget']} a {entry['window']})" if "budget" in entry else ""
-    return f"{entry['target']}{weight}{budget}"
 
 
 def _href(name: str, path: str = "/routes") -> str:
