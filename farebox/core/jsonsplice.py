@@ -88,10 +88,30 @@ def remove_members(body: bytes, names: Collection[str]) -> bytes:
 def replace_member(body: bytes, name: str, value: object) -> bytes:
     """`body` with the value of one top-level member replaced, every other byte in place; of a repeated key the one
     that counts. ValueError where `body` is no JSON object or has no such member."""
-    span = top_level(body).get(name)
-    if span is None:
+    found = members(body)
+    raw = found.get(name)
+    if raw is None:
         raise ValueError(f"there is no {name!r} to replace")
-    return body[: span[2]] + msgspec.json.encode(value) + body[span[3] :]
+    start = _only_place(body, name, raw)
+    if start < 0:
+        # The last one counts, and stands last among those walked.
+        start = [member.value_start for member in _walk(mended(body), found) if member.key == name][-1]
+    return b"%b%b%b" % (body[:start], msgspec.json.encode(value), body[start + len(raw) :])
+
+
+def _only_place(body: bytes, name: str, raw: msgspec.Raw) -> int:
+    """Where the value of a member stands whose name is spelled in one place of the whole body; -1 where it may be
+    another one's, deeper inside.
+
+    The top level has the name, and without escapes of ASCII characters it has it letter by letter: where that is found
+    once, it is there. In a string, the quotes around it would be escaped.
+    """
+    quoted = b'"%b"' % name.encode()
+    at = body.find(quoted)
+    if at < 0 or b"\\u00" in body or body.find(quoted, at + 1) >= 0 or not name.isidentifier():
+        return -1
+    key = _KEY.match(body, at)
+    return key.end() if key is not None and _stands_at(body, key.end(), raw) else -1
 
 
 def _walk(body: bytes, found: dict[str, msgspec.Raw]) -> list[_Member]:

@@ -245,12 +245,8 @@ class FallbackExchange(ProxyExchange):
     def edit_answer(self, status: int, head: AnswerHead) -> None:
         ProxyExchange.edit_answer(self, status, head)
         if self._ladder is not None and self._rung is not None:
-            lines = head.lines
-            lines.append(b"\r\nx-farebox-route: ")
-            lines.append(self._ladder.label)
-            lines.append(b"\r\nx-farebox-target: ")
-            lines.append(self._rung.label)
-            lines.append(b"\r\nx-farebox-attempts: %d" % self._made)
+            head.lines.append(self._rung.lines)
+            head.lines.append(b"1" if self._made == 1 else b"%d" % self._made)
 
     def on_body(self, data: bytes) -> None:
         if self._declined:

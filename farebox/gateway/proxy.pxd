@@ -30,7 +30,8 @@ cdef class ProxyExchange(Exchange):
     cdef long long _ensured, _started_us, _waits_since_us
     cdef bint _at_gate, _units_asked
     cdef double _gated_s
-    cdef str _model, _path, _by_name, _call_id, _fell_from
+    cdef str _model, _path, _by_name, _call_id, _fell_from, _read_as
+    cdef tuple _read
     cdef int _attempt
     cdef Target _target
     cdef Route _route
@@ -58,6 +59,8 @@ cdef class ProxyExchange(Exchange):
         who=Attribution, head=Head, fields=BodyFields, read=tuple, counts=cython.bint
     )
     cpdef _admit(self, bytes body, bytes buffered)
+    @cython.locals(endpoint=Endpoint)
+    cpdef tuple _read_once(self, bytes body)
     cpdef forget_admission(self)
     cpdef tuple _edit(self, bytes body, BodyFields fields, Intent intent)
     @cython.locals(request=Request, caller=Caller, worker=Shared, endpoint=Endpoint, key=KeyView)

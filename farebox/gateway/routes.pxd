@@ -13,7 +13,7 @@ cdef class Health:
 cdef class Rung:
     cdef readonly object target
     cdef readonly str model, name
-    cdef readonly bytes label
+    cdef readonly bytes lines
     cdef readonly long long weight
     cdef readonly double timeout_s, cost
     cdef readonly Health health
@@ -22,6 +22,7 @@ cdef class Rung:
 cdef class Ladder:
     cdef readonly object route
     cdef readonly tuple rungs
-    cdef readonly bytes label
     cdef readonly dict usable
     cdef readonly bint is_listed
+    @cython.locals(found=list, rung=Rung)
+    cpdef list ordered(self, rungs, double now, str session, chance)

@@ -26,7 +26,7 @@ cdef class Shared:
     cdef readonly Targets targets
     cdef readonly Pool web
     cdef readonly set clients, exchanges
-    cdef readonly dict paths
+    cdef readonly dict paths, served
     cdef dict _logged
     cpdef bint connected(self, ClientSide client) except -1
     cpdef disconnected(self, ClientSide client)
