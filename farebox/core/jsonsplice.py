@@ -92,26 +92,32 @@ def replace_member(body: bytes, name: str, value: object) -> bytes:
     raw = found.get(name)
     if raw is None:
         raise ValueError(f"there is no {name!r} to replace")
-    start = _only_place(body, name, raw)
-    if start < 0:
-        # The last one counts, and stands last among those walked.
-        start = [member.value_start for member in _walk(mended(body), found) if member.key == name][-1]
-    return b"%b%b%b" % (body[:start], msgspec.json.encode(value), body[start + len(raw) :])
+    # The last one counts, and stands last among those walked.
+    start = [member.value_start for member in _walk(mended(body), found) if member.key == name][-1]
+    return body[:start] + msgspec.json.encode(value) + body[start + len(raw) :]
 
 
-def _only_place(body: bytes, name: str, raw: msgspec.Raw) -> int:
-    """Where the value of a member stands whose name is spelled in one place of the whole body; -1 where it may be
-    another one's, deeper inside.
-
-    The top level has the name, and without escapes of ASCII characters it has it letter by letter: where that is found
-    once, it is there. In a string, the quotes around it would be escaped.
-    """
-    quoted = b'"%b"' % name.encode()
+def replace_text(body: bytes, name: str, had: str, value: str) -> bytes:
+    """As `replace_member`, of a body that was read already: a JSON object whose member has the text `had`. Mostly its
+    place can be told at sight, for a tenth of what a walk takes."""
+    quoted, text = b'"%b":' % name.encode(), b'"%b"' % had.encode()
     at = body.find(quoted)
-    if at < 0 or b"\\u00" in body or body.find(quoted, at + 1) >= 0 or not name.isidentifier():
-        return -1
-    key = _KEY.match(body, at)
-    return key.end() if key is not None and _stands_at(body, key.end(), raw) else -1
+    start = at + len(quoted)
+    if body.startswith(b" ", start):
+        start += 1
+    if at >= 0 and body.startswith(text, start) and _is_spelled_once(body, name):
+        return body[:start] + msgspec.json.encode(value) + body[start + len(text) :]
+    return replace_member(body, name, value)
+
+
+def _is_spelled_once(body: bytes, name: str) -> bool:
+    """Whether a name that the top level has is nowhere else in the whole body.
+
+    Without escapes of ASCII characters the top level has it letter by letter, so where that is found once, it is
+    there. In a string, the quotes around it would be escaped."""
+    quoted = b'"%b"' % name.encode()
+    # `find`, since `in` tries first whether the bytes are a number, which takes longer than to look.
+    return body.find(quoted) == body.rfind(quoted) and body.find(b"\\u00") < 0 and name.isidentifier()
 
 
 def _walk(body: bytes, found: dict[str, msgspec.Raw]) -> list[_Member]:

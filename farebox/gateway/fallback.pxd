@@ -1,8 +1,10 @@
 cimport cython
 
+from farebox.gateway.asking cimport Asking
 from farebox.gateway.pool cimport Pool
 from farebox.gateway.proxy cimport ProxyExchange
-from farebox.gateway.routes cimport Ladder, Rung
+from farebox.gateway.admission cimport Caller
+from farebox.gateway.routes cimport Ladder, Routes, Rung
 from farebox.gateway.wire cimport AnswerHead
 from farebox.providers.protocol_layout cimport Intent
 
@@ -19,15 +21,19 @@ cdef class FallbackExchange(ProxyExchange):
     cdef bytes _whole_body
     cpdef bint _decides_late(self) except -1
     cpdef _choose(self, bytes body)
-    @cython.locals(ladder=Ladder, usable=list)
+    @cython.locals(name=bytes, routes=Routes, ladder=Ladder)
+    cpdef Ladder _named_route(self)
+    @cython.locals(caller=Caller, place=tuple, usable=list)
     cpdef list _usable(self, Ladder ladder)
     @cython.locals(ladder=Ladder, rung=Rung, path=str)
     cpdef _step_on(self)
+    cpdef str _session(self)
     cpdef str _path_at(self, Rung rung)
     cpdef str id_of_call(self)
     cpdef _check_route(self)
     cpdef _check_model(self, Intent intent)
     cpdef forward(self, Pool pool, bytes head, bytes body)
+    cpdef _place(self, Asking asking)
     cpdef _await_answer(self)
     cpdef double first_byte_timeout_s(self) except -1
     @cython.locals(ladder=Ladder, rung=Rung)

@@ -257,7 +257,13 @@ class FallbackExchange(ProxyExchange):
             self._begun = True
             # A stream may fail with status 200, in its first event.
             call = self._call
-            if self._is_held() and b'"error"' in data and call is not None and call.status == 200 and call.failed():
+            if (
+                self._is_held()
+                and data.find(b'"error"') >= 0
+                and call is not None
+                and call.status == 200
+                and call.failed()
+            ):
                 self._declined = self._goes_on("5xx")
 
     def on_end(self, trailers: list[tuple[bytes, bytes]] | None) -> None:

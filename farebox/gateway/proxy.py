@@ -51,9 +51,8 @@ class ProxyExchange(Exchange):
 
     __slots__ = (
         "_asking", "_at_gate", "_attempt", "_by_name", "_call", "_call_id", "_caller", "_endpoint", "_fell_from",
-        "_gated_s", "_ensured", "_held_start", "_intent",
-        "_limited", "_model", "_path", "_read", "_read_as", "_route", "_started_us", "_streams", "_tally", "_target", "_units_asked",
-        "_waiter", "_waits_since_us",
+        "_gated_s", "_ensured", "_held_start", "_intent", "_limited", "_model", "_path", "_read", "_read_as", "_route",
+        "_started_us", "_streams", "_tally", "_target", "_units_asked", "_waiter", "_waits_since_us",
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
@@ -450,7 +449,12 @@ class ProxyExchange(Exchange):
         if own:
             body = jsonsplice.remove_members(body, own)
         if self._model is not None:
-            body = jsonsplice.replace_member(body, "model", self._model)
+            read = self._read
+            had = read[0].model if read is not None else None
+            if had is not None:
+                body = jsonsplice.replace_text(body, "model", had, self._model)
+            else:
+                body = jsonsplice.replace_member(body, "model", self._model)
         asks = intent.streaming and self._target.asks_for_usage(self.request.query)
         asked = provider.with_usage(self._endpoint, intent, body) if asks else None
         return (body, False) if asked is None else (asked, True)

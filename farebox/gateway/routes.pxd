@@ -19,6 +19,13 @@ cdef class Rung:
     cdef readonly Health health
 
 
+cdef class Routes:
+    cdef dict _ladders, _health
+    cdef long long _told
+    cdef readonly object chance
+    cpdef Ladder get(self, str name)
+
+
 cdef class Ladder:
     cdef readonly object route
     cdef readonly tuple rungs

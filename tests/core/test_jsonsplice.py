@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.core.jsonsplice import members, remove_members, replace_member, top_level
+from farebox.core.jsonsplice import members, remove_members, replace_member, replace_text, top_level
 
 NAMES = st.sampled_from(["a", "b", "user_id", 'q"uote', "back\\slash", "ünï", "{", ",", ""])
 VALUES = st.recursive(
@@ -124,6 +124,26 @@ def test_a_replaced_value_leaves_every_other_byte(
 )
 def test_the_top_levels_own_value_is_replaced(body: bytes, left: bytes) -> None:
     assert replace_member(body, "model", 7) == left
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (b'{"model":"a","n":1}', b'{"model":"b","n":1}'),
+        (b'{"n":1, "model": "a"}', b'{"n":1, "model": "b"}'),
+        (b'{"n":1, "model" :\\t"a"}'.replace(b"\\t", b"\t"), b'{"n":1, "model" :\t"b"}'),
+        (b'{"model":"\\u0061"}', b'{"model":"b"}'),
+        (b'{"x":{"model":"a"},"model":"a"}', b'{"x":{"model":"a"},"model":"b"}'),
+        (b'{"x":{"model":"a"},"mod\\u0065l":"a"}', b'{"x":{"model":"a"},"mod\\u0065l":"b"}'),
+        (b'{"mod\\u0065l":"a","x":{"model":"a"}}', b'{"mod\\u0065l":"b","x":{"model":"a"}}'),
+        (b'{"model":"a","model":"a"}', b'{"model":"a","model":"b"}'),
+        (b'{"x":"\\"model\\":\\"a\\"","model":"a"}', b'{"x":"\\"model\\":\\"a\\"","model":"b"}'),
+        (b'{"x":["model","a"],"model":"a"}', b'{"x":["model","a"],"model":"b"}'),
+        (b'{"n":1,"a":2,"model" :"a"}', b'{"n":1,"a":2,"model" :"b"}'),
+    ],
+)
+def test_a_text_is_replaced_where_it_stands_at_the_top_level(body: bytes, left: bytes) -> None:
+    assert replace_text(body, "model", "a", "b") == left
 
 
 @pytest.mark.parametrize(
