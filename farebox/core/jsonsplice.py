@@ -29,6 +29,7 @@ _LONE_SURROGATE: Final = re.compile(
     rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
 )
 _COMPARED_BYTES: Final = 4096
+_COLONS: Final = (b":", b": ")
 _raw_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
 _OPEN: Final = re.compile(rb"[ \t\r\n]*+\{[ \t\r\n]*+")
@@ -99,25 +100,20 @@ def replace_member(body: bytes, name: str, value: object) -> bytes:
 
 def replace_text(body: bytes, name: str, had: str, value: str) -> bytes:
     """As `replace_member`, of a body that was read already: a JSON object whose member has the text `had`. Mostly its
-    place can be told at sight, for a tenth of what a walk takes."""
-    quoted, text = b'"%b":' % name.encode(), b'"%b"' % had.encode()
-    at = body.find(quoted)
-    start = at + len(quoted)
-    if body.startswith(b" ", start):
-        start += 1
-    if at >= 0 and body.startswith(text, start) and _is_spelled_once(body, name):
-        return body[:start] + msgspec.json.encode(value) + body[start + len(text) :]
-    return replace_member(body, name, value)
+    place can be told at sight, for a tenth of what a walk takes.
 
-
-def _is_spelled_once(body: bytes, name: str) -> bool:
-    """Whether a name that the top level has is nowhere else in the whole body.
-
-    Without escapes of ASCII characters the top level has it letter by letter, so where that is found once, it is
-    there. In a string, the quotes around it would be escaped."""
-    quoted = b'"%b"' % name.encode()
+    Without escapes of ASCII characters the top level has the name letter by letter, so where that is found once, it is
+    there: in a string, the quotes around it would be escaped. `name`: letters, digits and underscores."""
+    quoted, text = b'"' + name.encode() + b'"', b'"' + had.encode() + b'"'
+    parts = body.split(quoted)
     # `find`, since `in` tries first whether the bytes are a number, which takes longer than to look.
-    return body.find(quoted) == body.rfind(quoted) and body.find(b"\\u00") < 0 and name.isidentifier()
+    if len(parts) == 2 and body.find(b"\\u00") < 0:
+        before, after = parts
+        for colon in _COLONS:
+            old = colon + text
+            if after[: len(old)] == old:
+                return b"".join((before, quoted, colon, msgspec.json.encode(value), after[len(old) :]))
+    return replace_member(body, name, value)
 
 
 def _walk(body: bytes, found: dict[str, msgspec.Raw]) -> list[_Member]:

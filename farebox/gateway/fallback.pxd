@@ -1,10 +1,14 @@
 cimport cython
 
+from farebox.gateway.admission cimport Caller
 from farebox.gateway.asking cimport Asking
 from farebox.gateway.pool cimport Pool
 from farebox.gateway.proxy cimport ProxyExchange
-from farebox.gateway.admission cimport Caller
+from farebox.gateway.request cimport Request
 from farebox.gateway.routes cimport Ladder, Routes, Rung
+from farebox.gateway.shared cimport Shared
+from farebox.gateway.sides cimport ClientSide
+from farebox.gateway.targets cimport Target
 from farebox.gateway.wire cimport AnswerHead
 from farebox.providers.protocol_layout cimport Intent
 
@@ -19,6 +23,7 @@ cdef class FallbackExchange(ProxyExchange):
     cdef list _left
     cdef double _sent_s, _until_s
     cdef bytes _whole_body
+    cdef _set_out(self, Shared worker, ClientSide client, Request request, Target target, str path)
     cpdef bint _decides_late(self) except -1
     cpdef _choose(self, bytes body)
     @cython.locals(name=bytes, routes=Routes, ladder=Ladder)

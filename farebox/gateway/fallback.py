@@ -50,8 +50,8 @@ class FallbackExchange(ProxyExchange):
         "_rung", "_sent_s", "_until_s", "_whole_body",
     )  # fmt: skip
 
-    def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
-        ProxyExchange.__init__(self, worker, client, request, target, path)
+    def _set_out(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
+        ProxyExchange._set_out(self, worker, client, request, target, path)
         self._asked_path = path
         self._asked_model = self._endpoint.model
         """The model that stands in that path."""

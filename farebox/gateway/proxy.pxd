@@ -12,6 +12,7 @@ from farebox.gateway.holds cimport Hold
 from farebox.gateway.objects cimport is_bound
 from farebox.gateway.request cimport Request
 from farebox.gateway.shared cimport Shared
+from farebox.gateway.sides cimport ClientSide
 from farebox.gateway.targets cimport Route, Target
 from farebox.gateway.wire cimport AnswerHead
 from farebox.providers.protocol_layout cimport Endpoint, Intent
@@ -37,6 +38,7 @@ cdef class ProxyExchange(Exchange):
     cdef int _attempt
     cdef Target _target
     cdef Route _route
+    cdef _set_out(self, Shared worker, ClientSide client, Request request, Target target, str path)
     cpdef _take_route(self, Route route)
     @cython.locals(request=Request)
     cpdef begin(self)

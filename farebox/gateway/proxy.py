@@ -56,6 +56,10 @@ class ProxyExchange(Exchange):
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
+        self._set_out(worker, client, request, target, path)
+
+    def _set_out(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
+        """Every field, as `_set_up`."""
         self._set_up(worker, client, request)
         self._asking: asyncio.Task[None] | None = None
         self._at_gate = False
