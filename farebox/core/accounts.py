@@ -118,14 +118,14 @@ class Lease:
 
     def reserve(self, amount: int) -> bool:
         """Hold `amount` for a call that is about to start; False, with nothing held, where the lease has no room."""
-        if amount > self.free:
+        if amount > self.given - self.spent - self.reserved:
             return False
         self.reserved += amount
         return True
 
     def extend(self, held: int, amount: int) -> bool:
         """Hold `amount` in all for a call that holds `held` already."""
-        if amount - held > self.free:
+        if amount - held > self.given - self.spent - self.reserved:
             return False
         self.reserved += amount - held
         return True

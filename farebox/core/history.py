@@ -3,7 +3,7 @@
 from typing import Final
 
 SAMPLES: Final = 64
-FRESH: Final = 8
+FRESH: Final = 16
 """Samples between two sortings."""
 
 

@@ -37,11 +37,12 @@ cdef class History:
     cdef readonly object book
     cdef readonly long long since_us, until_us
     cdef readonly bint is_priced, by_tokens
-    cdef readonly object prompt_rate, output_rate, request_rate
+    cdef readonly long long prompt_usd, output_usd, request_usd
     cpdef price(self, Asking asking, long long prompt)
 
 
 cdef class Histories:
     cdef dict _known
-    @cython.locals(history=History, key=tuple, intent=Intent, endpoint=Endpoint, prompt=cython.longlong, output=cython.longlong)
+    @cython.locals(history=History, key=tuple, intent=Intent, endpoint=Endpoint, prompt=cython.longlong, output=cython.longlong,
+                   usd=cython.longlong)
     cpdef Usual usual(self, Asking asking)

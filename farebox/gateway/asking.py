@@ -19,6 +19,9 @@ from farebox.providers.worth import (
 )
 
 REMEMBERED_MAX: Final = 8192
+TOKEN_USD_MAX: Final = 10**11
+"""No token is taken to cost more, in pico-dollars ($0.10), and no request more than 10**16: what is estimated for a
+call then stays below 2^63. What it costs in the end knows no such bound."""
 _BY_PIECES: Final = frozenset({"image", "audio", "realtime"})
 
 
@@ -119,8 +122,8 @@ class History:
     """What calls of one model and feature have used lately, and the rates at which they are priced now."""
 
     __slots__ = (
-        "book", "by_tokens", "is_priced", "output", "output_rate", "prompt_rate", "request_rate", "since_us",
-        "until_us", "usd",
+        "book", "by_tokens", "is_priced", "output", "output_usd", "prompt_usd", "request_usd", "since_us", "until_us",
+        "usd",
     )  # fmt: skip
 
     def __init__(self, output: int) -> None:
@@ -130,10 +133,10 @@ class History:
         self.since_us = self.until_us = 0
         self.is_priced = False
         self.by_tokens = False
-        self.prompt_rate = 0
-        """Pico-dollars per million tokens, like `output_rate`."""
-        self.output_rate = 0
-        self.request_rate = 0
+        self.prompt_usd = 0
+        """Pico-dollars a token, rounded up, like `output_usd`."""
+        self.output_usd = 0
+        self.request_usd = 0
 
     def price(self, asking: Asking, prompt: int) -> None:
         """Go by the prices in force."""
@@ -145,7 +148,9 @@ class History:
         self.is_priced = is_priced(book, prices_as, asking.endpoint, asking.model, now_us)
         self.by_tokens = rates is not None and asking.endpoint.operation not in _BY_PIECES
         if rates is not None:
-            self.prompt_rate, self.output_rate, self.request_rate = rates
+            self.prompt_usd = min(-(-rates.prompt // MILLION), TOKEN_USD_MAX)
+            self.output_usd = min(-(-rates.output // MILLION), TOKEN_USD_MAX)
+            self.request_usd = min(rates.request, 10**16)
 
 
 class Histories:
@@ -176,5 +181,5 @@ class Histories:
             if output_max is not None and output_max < output:
                 output = output_max
             output *= max(1, intent.choices)
-        usd = (prompt * history.prompt_rate + output * history.output_rate) // MILLION + history.request_rate
+        usd = prompt * history.prompt_usd + output * history.output_usd + history.request_usd
         return Usual(history, usd, prompt, output)

@@ -57,6 +57,8 @@ cdef class Call:
     @cython.locals(charged=Charged, metered=Metered, objects=tuple)
     cpdef settle(self, str state, str error=*)
     cdef _end_tally(self, tally, str state)
+    @cython.locals(head=Head)
+    cdef Charged _settle_hold(self, Hold hold, Charged charged, str state)
     @cython.locals(head=Head, metered=Metered)
     cdef tuple _charge(self)
     cdef _bill_apart(self, tuple parts, long long finished_us)

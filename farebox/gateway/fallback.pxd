@@ -1,8 +1,14 @@
 cimport cython
 
+from farebox.gateway.admission cimport Caller
+from farebox.gateway.asking cimport Asking
 from farebox.gateway.pool cimport Pool
 from farebox.gateway.proxy cimport ProxyExchange
-from farebox.gateway.routes cimport Ladder, Rung
+from farebox.gateway.request cimport Request
+from farebox.gateway.routes cimport Ladder, Routes, Rung
+from farebox.gateway.shared cimport Shared
+from farebox.gateway.sides cimport ClientSide
+from farebox.gateway.targets cimport Target
 from farebox.gateway.wire cimport AnswerHead
 from farebox.providers.protocol_layout cimport Intent
 
@@ -17,16 +23,22 @@ cdef class FallbackExchange(ProxyExchange):
     cdef list _left
     cdef double _sent_s, _until_s
     cdef bytes _whole_body
+    cdef _set_out(self, Shared worker, ClientSide client, Request request, Target target, str path)
     cpdef bint _decides_late(self) except -1
     cpdef _choose(self, bytes body)
-    @cython.locals(ladder=Ladder, usable=list)
+    @cython.locals(name=bytes, routes=Routes, ladder=Ladder)
+    cpdef Ladder _named_route(self)
+    @cython.locals(caller=Caller, place=tuple, usable=list)
     cpdef list _usable(self, Ladder ladder)
-    @cython.locals(ladder=Ladder, rung=Rung)
+    @cython.locals(ladder=Ladder, rung=Rung, path=str)
     cpdef _step_on(self)
+    cpdef str _session(self)
+    cpdef str _path_at(self, Rung rung)
     cpdef str id_of_call(self)
     cpdef _check_route(self)
     cpdef _check_model(self, Intent intent)
     cpdef forward(self, Pool pool, bytes head, bytes body)
+    cpdef _place(self, Asking asking)
     cpdef _await_answer(self)
     cpdef double first_byte_timeout_s(self) except -1
     @cython.locals(ladder=Ladder, rung=Rung)

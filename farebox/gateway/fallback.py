@@ -50,8 +50,8 @@ class FallbackExchange(ProxyExchange):
         "_rung", "_sent_s", "_until_s", "_whole_body",
     )  # fmt: skip
 
-    def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
-        ProxyExchange.__init__(self, worker, client, request, target, path)
+    def _set_out(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
+        ProxyExchange._set_out(self, worker, client, request, target, path)
         self._asked_path = path
         self._asked_model = self._endpoint.model
         """The model that stands in that path."""
@@ -245,12 +245,8 @@ class FallbackExchange(ProxyExchange):
     def edit_answer(self, status: int, head: AnswerHead) -> None:
         ProxyExchange.edit_answer(self, status, head)
         if self._ladder is not None and self._rung is not None:
-            lines = head.lines
-            lines.append(b"\r\nx-farebox-route: ")
-            lines.append(self._ladder.label)
-            lines.append(b"\r\nx-farebox-target: ")
-            lines.append(self._rung.label)
-            lines.append(b"\r\nx-farebox-attempts: %d" % self._made)
+            head.lines.append(self._rung.lines)
+            head.lines.append(b"1" if self._made == 1 else b"%d" % self._made)
 
     def on_body(self, data: bytes) -> None:
         if self._declined:
@@ -261,7 +257,13 @@ class FallbackExchange(ProxyExchange):
             self._begun = True
             # A stream may fail with status 200, in its first event.
             call = self._call
-            if self._is_held() and b'"error"' in data and call is not None and call.status == 200 and call.failed():
+            if (
+                self._is_held()
+                and data.find(b'"error"') >= 0
+                and call is not None
+                and call.status == 200
+                and call.failed()
+            ):
                 self._declined = self._goes_on("5xx")
 
     def on_end(self, trailers: list[tuple[bytes, bytes]] | None) -> None:

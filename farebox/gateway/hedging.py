@@ -28,8 +28,8 @@ class HedgedExchange(FallbackExchange):
 
     __slots__ = ("_is_outrun", "_lane", "_timer", "_waits_for_lane")
 
-    def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
-        FallbackExchange.__init__(self, worker, client, request, target, path)
+    def _set_out(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
+        FallbackExchange._set_out(self, worker, client, request, target, path)
         self._is_outrun = False
         self._lane: Lane | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -153,8 +153,8 @@ class Lane(FallbackExchange):
 
     __slots__ = ("_is_outrun", "_owner")
 
-    def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
-        FallbackExchange.__init__(self, worker, client, request, target, path)
+    def _set_out(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
+        FallbackExchange._set_out(self, worker, client, request, target, path)
         self._is_outrun = False
         self._owner: HedgedExchange | None = None
 

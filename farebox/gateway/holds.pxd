@@ -1,7 +1,7 @@
 cimport cython
 
 from farebox.core.meters cimport output_tokens, tokens
-from farebox.gateway.asking cimport Usual
+from farebox.gateway.asking cimport History, Usual
 from farebox.gateway.leases cimport Leases, LocalAccount
 from farebox.providers.charging_layout cimport Charged
 
@@ -13,7 +13,8 @@ cdef class Part:
 
 
 cdef class Hold:
-    cdef readonly list parts, warned, dry_run, lines
+    cdef readonly list parts
+    cdef public tuple warned, dry_run, lines
     cdef public int requests
     cdef public object downgraded_by, model, requested, requested_of, output_max, saved, usually, tally
     cdef public object ended_by
@@ -28,10 +29,10 @@ cdef class Hold:
     cpdef take(self, LocalAccount local, long long held)
     cpdef begin(self, Usual usual)
     cpdef named(self, str event_id, long long started_us)
-    @cython.locals(usual=Usual, part=Part, local=LocalAccount, output=cython.longlong, more=cython.longlong)
+    @cython.locals(usual=Usual, part=Part, local=LocalAccount, output=cython.longlong, more=cython.longlong, extra=cython.longlong)
     cpdef grow(self, long long written)
-    @cython.locals(usual=Usual, part=Part, local=LocalAccount)
-    cpdef bint is_near(self, read, written) except -1
+    @cython.locals(usual=Usual, part=Part, local=LocalAccount, history=History, usd=cython.longlong, room=cython.longlong)
+    cpdef bint is_near(self, long long read, long long written) except -1
     @cython.locals(part=Part, local=LocalAccount)
     cpdef bint is_spent(self, Charged charged, bint exact) except -1
     cdef bint _extend(self, Part part, more) except -1

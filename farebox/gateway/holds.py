@@ -4,7 +4,7 @@ from typing import Final
 
 from farebox.core.events import NO_LIMITS, Limits
 from farebox.core.limits import RATE, STOPPING, Account
-from farebox.core.meters import MILLION, output_tokens, tokens
+from farebox.core.meters import output_tokens, tokens
 from farebox.gateway.asking import Usual
 from farebox.gateway.leases import NAMED, REQUESTS, TOKENS, USD, WAIT_S, Leases, LocalAccount
 from farebox.gateway.tallies import Tally
@@ -47,9 +47,9 @@ class Hold:
 
     def __init__(self, leases: Leases) -> None:
         self.parts: list[Part] = []
-        self.warned: list[str] = []
-        self.dry_run: list[str] = []
-        self.lines: list[bytes] = []
+        self.warned: tuple[str, ...] = ()
+        self.dry_run: tuple[str, ...] = ()
+        self.lines: tuple[bytes, ...] = ()
         """Header lines of the answer, each behind the end of the one before."""
         self.downgraded_by: str | None = None
         self.model: str | None = None
@@ -106,8 +106,7 @@ class Hold:
         counted = tuple([part.local.limit_id for part in self.parts if not part.local.account.limit.endswith(RATE)])
         if not counted:
             return NO_LIMITS
-        warned, dry_run = tuple(self.warned), tuple(self.dry_run)
-        return Limits(counted, warned, dry_run, None, self.downgraded_by, self.unchecked, self.ended_by)
+        return Limits(counted, self.warned, self.dry_run, None, self.downgraded_by, self.unchecked, self.ended_by)
 
     def named(self, event_id: str, started_us: int) -> None:
         """The call's event: under its id the authority tells who holds what."""
@@ -131,7 +130,7 @@ class Hold:
             if local.strict:
                 continue  # it holds all that it may come to, or is watched
             if local.unit == USD:
-                extra = more * usual.history.output_rate // MILLION if usual.history.by_tokens else 0
+                extra = more * usual.history.output_usd if usual.history.by_tokens else 0
             elif local.unit == TOKENS:
                 extra = more
             else:
@@ -151,7 +150,7 @@ class Hold:
         history = usual.history
         usd = 0
         if history.by_tokens:
-            usd = (read * history.prompt_rate + written * history.output_rate) // MILLION + history.request_rate
+            usd = read * history.prompt_usd + written * history.output_usd + history.request_usd
         for part in self.parts:
             local = part.local
             if local.strict and local.unit <= TOKENS:

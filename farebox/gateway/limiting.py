@@ -52,8 +52,8 @@ class Gate:
     """All limits in force at this worker. For the event loop's thread only."""
 
     __slots__ = (
-        "_anchor_days", "_book", "_clock_s", "_grace", "_grace_max", "_known", "_limits", "_minute", "_new", "_new_max",
-        "_now_us", "_rate_us", "_wait_us", "active", "histories", "leases", "until_us", "waiters",
+        "_anchor_days", "_book", "_by_place", "_clock_s", "_grace", "_grace_max", "_known", "_limits", "_minute",
+        "_new", "_new_max", "_now_us", "_rate_us", "_wait_us", "active", "histories", "leases", "until_us", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +80,7 @@ class Gate:
         self._limits: tuple[Limit, ...] = ()
         self._anchor_days: Mapping[str, int] = NO_DAYS
         self._book = LimitBook(())
+        self._by_place = False
         self.histories = Histories()
         self._known: dict[object, Counted] = {}
         """By the identity of the attribution, and by where the call goes if any limit looks at that."""
@@ -96,6 +97,7 @@ class Gate:
             return
         self._limits = limits
         self._book = LimitBook(limits, anchor_days)
+        self._by_place = self._book.by_place
         self._known.clear()
         self.active = bool(limits)
         now = {limit.id: limit for limit in limits}
@@ -199,7 +201,7 @@ class Gate:
                 short = self._judge(hold, local, least, asking, since_s) or short
             if local.settled + local.lease.spent - local.own_spent >= local.warns_from:
                 plain = False
-                hold.warned.append(local.limit_id)
+                hold.warned += (local.limit_id,)
         if estimated and not short:
             hold.begin(asking.usual())
         if plain and hold.output_max is None:
@@ -235,7 +237,7 @@ class Gate:
         if limit.action == "warn":
             hold.take(local, 0)
         elif limit.action == "dry_run":
-            hold.dry_run.append(limit.id)
+            hold.dry_run += (limit.id,)
             hold.take(local, 0)
         elif limit.action == "downgrade" and asking.endpoint.model is None and asking.body:
             hold.take(local, 0)
@@ -336,7 +338,7 @@ class Gate:
 
     def _counted(self, asking: Asking) -> Counted:
         who = asking.who
-        place = asking.place() if self._book.by_place else None
+        place = asking.place() if self._by_place else None
         key: object = id(who) if place is None else (id(who), place)
         known = self._known.get(key)
         if (
@@ -346,6 +348,11 @@ class Gate:
             and known.since_us <= asking.now_us < known.until_us
         ):
             return known
+        return self._count(asking, who, place, key)
+
+    def _count(
+        self, asking: Asking, who: Attribution, place: tuple[str, str | None, str | None] | None, key: object
+    ) -> Counted:
         dimensions = {name: value for name in DIMENSIONS if (value := getattr(who, name)) is not None}
         if asking.key_id:
             dimensions["key"] = asking.key_id
@@ -385,17 +392,18 @@ class Gate:
 
     def _note(self, hold: Hold) -> None:
         """What the answer says of it."""
-        share, nearest = 0.0, ""
+        share, nearest, lines = 0.0, "", []
         for part in hold.parts:
             local = part.local
             if local.amount > 0 and local.limit_id in hold.warned and local.settled_now / local.amount > share:
                 share, nearest = local.settled_now / local.amount, local.limit_id
         if nearest:
-            hold.lines.append(f"\r\nx-farebox-warning: {nearest} {share:.2f}".encode())
+            lines.append(f"\r\nx-farebox-warning: {nearest} {share:.2f}".encode())
         if hold.requested is not None:
-            hold.lines.append(f"\r\nx-farebox-model-requested: {hold.requested}".encode("latin-1", "replace"))
+            lines.append(f"\r\nx-farebox-model-requested: {hold.requested}".encode("latin-1", "replace"))
         if hold.output_max is not None:
-            hold.lines.append(b"\r\nx-farebox-max-tokens: %d" % hold.output_max)
+            lines.append(b"\r\nx-farebox-max-tokens: %d" % hold.output_max)
+        hold.lines = tuple(lines)
 
 
 def _refused(code: str, local: LocalAccount, asking: Asking, *, until_reset: bool = False) -> LimitRefused:

@@ -5,11 +5,14 @@ from farebox.core.events_layout cimport Head
 from farebox.directory.snapshot_layout cimport KeyView
 from farebox.gateway.admission cimport Caller, attribute, body_fields, check_model, check_route, identify
 from farebox.gateway.bounds cimport Bounds
+from farebox.gateway.asking cimport Asking
 from farebox.gateway.call cimport Call, now_us
 from farebox.gateway.exchange cimport Exchange
+from farebox.gateway.holds cimport Hold
 from farebox.gateway.objects cimport is_bound
 from farebox.gateway.request cimport Request
 from farebox.gateway.shared cimport Shared
+from farebox.gateway.sides cimport ClientSide
 from farebox.gateway.targets cimport Route, Target
 from farebox.gateway.wire cimport AnswerHead
 from farebox.providers.protocol_layout cimport Endpoint, Intent
@@ -30,10 +33,12 @@ cdef class ProxyExchange(Exchange):
     cdef long long _ensured, _started_us, _waits_since_us
     cdef bint _at_gate, _units_asked
     cdef double _gated_s
-    cdef str _model, _path, _by_name, _call_id, _fell_from
+    cdef str _model, _path, _by_name, _call_id, _fell_from, _read_as
+    cdef tuple _read
     cdef int _attempt
     cdef Target _target
     cdef Route _route
+    cdef _set_out(self, Shared worker, ClientSide client, Request request, Target target, str path)
     cpdef _take_route(self, Route route)
     @cython.locals(request=Request)
     cpdef begin(self)
@@ -55,10 +60,15 @@ cdef class ProxyExchange(Exchange):
     cpdef _launch(self, bytes body)
     @cython.locals(
         request=Request, caller=Caller, worker=Shared, call=Call, sent=bytes, endpoint=Endpoint, intent=Intent, plain=cython.bint,
-        who=Attribution, head=Head, fields=BodyFields, read=tuple, counts=cython.bint
+        who=Attribution, head=Head, fields=BodyFields, read=tuple, counts=cython.bint, hold=Hold
     )
     cpdef _admit(self, bytes body, bytes buffered)
+    @cython.locals(endpoint=Endpoint)
+    cpdef tuple _read_once(self, bytes body)
     cpdef forget_admission(self)
+    @cython.locals(caller=Caller, worker=Shared, target=Target, asking=Asking, hold=Hold)
+    cpdef Hold _hold_limits(self, Attribution who, bytes body, bytes buffered)
+    cpdef _place(self, Asking asking)
     cpdef tuple _edit(self, bytes body, BodyFields fields, Intent intent)
     @cython.locals(request=Request, caller=Caller, worker=Shared, endpoint=Endpoint, key=KeyView)
     cpdef Head _record_of(self, Attribution who, Intent intent, long long body_bytes)

@@ -51,12 +51,15 @@ class ProxyExchange(Exchange):
 
     __slots__ = (
         "_asking", "_at_gate", "_attempt", "_by_name", "_call", "_call_id", "_caller", "_endpoint", "_fell_from",
-        "_gated_s", "_ensured", "_held_start", "_intent",
-        "_limited", "_model", "_path", "_route", "_started_us", "_streams", "_tally", "_target", "_units_asked",
-        "_waiter", "_waits_since_us",
+        "_gated_s", "_ensured", "_held_start", "_intent", "_limited", "_model", "_path", "_read", "_read_as", "_route",
+        "_started_us", "_streams", "_tally", "_target", "_units_asked", "_waiter", "_waits_since_us",
     )  # fmt: skip
 
     def __init__(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
+        self._set_out(worker, client, request, target, path)
+
+    def _set_out(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
+        """Every field, as `_set_up`."""
         self._set_up(worker, client, request)
         self._asking: asyncio.Task[None] | None = None
         self._at_gate = False
@@ -84,6 +87,9 @@ class ProxyExchange(Exchange):
         """The body with which the call begins once there is an access token."""
         self._model: str | None = None
         """The model to put in the body, where the route renamed it."""
+        self._read: tuple[Intent, BodyFields] | None = None
+        """What one reading of the body told, and the kind of body that it was taken for."""
+        self._read_as: str | None = None
         self._attempt = 1
         self._by_name: str | None = None
         """The route by which it goes."""
@@ -232,6 +238,16 @@ class ProxyExchange(Exchange):
                 return
         self._admit(body, buffered)
 
+    def _read_once(self, body: bytes) -> tuple[Intent, BodyFields] | None:
+        """What the JSON body tells in one reading, made once for all targets; None where the target's takes two."""
+        reading, endpoint = self._target.reading, self._endpoint
+        if reading is None:
+            return None
+        if self._read_as != endpoint.family:
+            self._read = reading.read_once(endpoint, body)
+            self._read_as = endpoint.family
+        return self._read
+
     async def _ask(self, asking: Coroutine[None, None, None], body: bytes | None, buffered: bytes) -> None:
         """Go on once it is known that the call names none but its tenant's objects."""
         try:
@@ -249,10 +265,11 @@ class ProxyExchange(Exchange):
         assert caller is not None
         endpoint, provider = self._endpoint, self._target.provider
         json_body = endpoint.body == "json" and body is not None and len(body) > 1
-        reading = self._target.reading if json_body else None
-        read = reading.read_once(endpoint, buffered) if reading is not None else None
+        read = self._read_once(buffered) if json_body else None
         if read is not None:
             intent, fields = read
+            if intent.model == self._model:
+                self._model = None  # the body says so already
         else:
             fields = body_fields(buffered) if json_body else NO_FIELDS
             intent = provider.intent(endpoint, buffered) if buffered else Intent(model=endpoint.model)
@@ -436,7 +453,12 @@ class ProxyExchange(Exchange):
         if own:
             body = jsonsplice.remove_members(body, own)
         if self._model is not None:
-            body = jsonsplice.replace_member(body, "model", self._model)
+            read = self._read
+            had = read[0].model if read is not None else None
+            if had is not None:
+                body = jsonsplice.replace_text(body, "model", had, self._model)
+            else:
+                body = jsonsplice.replace_member(body, "model", self._model)
         asks = intent.streaming and self._target.asks_for_usage(self.request.query)
         asked = provider.with_usage(self._endpoint, intent, body) if asks else None
         return (body, False) if asked is None else (asked, True)

@@ -13,15 +13,23 @@ cdef class Health:
 cdef class Rung:
     cdef readonly object target
     cdef readonly str model, name
-    cdef readonly bytes label
+    cdef readonly bytes lines
     cdef readonly long long weight
     cdef readonly double timeout_s, cost
     cdef readonly Health health
 
 
+cdef class Routes:
+    cdef dict _ladders, _health
+    cdef long long _told
+    cdef readonly object chance
+    cpdef Ladder get(self, str name)
+
+
 cdef class Ladder:
     cdef readonly object route
     cdef readonly tuple rungs
-    cdef readonly bytes label
     cdef readonly dict usable
     cdef readonly bint is_listed
+    @cython.locals(found=list, rung=Rung)
+    cpdef list ordered(self, rungs, double now, str session, chance)

@@ -69,13 +69,17 @@ class Health:
 class Rung:
     """One target of a route, as it can be reached here."""
 
-    __slots__ = ("cost", "health", "label", "model", "name", "target", "timeout_s", "weight")
+    __slots__ = ("cost", "health", "lines", "model", "name", "target", "timeout_s", "weight")
 
     def __init__(self, target: Target, said: RouteTarget, route: Route, health: Health, cost: float) -> None:
         self.target = target
         self.model = said.model
         self.name = said.name
-        self.label = said.name.encode("latin-1", "replace")
+        self.lines = b"\r\nx-farebox-route: %b\r\nx-farebox-target: %b\r\nx-farebox-attempts: " % (
+            route.name.encode(),
+            said.name.encode("latin-1", "replace"),
+        )
+        """What an answer says of how it came about, up to the number of attempts."""
         self.weight = said.weight
         self.timeout_s = said.timeout_s or route.timeout_s or 0.0
         """0: as for any other call."""
@@ -86,12 +90,11 @@ class Rung:
 class Ladder:
     """A route's targets that there are here, in the order in which they are written."""
 
-    __slots__ = ("is_listed", "label", "route", "rungs", "usable")
+    __slots__ = ("is_listed", "route", "rungs", "usable")
 
     def __init__(self, route: Route, rungs: tuple[Rung, ...]) -> None:
         self.route = route
         self.rungs = rungs
-        self.label = route.name.encode()
         self.is_listed = route.order == "listed" and not route.sticky
         self.usable: dict[tuple[object, ...], list[Rung]] = {}
         """The targets that callers of a kind may use, by what decides that: see `fallback`."""
@@ -102,13 +105,12 @@ class Ladder:
         if self.is_listed:
             found = list(rungs)
         elif self.route.sticky and session:
-            found = sorted(rungs, key=lambda rung: _share(session, rung))
+            found = _by_share(rungs, session)
         else:
             found = self._preferred(rungs, chance)
         for rung in found:
             if rung.health.rest_until > now:
-                found.sort(key=lambda rung: rung.health.rest_until if rung.health.is_resting(now) else 0.0)
-                break
+                return _resting_last(found, now)
         return found
 
     def _preferred(self, rungs: Sequence[Rung], chance: random.Random) -> list[Rung]:
@@ -184,6 +186,14 @@ def moved_path(path: str, had: str, model: str) -> str | None:
         if start in path:
             return path.replace(start, f"/{model}{start[-1]}", 1)
     return path.removesuffix(had) + model if path.endswith(f"/{had}") else None
+
+
+def _by_share(rungs: Sequence[Rung], session: str) -> list[Rung]:
+    return sorted(rungs, key=lambda rung: _share(session, rung))
+
+
+def _resting_last(rungs: list[Rung], now: float) -> list[Rung]:
+    return sorted(rungs, key=lambda rung: rung.health.rest_until if rung.health.is_resting(now) else 0.0)
 
 
 def _share(session: str, rung: Rung) -> float:

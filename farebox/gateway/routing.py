@@ -11,7 +11,7 @@ from farebox.gateway.exchange import Exchange
 from farebox.gateway.hedging import HedgedExchange
 from farebox.gateway.objects import joined_call
 from farebox.gateway.passing import ControlExchange
-from farebox.gateway.proxy import ProxyExchange
+from farebox.gateway.proxy import MODEL_CHARS_MAX, ProxyExchange
 from farebox.gateway.request import Request
 from farebox.gateway.routes import Ladder, Rung
 from farebox.gateway.sides import ClientSide
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PROVIDER: Final = "openai"
 PATHS_MAX: Final = 4096
+SERVED_MAX: Final = 4096
 
 
 def exchange_for(worker: "Shared", client: ClientSide, request: Request) -> Exchange:
@@ -151,7 +152,7 @@ class RoutedExchange(HedgedExchange):
     def _choose(self, body: bytes) -> None:
         if self._ladder is None:
             if self.request.route is None:
-                model = self._target.provider.intent(self._endpoint, body).model if body else None
+                model = self._named_model(body) if body else None
                 self._ladder = None if model is None else self.worker.routes.get(model)
                 if self._ladder is None:
                     self._choose_by_model(model)
@@ -162,6 +163,12 @@ class RoutedExchange(HedgedExchange):
             self._whole_body = body
             self._left = self._usable(self._ladder)
         HedgedExchange._choose(self, body)
+
+    def _named_model(self, body: bytes) -> str | None:
+        read = self._read_once(body)
+        if read is not None:
+            return read[0].model
+        return self._target.provider.intent(self._endpoint, body).model
 
     def _downgrade_to(self, model: str, body: bytes) -> None:
         ladder = self.worker.routes.get(model)
@@ -182,7 +189,7 @@ class RoutedExchange(HedgedExchange):
         if model is None:
             return
         default = self.worker.targets.get(DEFAULT_PROVIDER) or self._target
-        target, name = serving(self.worker.targets, self.worker.book, default, model)
+        target, name = _served(self.worker, default, model)
         if target is not self._target:
             path = openai_path(target, default, self._asked_path)
             if path is None:
@@ -217,6 +224,18 @@ def openai_path(target: Target, default: Target | None, path: str) -> str | None
 
 def _no_prefix(target: Target) -> str:
     return f"{target.name} has no OpenAI-compatible endpoint: call /proxy/{target.name}/… instead"
+
+
+def _served(worker: "Shared", default: Target, model: str) -> tuple[Target, str]:
+    """`serving`, worked out once for each model of a snapshot."""
+    found = worker.served.get(model)
+    if found is None:
+        found = serving(worker.targets, worker.book, default, model)
+        if len(model) <= MODEL_CHARS_MAX:
+            if len(worker.served) >= SERVED_MAX:
+                worker.served.clear()
+            worker.served[model] = found
+    return found
 
 
 def serving(targets: Targets, book: PriceBook, default: Target, model: str) -> tuple[Target, str]:

@@ -7,12 +7,14 @@ from farebox.gateway.ids cimport IdMaker
 from farebox.gateway.limiting cimport Gate
 from farebox.gateway.pool cimport Pool
 from farebox.gateway.request cimport Request
+from farebox.gateway.routes cimport Routes
 from farebox.gateway.sides cimport ClientSide
 from farebox.gateway.targets cimport Targets
 
 
 cdef class Shared:
-    cdef readonly object settings, loop, makers, refusals, repeats, routes, tallies
+    cdef readonly object settings, loop, makers, refusals, repeats, tallies
+    cdef readonly Routes routes
     cdef readonly Drains drains
     cdef readonly Gate gate
     cdef public object snapshot, book
@@ -26,7 +28,7 @@ cdef class Shared:
     cdef readonly Targets targets
     cdef readonly Pool web
     cdef readonly set clients, exchanges
-    cdef readonly dict paths
+    cdef readonly dict paths, served
     cdef dict _logged
     cpdef bint connected(self, ClientSide client) except -1
     cpdef disconnected(self, ClientSide client)

@@ -23,7 +23,7 @@ from farebox.gateway.repeats import Repeats
 from farebox.gateway.request import Request
 from farebox.gateway.routes import Routes
 from farebox.gateway.tallies import Tallies
-from farebox.gateway.targets import Targets
+from farebox.gateway.targets import Target, Targets
 from farebox.providers.protocol import Endpoint
 from farebox.settings import Settings
 from farebox.telemetry import tell
@@ -43,7 +43,7 @@ class Shared:
     __slots__ = (
         "clients", "exchanges", "_logged", "book", "bounds", "counters", "door", "draining", "ids", "loop", "meters",
         "now", "paths", "repeats", "routes", "settings", "snapshot", "targets", "web", "drains", "gate", "makers",
-        "refusals", "tallies",
+        "refusals", "served", "tallies",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,8 @@ class Shared:
         self.paths: dict[bytes, tuple[str, str]] = {}
         """Paths that were asked for, as they stood on the request line: the provider's name, and the path
         there. Bounded."""
+        self.served: dict[str, tuple[Target, str]] = {}
+        """Which provider serves a model that was asked for, and its name there, by the snapshot in force. Bounded."""
         self.clients: set[ClientConnection] = set()
         self.exchanges: set[Exchange] = set()
         self._logged: dict[str, float] = {}

@@ -109,6 +109,7 @@ class Worker(Shared):
         self.door.use(snapshot)
         self.gate.use(snapshot.limits, snapshot.anchor_days)
         self.targets.use(snapshot)
+        self.served.clear()
         self.routes.use(snapshot.routes, self.targets, self.book, now_us())
         self.counters.set("snapshot_revision", snapshot.revision)
 

@@ -270,7 +270,8 @@ class ReadsOnce(Provider, Protocol):
     """A provider that tells a JSON body's intent and the attribution in it from one reading."""
 
     def read_once(self, endpoint: Endpoint, body: bytes) -> tuple[Intent, BodyFields] | None:
-        """What `intent` gives, and the attribution fields; None where that takes two readings."""
+        """What `intent` gives, and the attribution fields; None where that takes two readings. Of the endpoint it
+        depends on the family alone, so that what one provider has read holds for another."""
         ...
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.core.jsonsplice import members, remove_members, top_level
+from farebox.core.jsonsplice import members, remove_members, replace_member, replace_text, top_level
 
 NAMES = st.sampled_from(["a", "b", "user_id", 'q"uote', "back\\slash", "ünï", "{", ",", ""])
 VALUES = st.recursive(
@@ -91,6 +91,59 @@ def test_no_object_is_a_value_error_and_nothing_else(body: bytes) -> None:
 )
 def test_a_member_takes_one_comma_with_it(body: bytes, names: set[str], left: bytes) -> None:
     assert remove_members(body, names) == left
+
+
+@given(objects(), NAMES, VALUES)
+def test_a_replaced_value_leaves_every_other_byte(
+    made: tuple[bytes, list[tuple[str, object]]], name: str, value: object
+) -> None:
+    body, pairs = made
+    if name not in dict(pairs):
+        with pytest.raises(ValueError, match="to replace"):
+            replace_member(body, name, value)
+        return
+    start, end = top_level(body)[name][2:]
+    left = replace_member(body, name, value)
+    assert (left[:start], left[len(left) - len(body) + end :]) == (body[:start], body[end:])
+    assert json.loads(left[start : len(left) - len(body) + end]) == value
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (b'{ "model" : "a" , "n":1}', b'{ "model" : 7 , "n":1}'),
+        (b'{"model":"a","model":"b"}', b'{"model":"a","model":7}'),
+        (b'{"x":{"model":"b"},"model":"a"}', b'{"x":{"model":"b"},"model":7}'),
+        (b'{"x":{"model":"b"},"mod\\u0065l":"a"}', b'{"x":{"model":"b"},"mod\\u0065l":7}'),
+        (b'{"mod\\u0065l":"b","x":{"model":"b"}}', b'{"mod\\u0065l":7,"x":{"model":"b"}}'),
+        (b'{"x":"model","model":"a"}', b'{"x":"model","model":7}'),
+        (b'{"x":"\\"model\\": 1","model":null}', b'{"x":"\\"model\\": 1","model":7}'),
+        (b'{"x":"\\"model","model":{"a":[]}}', b'{"x":"\\"model","model":7}'),
+        (b'{"x":"\\ud83d","model":"a"}', b'{"x":"\\ud83d","model":7}'),
+    ],
+)
+def test_the_top_levels_own_value_is_replaced(body: bytes, left: bytes) -> None:
+    assert replace_member(body, "model", 7) == left
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (b'{"model":"a","n":1}', b'{"model":"b","n":1}'),
+        (b'{"n":1, "model": "a"}', b'{"n":1, "model": "b"}'),
+        (b'{"n":1, "model" :\\t"a"}'.replace(b"\\t", b"\t"), b'{"n":1, "model" :\t"b"}'),
+        (b'{"model":"\\u0061"}', b'{"model":"b"}'),
+        (b'{"x":{"model":"a"},"model":"a"}', b'{"x":{"model":"a"},"model":"b"}'),
+        (b'{"x":{"model":"a"},"mod\\u0065l":"a"}', b'{"x":{"model":"a"},"mod\\u0065l":"b"}'),
+        (b'{"mod\\u0065l":"a","x":{"model":"a"}}', b'{"mod\\u0065l":"b","x":{"model":"a"}}'),
+        (b'{"model":"a","model":"a"}', b'{"model":"a","model":"b"}'),
+        (b'{"x":"\\"model\\":\\"a\\"","model":"a"}', b'{"x":"\\"model\\":\\"a\\"","model":"b"}'),
+        (b'{"x":["model","a"],"model":"a"}', b'{"x":["model","a"],"model":"b"}'),
+        (b'{"n":1,"a":2,"model" :"a"}', b'{"n":1,"a":2,"model" :"b"}'),
+    ],
+)
+def test_a_text_is_replaced_where_it_stands_at_the_top_level(body: bytes, left: bytes) -> None:
+    assert replace_text(body, "model", "a", "b") == left
 
 
 @pytest.mark.parametrize(
