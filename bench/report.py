@@ -235,6 +235,7 @@ def _sdk(figures: Mapping[str, Any]) -> list[Row]:
     for kind, found in figures["app"].items():
         bound = _below(found["overhead_us"], figures["overhead_us_max"], "µs p50")
         rows.append((f"SDK, {kind} call: added beside asking", _time(found["overhead_us"]), bound))
+        rows.append((f"SDK, {kind} call: of that, beside a plain call that waited as long", _time(found["own_us"]), ""))
         rows.append((f"SDK, {kind} call: asking", _time(found["asking_us"]), ""))
     rows.append(("the same question on a bare socket", _time(figures["app"]["sync"]["bare_us"]), ""))
     first, *others = figures["import_ms"].items()

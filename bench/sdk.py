@@ -1,8 +1,10 @@
 """What the SDK adds to a call beside asking, and how long an app waits for `import farebox`.
 
 A process of its own makes the same small call by OpenAI's client to a static upstream, plain and wrapped by turns. The
-wrapped one also asks a running Farebox; how long that takes is measured in the same calls, and taken off. Beside it
-stands what the same question takes on a bare socket: the rest of asking is the HTTP client's.
+wrapped one also asks a running Farebox; how long that takes is measured in the same calls, and taken off. A third call
+by turns is plain but for that it asks the same question before it is sent: a call that has waited in its middle goes on
+with cold caches, and what a wrapped one takes beyond it is the SDK's own. Beside it stands what the same question takes
+on a bare socket: the rest of asking is the HTTP client's.
 """
 
 import argparse
@@ -15,12 +17,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bench import nginx
 from bench.latency import percentile_us
 from bench.machine import CannotMeasure, Cores, pin
 from bench.subjects import farebox
+from farebox.client.door import AUTHORIZE
 from farebox.errors import Unreachable
 
 OVERHEAD_US_MAX: Final = 150.0
@@ -28,6 +31,9 @@ IMPORT_MS_MAX: Final = 150.0
 READY_S: Final = 20.0
 IMPORTS: Final = ("import farebox", "from farebox import Farebox", "from farebox import Farebox; Farebox(key='k')")
 PARAMS: Final[dict[str, Any]] = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "hi"}]}
+WHO: Final[dict[str, Any]] = {
+    "tenant_id": "acme", "user_id": "u_77", "feature": "summarize", "tags": {"region": "eu"},
+}  # fmt: skip
 Asking = Callable[[str, object], dict[str, Any]]
 AskingAsync = Callable[[str, object], Awaitable[dict[str, Any]]]
 
@@ -81,10 +87,16 @@ class _Asked:
         self.took_ns: list[int] = []
         self.question: object = None
 
+    def last_ns(self) -> int:
+        """Of the question that was asked since; there is one."""
+        (took,) = self.took_ns
+        self.took_ns.clear()
+        return took
+
     def __call__(self, path: str, body: object) -> dict[str, Any]:
         began = time.perf_counter_ns()
         answer = self._ask(path, body)
-        if path.endswith("/authorize"):
+        if path == AUTHORIZE:
             self.took_ns.append(time.perf_counter_ns() - began)
             self.question = body
         return answer
@@ -106,7 +118,7 @@ def _wait_for(ask: Asking) -> None:
     end = time.monotonic() + READY_S
     while True:
         try:
-            ask("/api/v1/authorize", {"provider": "openai", "model": PARAMS["model"], "operation": "chat"})
+            ask(AUTHORIZE, {"provider": "openai", "model": PARAMS["model"], "operation": "chat"})
             return
         except Unreachable:
             if time.monotonic() > end:
@@ -114,14 +126,25 @@ def _wait_for(ask: Asking) -> None:
             time.sleep(0.2)
 
 
-def _figures(plain: list[int], wrapped: list[int], asked: list[int]) -> dict[str, float]:
-    """The overhead is the median of what each wrapped call took more than its question and the plain call beside it."""
-    more = [w - a - p for w, a, p in zip(wrapped, asked, plain, strict=True)]
+class _Round(NamedTuple):
+    """Nanoseconds of the three calls, and of the questions in two of them."""
+
+    plain: int
+    paused: int
+    paused_for: int
+    wrapped: int
+    asking: int
+
+
+def _figures(rounds: list[_Round]) -> dict[str, float]:
+    """Medians. The overhead is what a wrapped call took more than its question and the plain call beside it; `own_us`
+    is the same beside the plain call that asked, too."""
     return {
-        "plain_us": percentile_us(plain, 0.5),
-        "wrapped_us": percentile_us(wrapped, 0.5),
-        "asking_us": percentile_us(asked, 0.5),
-        "overhead_us": percentile_us(more, 0.5),
+        "plain_us": percentile_us([one.plain for one in rounds], 0.5),
+        "wrapped_us": percentile_us([one.wrapped for one in rounds], 0.5),
+        "asking_us": percentile_us([one.asking for one in rounds], 0.5),
+        "overhead_us": percentile_us([one.wrapped - one.asking - one.plain for one in rounds], 0.5),
+        "own_us": percentile_us([one.wrapped - one.asking - (one.paused - one.paused_for) for one in rounds], 0.5),
     }
 
 
@@ -167,8 +190,8 @@ def measure(url: str, key: str, upstream: str, spool: str, calls: int) -> dict[s
         fb._door.post = asked  # type: ignore[method-assign]
         fb._door.post_async = asked.around(fb._door.post_async)  # type: ignore[method-assign]
         options: dict[str, Any] = {"base_url": upstream + "/v1", "api_key": "own"}
-        found = {"sync": _sync(openai.OpenAI, fb, options, calls, asked)}
         asked.took_ns.clear()
+        found = {"sync": _sync(openai.OpenAI, fb, options, calls, asked)}
         found["async"] = asyncio.run(_async(openai.AsyncOpenAI, fb, options, calls, asked))
         port = int(url.rpartition(":")[2])
         found["sync"]["bare_us"] = _bare_us(port, key, asked.question, calls)
@@ -176,27 +199,49 @@ def measure(url: str, key: str, upstream: str, spool: str, calls: int) -> dict[s
 
 
 def _sync(kind: Any, fb: Any, options: Mapping[str, Any], calls: int, asked: _Asked) -> dict[str, float]:
-    plain: list[int] = []
-    wrapped: list[int] = []
-    with kind(**options) as own, kind(**options) as other:
+    rounds: list[_Round] = []
+    with kind(**options) as own, kind(**options) as paused, kind(**options) as other:
         metered = fb.wrap(other)
-        with fb.context(tenant_id="acme", user_id="u_77", feature="summarize", tags={"region": "eu"}):
+        send = paused._client.send
+
+        def asking(request: Any, **more: Any) -> Any:
+            fb._door.post(AUTHORIZE, asked.question)
+            return send(request, **more)
+
+        paused._client.send = asking
+        with fb.context(**WHO):
+            metered.chat.completions.create(**PARAMS)
+            asked.last_ns()
             for _ in range(calls):
-                plain.append(_timed(lambda: own.chat.completions.create(**PARAMS)))
-                wrapped.append(_timed(lambda: metered.chat.completions.create(**PARAMS)))
-    return _figures(plain, wrapped, asked.took_ns)
+                plain_ns = _timed(lambda: own.chat.completions.create(**PARAMS))
+                paused_ns = _timed(lambda: paused.chat.completions.create(**PARAMS))
+                paused_for_ns = asked.last_ns()
+                wrapped_ns = _timed(lambda: metered.chat.completions.create(**PARAMS))
+                rounds.append(_Round(plain_ns, paused_ns, paused_for_ns, wrapped_ns, asked.last_ns()))
+    return _figures(rounds)
 
 
 async def _async(kind: Any, fb: Any, options: Mapping[str, Any], calls: int, asked: _Asked) -> dict[str, float]:
-    plain: list[int] = []
-    wrapped: list[int] = []
-    async with kind(**options) as own, kind(**options) as other:
+    rounds: list[_Round] = []
+    async with kind(**options) as own, kind(**options) as paused, kind(**options) as other:
         metered = fb.wrap(other)
-        with fb.context(tenant_id="acme", user_id="u_77", feature="summarize", tags={"region": "eu"}):
+        send = paused._client.send
+
+        async def asking(request: Any, **more: Any) -> Any:
+            await fb._door.post_async(AUTHORIZE, asked.question)
+            return await send(request, **more)
+
+        paused._client.send = asking
+        with fb.context(**WHO):
+            await metered.chat.completions.create(**PARAMS)
+            asked.took_ns.clear()  # the first one is asked in a thread, and counts in both ways
             for _ in range(calls):
-                plain.append(await _timed_async(lambda: own.chat.completions.create(**PARAMS)))
-                wrapped.append(await _timed_async(lambda: metered.chat.completions.create(**PARAMS)))
-    return _figures(plain, wrapped, asked.took_ns)
+                plain_ns = await _timed_async(lambda: own.chat.completions.create(**PARAMS))
+                paused_ns = await _timed_async(lambda: paused.chat.completions.create(**PARAMS))
+                paused_for_ns = asked.last_ns()
+                wrapped_ns = await _timed_async(lambda: metered.chat.completions.create(**PARAMS))
+                rounds.append(_Round(plain_ns, paused_ns, paused_for_ns, wrapped_ns, asked.last_ns()))
+    return _figures(rounds)
 
 
 def main() -> None:

@@ -9,12 +9,12 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from farebox.client.context import Scope
-from farebox.client.door import Permit
+from farebox.client.door import UNASKED, Permit
 from farebox.core import jsonsplice
 from farebox.core.events import iso_us
 from farebox.core.meters import Usage, shown
@@ -32,6 +32,7 @@ ROUTES_MAX: Final = 256
 RAW_BYTES_MAX: Final = 16_384
 """A longer usage object is not sent: a batch of events fits into one request."""
 _CODINGS: Final = frozenset({"gzip", "deflate"})
+_MICROSECONDS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +45,12 @@ class Service:
 
 class Call:
     """`begin` makes one; then `permitted`, `answered`, `take` for each piece of the body, and `finish`."""
+
+    __slots__ = (
+        "_began_s", "_first_byte_s", "_is_over", "_model", "_path", "_permit", "_provider", "_reader", "_region",
+        "_sent_model", "_started_us", "_status", "_strips_usage", "body", "endpoint", "id", "intent", "retries",
+        "scope",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -60,12 +67,14 @@ class Call:
         self.endpoint = endpoint
         self.intent = intent
         self.body = body
+        self.retries = 0
+        """How often the app's own SDK has tried before."""
         self._provider = provider
         self._path = path
         self._region = region
-        self._retries = 0
-        self._permit = Permit()
-        self._model_sent: str | None = None
+        self._model = intent.model or endpoint.model
+        self._permit = UNASKED
+        self._sent_model: str | None = None
         self._strips_usage = False
         self._reader: Reader | None = None
         self._status: int | None = None
@@ -84,8 +93,8 @@ class Call:
             "model": self._model,
             "operation": self.endpoint.operation,
             **scope.dimensions,
-            "tags": dict(scope.tags),
-            "units": dict(scope.units),
+            "tags": scope.tags,
+            "units": scope.units,
             "input_tokens": self._input_estimate,
             "max_tokens": intent.output_max,
             "choices": max(1, intent.choices),
@@ -94,22 +103,21 @@ class Call:
         }
         found = bounds(self.endpoint, intent, self.body) if self.body else "its body is not read before it is sent"
         if isinstance(found, str):
-            return {**asked, "unbounded": found}
-        return {
-            **asked,
-            "input_tokens_max": found.prompt,
-            "output_tokens_min": found.least,
-            "writes_cache": found.writes_cache,
-        }
+            asked["unbounded"] = found
+        else:
+            asked["input_tokens_max"] = found.prompt
+            asked["output_tokens_min"] = found.least
+            asked["writes_cache"] = found.writes_cache
+        return asked
 
-    def permitted(self, permit: Permit, retries: int) -> bytes:
+    def permitted(self, permit: Permit) -> bytes:
         """The body to send: with another model or a shorter answer where a limit says so, and asking for the usage that
         a stream would not tell."""
-        self._permit, self._retries = permit, retries
+        self._permit = permit
         body = self.body
         if permit.model is not None and self.endpoint.model is None and body:
             body = jsonsplice.replace_member(body, "model", permit.model)
-            self._model_sent = permit.model
+            self._sent_model = permit.model
         if permit.max_tokens is not None and body:
             body = tightened(self.endpoint, self._provider.name, body, permit.max_tokens) or body
         asking = self._provider.with_usage(self.endpoint, self.intent, body) if body else None
@@ -126,10 +134,6 @@ class Call:
     @property
     def _input_estimate(self) -> int:
         return (self.intent.input_bytes or len(self.body)) // BYTES_PER_TOKEN + 1
-
-    @property
-    def _model(self) -> str | None:
-        return self.intent.model or self.endpoint.model
 
     # while it is answered
 
@@ -164,41 +168,51 @@ class Call:
             metered = Metered(usage={"input": self._input_estimate}, quality="estimated")
         outcome = outcome_of(self.endpoint, state, None if self._reader is None else metered)
         event = self._event(metered, state, error or metered.error, outcome)
-        return event if sent else {**event, "cost_usd": "0"}
+        if not sent:
+            event["cost_usd"] = "0"
+        return event
 
     def _event(self, metered: Metered, state: str, error: str | None, outcome: str | None) -> dict[str, object]:
-        now_s = time.monotonic()
+        """What is not known is left out."""
         scope = self.scope
-        billed = metered.model or self._model_sent or self._model
+        billed = metered.model or self._sent_model or self._model
         event: dict[str, object] = {
             "id": self.id,
-            "authorization_id": self._permit.authorization_id,
-            "started_at": iso_us(self._started_us),
-            "latency_ms": (now_s - self._began_s) * 1000,
-            "first_byte_ms": None if self._first_byte_s is None else (self._first_byte_s - self._began_s) * 1000,
+            "started_at": _moment(self._started_us),
+            "latency_ms": (time.monotonic() - self._began_s) * 1000,
             **scope.dimensions,
-            "tags": dict(scope.tags),
-            "units": dict(scope.units),
+            "tags": scope.tags,
+            "units": scope.units,
             "provider": self._provider.name,
             "operation": self.endpoint.operation,
             "endpoint": self._path,
-            "model_requested": self._model,
-            "model_billed": billed,
-            "service_tier": metered.service_tier,
             "streaming": self.intent.streaming or self.endpoint.streaming is True,
-            "status": self._status,
             "state": state,
-            "error": None if error is None else error[:200],
-            "outcome": outcome,
-            "retries": self._retries,
-            **_counts(metered, billed or ""),
+            "retries": self.retries,
             "qualifiers": _qualifiers(metered, self._region),
         }
+        if self._permit.authorization_id is not None:
+            event["authorization_id"] = self._permit.authorization_id
         if self._permit.tier is not None:
             event["tier"] = self._permit.tier
+        if self._model is not None:
+            event["model_requested"] = self._model
+        if billed is not None:
+            event["model_billed"] = billed
+        if metered.service_tier is not None:
+            event["service_tier"] = metered.service_tier
+        if self._status is not None:
+            event["status"] = self._status
+        if outcome is not None:
+            event["outcome"] = outcome
+        if self._first_byte_s is not None:
+            event["first_byte_ms"] = (self._first_byte_s - self._began_s) * 1000
+        if error is not None:
+            event["error"] = error[:200]
+        _count(event, metered, billed or "")
         if metered.reported_cost is not None and self._provider.prices_as in REPORTS_COST:
             event["cost_usd"] = format_usd(metered.reported_cost)
-        return {name: value for name, value in event.items() if value is not None}
+        return event
 
 
 def begin(
@@ -237,40 +251,54 @@ def _route(service: Service, method: str, path: str, host: str) -> tuple[str, En
     return upstream, endpoint, endpoint.region or service.provider.region(host)
 
 
-def _counts(metered: Metered, model: str) -> dict[str, object]:
-    """Usage as an event tells it, each count by whoever billed it."""
+def _count(event: dict[str, object], metered: Metered, model: str) -> None:
+    """Put in the usage as an event tells it, each count by whoever billed it."""
     if metered.quality == "missing" and metered.reported_cost is None:
-        return {}
-    found: dict[str, object] = {"usage": shown(metered.usage)}
+        return
+    usage = shown(metered.usage)
     if metered.parts:
         total: Usage = dict(metered.usage)
         for part in metered.parts:
             for meter, count in part.usage.items():
                 total[meter] = total.get(meter, 0) + count
-        own = [{"model": model, "usage": shown(metered.usage)}] if metered.usage else []
-        others = [{"model": part.model, "usage": shown(part.usage)} for part in metered.parts]
-        found |= {"usage": shown(total), "parts": [*own, *others]}
+        own = [{"model": model, "usage": usage}] if metered.usage else []
+        event["parts"] = [*own, *({"model": part.model, "usage": shown(part.usage)} for part in metered.parts)]
+        usage = shown(total)
+    event["usage"] = usage
     if metered.quality == "estimated":
-        found["cost_source"] = "estimated"
+        event["cost_source"] = "estimated"
     if 0 < len(metered.usage_raw) <= RAW_BYTES_MAX:
-        found["usage_raw"] = msgspec.json.decode(metered.usage_raw)
+        event["usage_raw"] = msgspec.json.decode(metered.usage_raw)
+
+
+def _qualifiers(metered: Metered, region: str | None) -> dict[str, object]:
+    """What the price depends on beside the model."""
+    said = (
+        ("speed", metered.speed),
+        ("region", metered.region or region),
+        ("variant", metered.variant),
+        ("priced_as", metered.priced_as),
+        ("batch", metered.batch or None),
+    )
+    found: dict[str, object] = {name: value for name, value in said if value is not None}
+    if metered.prompt_tokens or metered.parts:
+        own = [metered.prompt_tokens] if metered.usage else []
+        prompts = [*own, *(part.prompt_tokens for part in metered.parts)]
+        if any(prompts):
+            found["prompts"] = ",".join(str(tokens or "") for tokens in prompts)
     return found
 
 
-def _qualifiers(metered: Metered, region: str | None) -> dict[str, Any]:
-    """What the price depends on beside the model."""
-    found: dict[str, Any] = {
-        "speed": metered.speed,
-        "region": metered.region or region,
-        "variant": metered.variant,
-        "priced_as": metered.priced_as,
-        "batch": metered.batch or None,
-    }
-    own = [metered.prompt_tokens] if metered.usage else []
-    prompts = [*own, *(part.prompt_tokens for part in metered.parts)]
-    if any(prompts):
-        found["prompts"] = ",".join(str(tokens or "") for tokens in prompts)
-    return {name: value for name, value in found.items() if value is not None}
+def _moment(us: int) -> str:
+    """As `iso_us`."""
+    seconds, micro = divmod(us, _MICROSECONDS)
+    return f"{_second(seconds)}.{micro:06d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    """The calls of one second have most of their beginning in common."""
+    return iso_us(seconds * _MICROSECONDS)[:19]
 
 
 class Inflating:

@@ -31,6 +31,10 @@ class Permit(NamedTuple):
     warnings: tuple[LimitWarning, ...] = ()
 
 
+UNASKED: Final = Permit()
+_answers: Final = msgspec.json.Decoder(dict[str, Any])
+
+
 class Door:
     """Safe to use from several threads, and after a fork."""
 
@@ -89,7 +93,7 @@ class Door:
         if status >= 400:
             raise FareboxError(f"Farebox refuses {path}: {_message(status, said)}")
         try:
-            return msgspec.json.decode(said, type=dict[str, Any])
+            return _answers.decode(said)
         except msgspec.DecodeError:
             raise Unreachable(f"what answers at {self.base_url} is no Farebox") from None
 
@@ -98,18 +102,18 @@ class Door:
 
     def _permit(self, answer: Mapping[str, Any], scope: Scope) -> Permit:
         limits = answer.get("limits") or {}
-        self._remember_strict(scope, answer.get("strict") is True)
+        strict = answer.get("strict") is True
+        if strict or self._strict:
+            self._remember_strict(scope, strict)
         if answer.get("verdict") == "block":
             refusal = dict(answer.get("refusal") or {})
             self._remember_blocked(refusal, scope)
             raise LimitExceeded(refusal)
-        warnings = tuple(
-            LimitWarning(warned["limit_id"], float(warned["share"]), warned.get("subject"), warned.get("reset_at"))
-            for warned in limits.get("warned") or ()
-        )
+        warned = limits.get("warned")
         return Permit(
-            answer.get("authorization_id"), answer.get("model"), answer.get("max_tokens"), answer.get("tier"), warnings
-        )
+            answer.get("authorization_id"), answer.get("model"), answer.get("max_tokens"), answer.get("tier"),
+            tuple(map(_warning, warned)) if warned else (),
+        )  # fmt: skip
 
     # while it cannot be asked
 
@@ -127,7 +131,7 @@ class Door:
             raise LimitExceeded({"code": "limit_busy", "message": message})
         if not self._fail_open:
             raise Unreachable(f"Farebox cannot be asked: {why}")
-        return Permit()
+        return UNASKED
 
     def _remember_blocked(self, refusal: dict[str, object], scope: Scope) -> None:
         if refusal.get("code") != "limit_exceeded":
@@ -141,6 +145,10 @@ class Door:
         if len(self._strict) >= KNOWN_MAX:
             self._strict.clear()
         self._strict[_subject(scope)] = strict
+
+
+def _warning(warned: Mapping[str, Any]) -> LimitWarning:
+    return LimitWarning(warned["limit_id"], float(warned["share"]), warned.get("subject"), warned.get("reset_at"))
 
 
 def _subject(scope: Scope) -> tuple[str, ...]:

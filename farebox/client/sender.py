@@ -43,19 +43,22 @@ class Sender:
         self._queue: deque[Item] = deque()
         self._sending = 0
         self._hurry = False
-        self._rounds = 0
+        self._is_idle = True
+        """Nobody looks at the queue before the next `put` says so."""
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def put(self, kind: str, document: dict[str, object]) -> None:
-        with self._changed:
-            if len(self._queue) >= QUEUE_MAX or self._closed:
-                self._queue.append((kind, document))
+        """Takes no lock and wakes nobody where the thread looks by itself soon: this is in the way of each call."""
+        self._queue.append((kind, document))  # before what follows is looked at: see `_wait` and `close`
+        if self._closed or len(self._queue) > QUEUE_MAX:
+            with self._changed:
                 self._keep()
-                return
-            self._queue.append((kind, document))
-            self._start()
-            self._changed.notify_all()
+        elif self._is_idle:
+            with self._changed:
+                self._start()
+                self._is_idle = False
+                self._changed.notify_all()
 
     def _start(self) -> None:
         """Under the lock."""
@@ -68,7 +71,7 @@ class Sender:
         """Send what waits, also on disk, now; whether all of it was taken in time."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            if self._thread is None and not self._spool.files():
+            if self._thread is None and not self._queue and not self._spool.files():
                 return True
             self._start()
             while self._queue or self._sending or self._spool.files():
@@ -120,11 +123,18 @@ class Sender:
                 self._changed.notify_all()
 
     def _wait(self) -> None:
-        """Until there is something to send, or to try again. Under the lock."""
-        if not self._queue and not self._hurry and not self._closed:
-            self._changed.wait(self._again_s if self._spool.files() else None)
-        elif not self._hurry and not self._closed:
-            self._changed.wait(PAUSE_S)
+        """Until there is something to send, or to try again; what comes meanwhile goes along. Under the lock."""
+        while len(self._queue) < BATCH_MAX and not self._changed.wait_for(self._is_pressed, PAUSE_S):
+            if self._queue:
+                return
+            self._is_idle = True  # before the queue is looked at once more
+            is_told = bool(self._queue) or self._changed.wait(self._again_s if self._spool.files() else None)
+            self._is_idle = False
+            if not is_told:
+                return
+
+    def _is_pressed(self) -> bool:
+        return self._hurry or self._closed
 
     def _send_spooled(self) -> None:
         for path in self._spool.files():

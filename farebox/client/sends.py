@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,6 +20,9 @@ from farebox.errors import FareboxError, LimitExceeded, Unreachable
 
 _MARK: Final = "_farebox_metered"
 _HEADERS: Final = {dimension: name.decode() for name, dimension in reversed(HEADER_DIMENSIONS.items())}
+_KIND: Final = b"content-type"
+_RETRIES: Final = b"x-stainless-retry-count"
+_LENGTHS: Final = frozenset({len(_KIND), len(_RETRIES)})
 _UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL"})
 """Errors before anything has left for the provider."""
 _TIMEOUTS: Final = ("TimeoutException", "ReadTimeout", "ConnectTimeout", "WriteTimeout", "PoolTimeout")
@@ -53,6 +57,7 @@ class _Sends:
         self._service = service
         self._office = office
         self._streams = streams
+        self._gateway = _place(office.base_url)
 
     def send(self, request: Any, *, stream: bool = False, **more: Any) -> Any:
         if self._is_gateways(request):
@@ -99,7 +104,10 @@ class _Sends:
         return self._answered(call, response, stream, is_async=True)
 
     def _is_gateways(self, request: Any) -> bool:
-        return str(request.url).startswith(self._office.base_url + "/")
+        url = request.url
+        if self._gateway is not None and (url.host, url.port) != self._gateway:
+            return False
+        return str(url).startswith(self._office.base_url + "/")
 
     def _told(self, response: Any) -> Any:
         """An answer that came by way of the gateway: what it says of limits."""
@@ -125,16 +133,17 @@ class _Sends:
         except Exception:  # noqa: BLE001 - an upload that can be read once only: it is the SDK's to send
             body = b""
         url = request.url
-        kind = _header(request.headers, b"content-type")
+        kind, retries = _kind_and_retries(request.headers)
         call = begin(self._service, request.method, url.path, url.host, kind, body, SCOPE.get())
-        if call is not None and stream:
-            request.headers["accept-encoding"] = "gzip, deflate"
+        if call is not None:
+            call.retries = retries
+            if stream:
+                request.headers["accept-encoding"] = "gzip, deflate"
         return call
 
     def _ready(self, call: Call, request: Any, permit: Permit) -> Any:
-        retries = _header(request.headers, b"x-stainless-retry-count")
-        body = call.permitted(permit, int(retries) if retries.isdigit() else 0)
-        if body == call.body:
+        body = call.permitted(permit)
+        if body is call.body or body == call.body:
             return request
         headers = [(n, v) for n, v in request.headers.multi_items() if n not in ("content-length", "transfer-encoding")]
         return type(request)(
@@ -159,10 +168,11 @@ class _Sends:
         self._office.post(call.finish(state, kind, sent=kind not in _UNSENT))
 
     def _answered(self, call: Call, response: Any, stream: bool, *, is_async: bool) -> Any:
-        call.answered(response.status_code, _plain(response.headers))
+        call.answered(response.status_code, response.headers)
         if not stream:
-            kept = call.take(response.content) + call.end()
-            if kept != response.content:
+            content = response.content
+            kept = call.take(content) + call.end()
+            if kept is not content and kept != content:
                 response._content = kept
             self._office.post(call.finish("done"))
             return response
@@ -272,16 +282,25 @@ def _attribute(request: Any, scope: Scope) -> None:
         request.headers = type(headers)([*headers.raw, *more])
 
 
-def _header(headers: Any, wanted: bytes) -> str:
-    """One header's value, '' where there is none. Of the raw ones: the library's own look-up decodes all of them."""
+def _kind_and_retries(headers: Any) -> tuple[str, int]:
+    """What a request's body is, '' where it does not say, and which retry it is. Of the raw headers: the library's own
+    look-up decodes all of them."""
+    kind = retries = b""
     for name, value in headers.raw:
-        if name.lower() == wanted:
-            return value.decode("latin-1")  # type: ignore[no-any-return]
-    return ""
+        if len(name) in _LENGTHS:
+            if name.lower() == _KIND:
+                kind = value
+            elif name.lower() == _RETRIES:
+                retries = value
+    return kind.decode("latin-1"), int(retries) if retries.isdigit() else 0
 
 
-def _plain(headers: Any) -> dict[str, str]:
-    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers.raw}
+def _place(base_url: str) -> tuple[str, int | None] | None:
+    """(host, port) as the library tells those of a URL; None where it may write them otherwise."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    is_plain = host.isascii() and "xn--" not in host and ":" not in host
+    return (host, parts.port) if is_plain else None
 
 
 def _refusal(response: Any) -> LimitExceeded | None:

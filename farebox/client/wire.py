@@ -168,17 +168,24 @@ async def _readable(connection: socket.socket, wait_s: float) -> None:
 
     loop = asyncio.get_running_loop()
     came: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(connection, _came, came)
+    number = connection.fileno()
+    loop.add_reader(number, _came, came)
+    late = loop.call_later(wait_s, _late, came)
     try:
-        async with asyncio.timeout(wait_s):
-            await came
+        await came
     finally:
-        loop.remove_reader(connection)
+        late.cancel()
+        loop.remove_reader(number)
 
 
 def _came(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _late(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 def _is_whole(data: bytes) -> bool:

@@ -5,7 +5,6 @@ put right when the call settles. `ceiling` is the provable most: at least what a
 that can be proven at all (inline text, no tools that run at the provider, a known length of the answer).
 """
 
-from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -46,6 +45,12 @@ _UNBOUNDED_MEMBERS: Final = frozenset(
         "video", "promptVariables", "guardrailConfig", "performanceConfig", "safetyModel", "models", "fallbacks",
     }
 )  # fmt: skip
+_TELLING: Final = _UNBOUNDED_MEMBERS | {"type", "modalities", "responseModalities", "response_modalities"}
+"""Members to be looked at, anywhere."""
+_DESCRIBING: Final = frozenset(
+    {"arguments", "input_schema", "response_format", "responseSchema", "schema", "metadata"}
+)  # fmt: skip
+"""Members whose insides only describe."""
 _TOOL_MEMBERS: Final = frozenset(
     {"type", "function", "name", "description", "input_schema", "parameters", "strict", "cache_control", "toolSpec",
      "cachePoint", "functionDeclarations", "function_declarations", "format", "parametersJsonSchema"}
@@ -241,23 +246,43 @@ def _most(quote: Quote, writes_cache: bool) -> Rates:
 
 
 def _unbounded(document: dict[str, Any]) -> str | None:
-    if document.get("service_tier") not in _STANDARD_TIERS:
+    if not _is_of(document.get("service_tier"), _STANDARD_TIERS):
         return "its service tier may be billed higher"
     if isinstance(document.get("prompt"), dict):
         return "it names a stored prompt"
     for tool in _tools(document):
-        if not isinstance(tool, dict) or tool.get("type") not in _OWN_TOOLS or not tool.keys() <= _TOOL_MEMBERS:
+        if not isinstance(tool, dict) or not _is_of(tool.get("type"), _OWN_TOOLS) or not tool.keys() <= _TOOL_MEMBERS:
             return "it has tools that run at the provider"
-    for member, value in _walk(document):
-        if member in _UNBOUNDED_MEMBERS and value not in (None, False, "standard", [], {}):
-            return f"{member} can cost more than its bytes say"
-        if member == "type" and value in _UNBOUNDED_TYPES:
-            return f"a part of type {value} can cost more than its bytes say"
-        if member == "modalities" and value != ["text"]:
-            return "it may be answered by sound or images"
-        if member in ("responseModalities", "response_modalities") and value not in (["TEXT"], ["text"]):
-            return "it may be answered by sound or images"
+    waiting: list[Any] = [{name: value for name, value in document.items() if name not in ("tools", "toolConfig")}]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, list):
+            waiting.extend(found)
+        elif isinstance(found, dict):
+            for member, value in found.items():
+                if member in _TELLING and (problem := _told(member, value)):
+                    return problem
+                if member not in _DESCRIBING:
+                    waiting.append(value)
     return None
+
+
+def _told(member: str, value: Any) -> str | None:
+    """What a member says against telling a call's most by its bytes."""
+    if member in _UNBOUNDED_MEMBERS and value not in (None, False, "standard", [], {}):
+        return f"{member} can cost more than its bytes say"
+    if member == "type" and _is_of(value, _UNBOUNDED_TYPES):
+        return f"a part of type {value} can cost more than its bytes say"
+    if member == "modalities" and value != ["text"]:
+        return "it may be answered by sound or images"
+    if member in ("responseModalities", "response_modalities") and value not in (["TEXT"], ["text"]):
+        return "it may be answered by sound or images"
+    return None
+
+
+def _is_of(value: object, known: frozenset[Any]) -> bool:
+    """Whether it is one of these words. A member may be anything: a schema's type is a list where null may stand."""
+    return (value is None or isinstance(value, str)) and value in known
 
 
 def _tools(document: dict[str, Any]) -> list[Any]:
@@ -265,20 +290,6 @@ def _tools(document: dict[str, Any]) -> list[Any]:
     config = document.get("toolConfig")
     more = config.get("tools") if isinstance(config, dict) else None
     return [*(tools if isinstance(tools, list) else [tools]), *(more if isinstance(more, list) else [])]
-
-
-def _walk(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every member at any depth, but for the schemas of tools, which only describe."""
-    waiting: list[Any] = [{name: value for name, value in document.items() if name not in ("tools", "toolConfig")}]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            for name, value in found.items():
-                yield name, value
-                if name not in ("arguments", "input_schema", "response_format", "responseSchema", "schema", "metadata"):
-                    waiting.append(value)
-        elif isinstance(found, list):
-            waiting.extend(found)
 
 
 def _thinking_budget(document: dict[str, Any]) -> int:

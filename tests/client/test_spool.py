@@ -2,9 +2,13 @@
 
 import os
 import tempfile
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from scripted import until
 
 from farebox.client.door import Door
 from farebox.client.sender import QUEUE_MAX, Sender
@@ -76,3 +80,60 @@ def test_a_directory_that_somebody_else_laid_out_is_not_sent_from(
     place = usual_place()
     assert place.parent == tmp_path
     assert place not in (tmp_path / f"farebox-{os.getuid()}", tmp_path / "theirs")
+
+
+class Listening(Door):
+    """Takes all that is sent, and keeps how much came each time."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:1", "fbx_none", fail_open=True)
+        self.batches: list[list[str]] = []
+
+    def post(self, path: str, body: object) -> dict[str, Any]:
+        assert isinstance(body, dict)
+        self.batches.append([event["id"] for event in body["events"]])
+        return {}
+
+
+def test_calls_that_follow_each_other_are_sent_together(tmp_path: Path) -> None:
+    door = Listening()
+    sender = Sender(door, Spool(tmp_path))
+    for number in range(20):
+        sender.put("event", {"id": str(number)})
+        time.sleep(0.001)
+    assert until(lambda: bool(door.batches))
+    assert sender.flush(5)
+    assert [name for batch in door.batches for name in batch] == [str(number) for number in range(20)]
+    assert len(door.batches) <= 5, "they did not set off one by one"
+    sender.close(1)
+
+
+def test_what_comes_after_a_pause_wakes_the_sender_again(tmp_path: Path) -> None:
+    door = Listening()
+    sender = Sender(door, Spool(tmp_path))
+    for number in range(2):
+        sender.put("event", {"id": str(number)})
+        assert until(lambda wanted=number + 1: len(door.batches) == wanted)  # type: ignore[misc]
+        assert until(lambda: sender._is_idle)
+    sender.close(1)
+    assert door.batches == [["0"], ["1"]]
+
+
+def test_nothing_is_lost_of_what_several_threads_put_while_it_is_closed(tmp_path: Path) -> None:
+    door = Listening()
+    sender = Sender(door, Spool(tmp_path))
+
+    def work(thread: int) -> None:
+        for number in range(500):
+            sender.put("event", {"id": f"{thread}-{number}"})
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    sender.close(5)
+    for thread in threads:
+        thread.join()
+    spool = Spool(tmp_path)
+    kept = [str(document["id"]) for file in spool.files() for _, document in spool.read(file)]
+    sent = [name for batch in door.batches for name in batch]
+    assert sorted(sent + kept) == sorted(f"{thread}-{number}" for thread in range(4) for number in range(500))

@@ -42,6 +42,19 @@ def test_the_ceiling_of_a_plain_call_is_its_bytes_and_its_longest_answer() -> No
     assert found.usd(100) == found.prompt * parse_usd("0.40") // 10**6 + 200 * parse_usd("1.60") // 10**6
 
 
+def test_a_schema_whose_types_are_lists_only_describes() -> None:
+    schema = {"type": "object", "properties": {"title": {"type": ["string", "null"]}}}
+    asked = {"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"responseJsonSchema": schema}}
+    assert isinstance(most(asked, "gemini", GENERATE), Ceiling)
+
+
+@pytest.mark.parametrize(
+    "more", [{"service_tier": ["default"]}, {"tools": [{"type": ["function"]}]}, {"tools": [{"type": {}}]}]
+)
+def test_what_has_another_shape_than_the_api_says_is_not_bounded(more: dict[str, Any]) -> None:
+    assert isinstance(most(chat(**more)), str)
+
+
 @pytest.mark.parametrize(
     "more",
     [
