@@ -124,7 +124,11 @@ def serve(settings: Settings) -> int:
             if advice:
                 sys.stderr.write(advice + "\n")
 
-        return Supervisor(children, to_json(settings), server.drain_s, announce).run()
+        def stop_listening() -> None:
+            for listener in listeners:
+                listener.close()
+
+        return Supervisor(children, to_json(settings), server.drain_s, announce, stop_listening).run()
 
 
 def _prepared(settings: Settings) -> tuple[str, str | None]:

@@ -31,6 +31,7 @@ FareboxError
 │   ├── ObjectsUnavailable      503 objects_unavailable
 │   └── JournalFull             503 journal_full
 ├── DirectoryError          keys, providers, tokens
+│   ├── InvalidEntry            a key, a token or a provider that cannot be one
 │   ├── SecretsError            a master key that is missing, open to others or the wrong one
 │   ├── NotFound                no such key, provider, price …
 │   └── AlreadyExists           the name is taken
@@ -191,6 +192,9 @@ class JournalFull(CallRefused):
 
 
 class DirectoryError(FareboxError): ...
+
+
+class InvalidEntry(DirectoryError): ...
 
 
 class SecretsError(DirectoryError): ...

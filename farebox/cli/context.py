@@ -72,10 +72,14 @@ class Remote:
     def __init__(self, url: str, token: str | None) -> None:
         import httpx
 
-        if not url.startswith(("http://", "https://")):
+        if not _is_address(url):
             raise UsageError(f"--url {url!r} is not an address: give http://HOST:PORT or https://HOST")
         if not token:
             raise UsageError("--url needs --token (or FAREBOX_TOKEN): `farebox tokens create` on the server makes one")
+        if not (token.isascii() and token.isprintable()):
+            raise UsageError(
+                "--token has characters that are in no token: give it as `farebox tokens create` prints it"
+            )
         self._url = url.rstrip("/")
         self._http: httpx.Client = httpx.Client(
             base_url=f"{self._url}/api/v1",
@@ -131,6 +135,15 @@ class Remote:
             cursor = page.get("next_cursor")
             if not cursor:
                 return found
+
+
+def _is_address(url: str) -> bool:
+    import httpx
+
+    try:
+        return url.startswith(("http://", "https://")) and bool(httpx.URL(url).host)
+    except httpx.InvalidURL:
+        return False
 
 
 def remote_of(url: str | None, token: str | None) -> Remote | None:

@@ -68,11 +68,11 @@ def create(
     form: dict[str, Any] = {
         "name": name,
         "bind": pairs([*(bind or []), *context.args], "--bind"),
-        "providers": words(providers or []),
-        "models": words(models or []),
-        "routes": words(routes or []),
-        "require": words(require or []),
-        "trust": words(trust or []),
+        "providers": _named(providers, "--providers"),
+        "models": _named(models, "--models"),
+        "routes": _named(routes, "--routes"),
+        "require": _named(require, "--require"),
+        "trust": _named(trust, "--trust"),
         "audience": _audience(audience),
         "allow_objects": allow_objects,
     }
@@ -164,6 +164,14 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     limits = ", ".join([*row["providers"], *row["models"], *row["routes"]]) or "anything"
     state = "active" if row["active"] else "revoked" if row["revoked_at"] else "expired"
     return row["id"], row["name"], bound, limits, shown_moment(row["expires_at"]), state
+
+
+def _named(given: list[str] | None, option: str) -> tuple[str, ...]:
+    """The names of an option. One that names nothing is no restriction, and nobody writes it to say so."""
+    names = words(given or [])
+    if given and not names:
+        raise UsageError(f"{option} names nothing: give at least one, or leave it out")
+    return names
 
 
 def _audience(text: str) -> str:

@@ -12,7 +12,7 @@ import typer
 from farebox.cli.context import Remote, UsageError, remote_of, settings_of
 from farebox.core import asking
 from farebox.core.queries import EventsQuery, UsageQuery
-from farebox.settings import Settings
+from farebox.settings import Settings, load
 
 Where = Annotated[
     list[str] | None,
@@ -113,9 +113,14 @@ def ledger_of(data: Path | None, config: Path | None, url: str | None, token: st
         client.close()
 
 
-def connected(settings: Settings) -> Any:  # Any: the keeper's client or the ledger itself, both with `call`
-    """The running keeper, else the ledger itself, with the prices that were added. Close it. Raises FareboxError."""
+def connected(settings: Settings, *, may_be_new: bool = False) -> Any:  # Any: as LocalLedger's client
+    """The running keeper, else the ledger itself, with the prices that were added. Close it. Raises FareboxError; also
+    where the data directory that was asked for is none, unless it `may_be_new`: a wrong one must not read as if nothing
+    had been spent. The default one is empty until there are calls."""
     from farebox.ledger.client import connect  # loads the store where no keeper runs
+
+    if not (may_be_new or settings.data.is_dir() or settings.data == load(env={}).data):
+        raise UsageError(f"there is no data directory {settings.data}: give --data DIR, or --url of a server")
 
     def price_rows() -> list[dict[str, object]]:
         from farebox.directory.store import Directory

@@ -31,6 +31,14 @@ from farebox.settings import Settings
 app = command_group("Limits: what each user, customer, tier or tag may spend.")
 
 LimitId = Annotated[str, typer.Argument(metavar="LIMIT", help="Its id (lim_…).")]
+VERDICTS: Final = {
+    "passes": "passes",
+    "downgraded": "is downgraded",
+    "throttled": "is throttled",
+    "limit_exceeded": "is refused (limit_exceeded)",
+    "limit_busy": "is refused (limit_busy)",
+}
+"""What becomes of a call, in words."""
 EXPLAINED: Final = ("id", "for", "amount", "used", "held", "left", "unit", "resets (UTC)", "next call")
 COLUMNS: Final = ("id", "for", "where", "amount", "window", "then", "warns at")
 DETAILS: Final = (
@@ -248,7 +256,7 @@ def explain(
         for holder in entry["holders"]:
             for call in holder["calls"]:
                 hint(f"{entry['limit_id']}: call {call['event_id']} holds {call['held']} since {call['since']}")
-    say(f"The next call {found['next_call']['code'].replace('_', ' ')}: {found['next_call']['why']}.")
+    say(f"The next call {VERDICTS[found['next_call']['code']]}: {found['next_call']['why']}.")
 
 
 def _explained_here(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:

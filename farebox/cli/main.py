@@ -16,6 +16,7 @@ from farebox.errors import (
     FareboxError,
     InvalidAlert,
     InvalidBooks,
+    InvalidEntry,
     InvalidLimit,
     InvalidRoute,
     QueryError,
@@ -59,7 +60,7 @@ COMMANDS: Final[tuple[Mount, ...]] = (
     Mount("doctor", "farebox.cli.doctor", "Check configuration, providers, clock, disk and permissions."),
 )
 _ASKED_WRONGLY: Final = (
-    UsageError, SettingsError, QueryError, InvalidLimit, InvalidRoute, InvalidAlert, InvalidBooks,
+    UsageError, SettingsError, QueryError, InvalidEntry, InvalidLimit, InvalidRoute, InvalidAlert, InvalidBooks,
 )  # fmt: skip
 _COMPLETION: Final = ("install_completion", "show_completion")
 _BY_NAME: Final = {mount.name: mount for mount in COMMANDS}
@@ -157,7 +158,8 @@ def _usage_error(error: TyperException) -> int:
         return 2
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "farebox"
-    _tell(f"{error.format_message()} (see `{path} --help`)")
+    message = error.format_message().replace("Value error, ", "")  # pydantic's, which says nothing to a person
+    _tell(f"{message} (see `{path} --help`)")
     return error.exit_code
 
 

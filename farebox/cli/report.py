@@ -94,7 +94,7 @@ def report(
             _tell(answered, as_json, as_csv, png, html, send)
         return
     settings = settings_of(data, config)
-    with local_facts(settings) as facts:
+    with local_facts(settings, may_be_new=chosen.period == "none") as facts:
         answer = chosen.answer(question, facts)
     _tell(_Local(settings, chosen, question, answer), as_json, as_csv, png, html, send)
 
@@ -178,13 +178,13 @@ _Answered = _Local | _Remote
 
 
 @contextmanager
-def local_facts(settings: Settings) -> Iterator[Facts]:
-    """Facts of a data directory, whether or not a server runs on it. Raises FareboxError."""
+def local_facts(settings: Settings, *, may_be_new: bool = False) -> Iterator[Facts]:
+    """Facts of a data directory, whether or not a server runs on it. Raises FareboxError, as `connected`."""
     from farebox.control.reporting import books_of, limits_of
     from farebox.directory.store import Directory
     from farebox.directory.watch import directory_path
 
-    with closing(connected(settings)) as ledger:
+    with closing(connected(settings, may_be_new=may_be_new)) as ledger:
         if not directory_path(settings).exists():
             yield AskedFacts(_asking(ledger, None), list)
             return

@@ -57,6 +57,8 @@ def usage(
     token: Token = None,
 ) -> None:
     """Who spent what: sums over the ledger by any dimension, the last 30 days unless said."""
+    if as_json and as_csv:
+        raise UsageError("give --json or --csv, not both")
     query = question(by, when_pairs(since, until, time_zone), where, measures, order, top, now_us())
     with ledger_of(data, config, url, token) as ledger:
         answer = ledger.usage(query)

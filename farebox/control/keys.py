@@ -11,6 +11,7 @@ from farebox.control.parts import parts_of
 from farebox.core import asking
 from farebox.directory.rows import KeyRow, KeySpec
 from farebox.directory.showing import key_shown
+from farebox.errors import QueryError
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
 
@@ -61,6 +62,8 @@ def create_key(request: Request, form: KeyForm) -> Response:
 def list_keys(request: Request) -> Response:
     """All keys, revoked ones too, oldest first."""
     parts, query = parts_of(request), asked(request, _FILTERS)
+    if query.get("active", "true") not in ("true", "false"):
+        raise QueryError(f"active is {query['active'][:80]!r}: give true or false")
     now_us = parts.now_us()
     rows = [
         row

@@ -14,6 +14,7 @@ from farebox.control.parts import parts_of
 from farebox.control.questions import ask
 from farebox.core.price_text import shown_row
 from farebox.directory.price_rows import listed, new_row
+from farebox.errors import QueryError
 from farebox.providers.sheets import load_book
 
 router = APIRouter(prefix="/api/v1/prices", tags=["prices"])
@@ -30,6 +31,8 @@ _FILTERS: Final = {
 def list_prices(request: Request) -> Response:
     """Dated prices in dollars per million (per hour for seconds): those added here, then those that ship."""
     query = asked(request, _FILTERS)
+    if query.get("origin", "added") not in ("shipped", "added"):
+        raise QueryError(f"origin is {query['origin'][:80]!r}: give shipped or added")
     rows = listed(load_book(parts_of(request).directory.prices.list()), query)
     return paged(rows, query, lambda pair: pair[1].id, lambda pair: {"origin": pair[0], **shown_row(pair[1])})
 

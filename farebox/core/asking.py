@@ -24,6 +24,8 @@ FORMATS: Final = ("json", "csv")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _RELATIVE: Final = re.compile(r"(\d{1,6})([smhdw])")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_PLUS_LOST: Final = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
+"""An offset whose '+' stood in a query string as it is, where it means a blank."""
 _FLAGS: Final = {"true": "true", "1": "true", "yes": "true", "false": "false", "0": "false", "no": "false"}
 
 
@@ -109,6 +111,8 @@ def _filter_value(name: str, value: str) -> str:
         raise QueryError(f"{name} cannot be filtered by: use since and until")
     if name not in FILTERS and not is_tag(name):
         raise QueryError(f"there is no filter {name!r}{nearest(name, FILTERS)}; a tag's filter is tag.{name}")
+    if name == "status" and value and not value.isdecimal():
+        raise QueryError(f"status is an HTTP status such as 429, not {value[:40]!r}")
     if name not in ("streaming", "byok"):
         return value
     if value.lower() not in _FLAGS:
@@ -214,7 +218,7 @@ def _last(asked: Mapping[str, tuple[str, ...]], name: str, default: str) -> str:
 
 
 def _time(asked: Mapping[str, tuple[str, ...]], name: str, now_us: int, time_zone: str) -> int | None:
-    text = _last(asked, name, "")
+    text = _PLUS_LOST.sub(r"\1+\2", _last(asked, name, ""))
     return instant(text, now_us, time_zone) if text else None
 
 

@@ -115,6 +115,8 @@ def read_event(
     who = _attribution(said, bind or {}, require)
     started_us, finished_us = _times(said, now_us, earliest_us)
     usage = _usage(said.usage or {}, "usage")
+    if not said.provider:
+        raise InvalidEvent("provider is missing: whose model it was, such as openai")
     requested = _text(said.model_requested, "model_requested") or _text(said.model_billed, "model_billed")
     _checked(said)
     head = Head(

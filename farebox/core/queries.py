@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from farebox.core.attribution import NAMES
 from farebox.core.events import DIMENSIONS
 from farebox.core.meters import METERS
 from farebox.errors import QueryError
@@ -22,8 +23,11 @@ MEASURES: Final = (
     "last_at", "spend_estimated", "calls_unpriced", "spend_byok", "fallbacks", "corrections",
     *(meter.name for meter in METERS),
 )  # fmt: skip
+UNIT_MEASURE: Final = "units."
+"""Before the name of a unit of one's own: `units.analyses` is how many were counted, as limits count them."""
 DEFAULT_MEASURES: Final = ("calls", "spend", "avg_cost", "input_tokens", "output_tokens", "errors")
 LIMIT_MAX: Final = 1000
+UNIT_CHARS_MAX: Final = 64
 EXPORT_ROWS_MAX: Final = 1_000_000
 """Rows of sums that a file takes; events have no such bound."""
 
@@ -60,8 +64,11 @@ class EventsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def check(query: UsageQuery, limit_max: int = LIMIT_MAX) -> None:
     """Raise QueryError with what to write instead."""
     for name in query.measures:
-        if name not in MEASURES:
-            raise QueryError(f"there is no measure {name!r}; there are {', '.join(MEASURES)}")
+        if name not in MEASURES and unit_of(name) is None:
+            raise QueryError(
+                f"there is no measure {name!r}; there are {', '.join(MEASURES)}, "
+                "and units.NAME for a unit such as units.analyses"
+            )
     for name in (*query.group_by, *query.where):
         group(name)
     if sum(name in PERIODS for name in query.group_by) > 1:
@@ -72,10 +79,18 @@ def check(query: UsageQuery, limit_max: int = LIMIT_MAX) -> None:
         raise QueryError(f"limit is {query.limit}: give 1 to {limit_max}")
 
 
+def unit_of(measure: str) -> str | None:
+    """The unit that a measure counts: 'units.analyses' -> 'analyses'."""
+    name = measure.removeprefix(UNIT_MEASURE)
+    return name if name != measure and name.isidentifier() and len(name) <= UNIT_CHARS_MAX else None
+
+
 def group(name: str) -> tuple[str, bool]:
     """A group's name and whether it is a tag: 'tenant' -> ('tenant', False), 'tag.region' -> ('region', True)."""
     if name in GROUPS:
         return name, False
+    if name in NAMES:  # no call has a tag of such a name: it is read as the dimension
+        raise QueryError(f"{name!r} is written {NAMES[name]} here; a tag of that name is tag.{name}")
     bare = name.removeprefix("tag.")
     if not bare or len(bare) > 64:
         raise QueryError(f"{name!r} is neither a dimension nor a tag: a tag's name has 1 to 64 characters")

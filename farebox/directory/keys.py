@@ -10,7 +10,7 @@ from farebox.directory.rows import KeyRow, KeySpec, checked_spec
 from farebox.directory.vault import KEY_PREFIX, Vault, new_id, new_secret
 from farebox.directory.views import json_names, json_tags
 from farebox.directory.writing import Change, Database, json
-from farebox.errors import DirectoryError, NotFound
+from farebox.errors import DirectoryError, InvalidEntry, NotFound
 
 _LISTS = ("providers", "models", "routes", "require", "trust")
 _PLAIN = ("name", "audience", "allow_objects", "expires_at_us")
@@ -29,7 +29,7 @@ class Keys:
         key_id, secret = new_id("key_"), new_secret(KEY_PREFIX)
         with self._database.changing(by) as change:
             if spec.expires_at_us is not None and spec.expires_at_us <= change.at_us:
-                raise DirectoryError("this key would have expired already: give a later time")
+                raise InvalidEntry("this key would have expired already: give a later time")
             fixed = {"id": key_id, "created_at_us": change.at_us, "revision": change.revision}
             change.connection.execute(insert(schema.keys).values(**fixed, **_columns(spec)))
             self._add_hash(change, key_id, secret)

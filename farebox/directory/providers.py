@@ -13,7 +13,7 @@ from farebox.directory.rows import NAME_CHARS_MAX, ProviderRow
 from farebox.directory.vault import Vault
 from farebox.directory.views import OTHER_WIRE, credential_context, json_texts
 from farebox.directory.writing import Change, Database, json
-from farebox.errors import DirectoryError, NotFound
+from farebox.errors import InvalidEntry, NotFound
 from farebox.providers import PROVIDERS, google_accounts
 from farebox.settings import check_provider_name, check_region
 
@@ -68,7 +68,7 @@ class Providers:
         given with it, so that a credential is only ever sent where it was meant for. '' takes a value back; of
         `deployments` those given are changed, and those given as '' taken back; an empty mapping takes all back.
 
-        Raises SettingsError for an address that is none or not allowed, DirectoryError for a credential that cannot
+        Raises SettingsError for an address that is none or not allowed, InvalidEntry for a credential that cannot
         be one.
         """
         check_provider_name(name)
@@ -113,9 +113,7 @@ class Providers:
         if not credential:
             return msgspec.structs.replace(row, credential=None, credential_hint="")
         if len(credential) > CREDENTIAL_CHARS_MAX or not credential.isascii() or not credential.isprintable():
-            raise DirectoryError(
-                f"a credential is at most {CREDENTIAL_CHARS_MAX} printable ASCII characters on one line"
-            )
+            raise InvalidEntry(f"a credential is at most {CREDENTIAL_CHARS_MAX} printable ASCII characters on one line")
         return msgspec.structs.replace(
             row, credential=self._vault.seal(credential, credential_context(row.name)), credential_hint=hint(credential)
         )
@@ -124,26 +122,24 @@ class Providers:
 def _check_wire(wire: str | None) -> None:
     known = [provider.name for provider in PROVIDERS]
     if wire and wire != OTHER_WIRE and wire not in known:
-        raise DirectoryError(f"there is no format {wire!r}: give {', '.join([*known, OTHER_WIRE])}")
+        raise InvalidEntry(f"there is no format {wire!r}: give {', '.join([*known, OTHER_WIRE])}")
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or name.lower() in FRAMING_HEADERS:
-            raise DirectoryError(f"{name[:80]!r} cannot be a further header")
+            raise InvalidEntry(f"{name[:80]!r} cannot be a further header")
         if not value.isascii() or not value.isprintable() or len(value) > CREDENTIAL_CHARS_MAX:
-            raise DirectoryError(
-                f"header {name}: at most {CREDENTIAL_CHARS_MAX} printable ASCII characters on one line"
-            )
+            raise InvalidEntry(f"header {name}: at most {CREDENTIAL_CHARS_MAX} printable ASCII characters on one line")
 
 
 def _check_options(deployments: Mapping[str, str], region: str | None, region_class: str | None) -> None:
     check_region(region or "")
     if region_class and region_class not in REGION_CLASSES:
-        raise DirectoryError(f"region class {region_class!r} is unknown: give {', '.join(REGION_CLASSES)}")
+        raise InvalidEntry(f"region class {region_class!r} is unknown: give {', '.join(REGION_CLASSES)}")
     for name, model in deployments.items():
         if not 1 <= len(name) <= NAME_CHARS_MAX or len(model) > NAME_CHARS_MAX or not (name + model).isprintable():
-            raise DirectoryError(f"a deployment and its model have 1 to {NAME_CHARS_MAX} printable characters")
+            raise InvalidEntry(f"a deployment and its model have 1 to {NAME_CHARS_MAX} printable characters")
 
 
 def _merged(old: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
@@ -151,7 +147,7 @@ def _merged(old: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
         return {}
     merged = {name: model for name, model in {**old, **given}.items() if model}
     if len(merged) > DEPLOYMENTS_MAX:
-        raise DirectoryError(f"a provider has at most {DEPLOYMENTS_MAX} deployments")
+        raise InvalidEntry(f"a provider has at most {DEPLOYMENTS_MAX} deployments")
     return merged
 
 

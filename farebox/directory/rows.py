@@ -13,7 +13,7 @@ from farebox.core.book_text import CustomerSpec
 from farebox.core.customers import Books, Customer, Plan, PlanVersion, Subscription
 from farebox.core.events import DIMENSIONS, Tag
 from farebox.core.limits import AMOUNT_MAX, Limit, check
-from farebox.errors import DirectoryError, InvalidLimit
+from farebox.errors import InvalidEntry, InvalidLimit
 
 Role = Literal["admin", "analyst", "ingest"]
 ROLES: Final[tuple[Role, ...]] = ("admin", "analyst", "ingest")
@@ -230,14 +230,14 @@ class AuditRow(msgspec.Struct, frozen=True):
 
 
 def checked_spec(spec: KeySpec) -> KeySpec:
-    """The spec with dimensions by their own names. Raises DirectoryError with what to write instead."""
+    """The spec with dimensions by their own names. Raises InvalidEntry with what to write instead."""
     _check_name(spec.name, "key")
     if spec.audience not in AUDIENCES:
-        raise DirectoryError(f"audience {spec.audience!r} is unknown: give {' or '.join(AUDIENCES)}")
+        raise InvalidEntry(f"audience {spec.audience!r} is unknown: give {' or '.join(AUDIENCES)}")
     for what in ("bind", "providers", "models", "routes", "require", "trust"):
         entries = getattr(spec, what)
         if len(entries) > LIST_MAX or any(not entry or len(entry) > VALUE_CHARS_MAX for entry in entries):
-            raise DirectoryError(f"{what}: give at most {LIST_MAX} entries of 1 to {VALUE_CHARS_MAX} characters")
+            raise InvalidEntry(f"{what}: give at most {LIST_MAX} entries of 1 to {VALUE_CHARS_MAX} characters")
     return msgspec.structs.replace(
         spec,
         bind={_bound_name(name): _bound_value(name, value) for name, value in spec.bind.items()},
@@ -247,23 +247,23 @@ def checked_spec(spec: KeySpec) -> KeySpec:
 
 
 def check_token(name: str, role: str) -> None:
-    """Raises DirectoryError."""
+    """Raises InvalidEntry."""
     _check_name(name, "token")
     if role not in ROLES:
-        raise DirectoryError(f"role {role!r} is unknown: give {', '.join(ROLES)}")
+        raise InvalidEntry(f"role {role!r} is unknown: give {', '.join(ROLES)}")
 
 
 def checked_user(name: str, role: str) -> str:
-    """The name as it is stored: without case, so that ann@acme.com is one person. Raises DirectoryError."""
+    """The name as it is stored: without case, so that ann@acme.com is one person. Raises InvalidEntry."""
     name = name.strip().casefold()
     _check_name(name, "user")
     if role not in USER_ROLES:
-        raise DirectoryError(f"role {role!r} is unknown: give {' or '.join(USER_ROLES)}")
+        raise InvalidEntry(f"role {role!r} is unknown: give {' or '.join(USER_ROLES)}")
     return name
 
 
 def check_channel_name(name: str) -> None:
-    """Raises DirectoryError."""
+    """Raises InvalidEntry."""
     _check_name(name, "channel")
 
 
@@ -312,13 +312,13 @@ def _check_message(message: str | None) -> None:
 
 def _check_name(name: str, what: str) -> None:
     if not 1 <= len(name) <= NAME_CHARS_MAX or not name.isprintable() or name != name.strip():
-        raise DirectoryError(f"a {what}'s name has 1 to {NAME_CHARS_MAX} printable characters, not {name[:80]!r}")
+        raise InvalidEntry(f"a {what}'s name has 1 to {NAME_CHARS_MAX} printable characters, not {name[:80]!r}")
 
 
 def _dimension(name: str, what: str) -> str:
     known = NAMES.get(name, name)
     if known not in DIMENSIONS:
-        raise DirectoryError(f"{what}: {name!r} is no dimension; there are {', '.join(DIMENSIONS)}")
+        raise InvalidEntry(f"{what}: {name!r} is no dimension; there are {', '.join(DIMENSIONS)}")
     return known
 
 
@@ -327,7 +327,7 @@ def _bound_name(name: str) -> str:
         return name
     known = NAMES.get(name, name)
     if known not in DIMENSIONS:
-        raise DirectoryError(
+        raise InvalidEntry(
             f"bind: {name!r} is no dimension; there are {', '.join(DIMENSIONS)}, and tag.{name} for a tag of that name"
         )
     return known
@@ -337,5 +337,5 @@ def _bound_value(name: str, value: Tag) -> Tag:
     if not name.startswith("tag."):
         value = str(value)
     if isinstance(value, str) and (not 1 <= len(value) <= VALUE_CHARS_MAX or not value.isprintable()):
-        raise DirectoryError(f"bind: {name} needs 1 to {VALUE_CHARS_MAX} printable characters")
+        raise InvalidEntry(f"bind: {name} needs 1 to {VALUE_CHARS_MAX} printable characters")
     return value

@@ -606,7 +606,7 @@ class ProxyExchange(Exchange):
         provider = self._target.provider
         if not isinstance(provider, NamesErrors):
             return ()
-        return provider.error_headers(status, code, self.facts(code, message))
+        return provider.error_headers(self._endpoint, status, code, self.facts(code, message))
 
     def _refuse_started(self, refused: CallRefused) -> None:
         if isinstance(refused, JournalFull):

@@ -52,6 +52,9 @@ _ERRORS: Final = {
 """Names that botocore's service model knows for bedrock-runtime; 401 is the signature check's own."""
 USED_UP: Final = "ServiceQuotaExceededException"
 """A limit that is used up: botocore tries a ThrottlingException again, and this not where the operation lists it."""
+DENIED: Final = "AccessDeniedException"
+"""The same where it does not: botocore tries a 429 again unless its name is one that the operation lists."""
+_LISTS_NO_QUOTA: Final = frozenset({"converse", "count-tokens"})
 BUSY_MS: Final = "1000"
 
 
@@ -145,10 +148,13 @@ class Bedrock:
         error = {"message": message, "type": openai_error_type(status), "param": None, "code": code}
         return msgspec.json.encode({"message": message, "error": error, "farebox": {"code": code, **(extra or {})}})
 
-    def error_headers(self, status: int, code: str, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    def error_headers(
+        self, endpoint: Endpoint, status: int, code: str, facts: Mapping[str, object]
+    ) -> tuple[tuple[str, str], ...]:
         """AWS' SDKs take the error's name from a header, by which they decide on retries, and of a body nothing that
         the service's model does not list: so the facts are in a header, too."""
-        name = USED_UP if code == "limit_exceeded" else _ERRORS.get(status, "InternalServerException")
+        used_up = DENIED if endpoint.family in _LISTS_NO_QUOTA else USED_UP
+        name = used_up if code == "limit_exceeded" else _ERRORS.get(status, "InternalServerException")
         shown = json.dumps({key: value for key, value in facts.items() if key != "message"}, separators=(",", ":"))
         named = (("x-amzn-errortype", name), ("x-farebox-error", shown))
         return (*named, ("x-amz-retry-after", BUSY_MS)) if code == "limit_busy" else named

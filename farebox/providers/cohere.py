@@ -124,7 +124,9 @@ class Cohere:
             return BodyReader(lambda: JobFold(endpoint.object_id, is_batch=is_batch))
         return _answer(endpoint, intent, header(headers, "content-type"))
 
-    def error_headers(self, status: int, code: str, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    def error_headers(
+        self, endpoint: Endpoint, status: int, code: str, facts: Mapping[str, object]
+    ) -> tuple[tuple[str, str], ...]:
         return (("retry-after-ms", FINAL_MS),) if code == "limit_exceeded" else ()
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:

@@ -155,7 +155,9 @@ class Mistral:
         fold = MistralFold("audio.transcriptions", Intent(model=intent_model), is_stream=True)
         return SessionReader(Folded(fold, intent_model))
 
-    def error_headers(self, status: int, code: str, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    def error_headers(
+        self, endpoint: Endpoint, status: int, code: str, facts: Mapping[str, object]
+    ) -> tuple[tuple[str, str], ...]:
         return (("retry-after-ms", FINAL_MS),) if code == "limit_exceeded" else ()
 
     def error_body(self, status: int, code: str, message: str, extra: Mapping[str, object] | None = None) -> bytes:

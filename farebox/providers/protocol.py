@@ -316,8 +316,10 @@ class Signing(Provider, Protocol):
 class NamesErrors(Provider, Protocol):
     """A provider whose SDKs read from headers what an error is, or what to do about it."""
 
-    def error_headers(self, status: int, code: str, facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-        """Header lines of a refusal; `facts` is what stands under 'farebox' in its body."""
+    def error_headers(
+        self, endpoint: Endpoint, status: int, code: str, facts: Mapping[str, object]
+    ) -> tuple[tuple[str, str], ...]:
+        """Header lines of a refusal at an endpoint; `facts` is what stands under 'farebox' in its body."""
         ...
 
 

@@ -31,11 +31,17 @@ class Supervisor:
     """Runs children until a signal says stop. One thread, no calls of its own."""
 
     def __init__(
-        self, children: Sequence[Child], settings: bytes, drain_s: float, announce: Callable[[], None]
+        self,
+        children: Sequence[Child],
+        settings: bytes,
+        drain_s: float,
+        announce: Callable[[], None],
+        stop_listening: Callable[[], None],
     ) -> None:
         self._children = children
         self._settings = settings
         self._announce = announce
+        self._stop_listening = stop_listening
         self._is_announced = False
         self._exit_code = 0
         self._stopping = ""
@@ -104,6 +110,7 @@ class Supervisor:
         if not self._stopping:
             self._exit_code = exit_code
             self._stop_next(STOP_ORDER[0])
+            self._stop_listening()
 
     def _stop_next(self, role: str) -> None:
         self._stopping = role

@@ -105,6 +105,8 @@ def test_limits_are_explained_by_what_the_ledger_says_is_used(shell, data):
     [entry] = done.data["limits"]
     assert (entry["limit_id"], entry["used"], entry["held"]) == (made["id"], 2, 0)
     assert done.data["next_call"]["code"] == "limit_exceeded"
+    told = shell("limits", "explain", "--tenant", "acme", *there).out
+    assert told.endswith("The next call is refused (limit_exceeded): 2 of 2 requests are used.\n")
     assert shell("limits", "explain", "tenant=nobody", *there).out.endswith("has room.\n")
     refused = shell("limits", "explain", "planet=mars", *there)
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
@@ -186,3 +188,29 @@ def test_an_empty_directory_answers_with_nothing(shell):
     assert "No calls in this time" in done.out
     assert "No calls match" in shell("events").out
     assert shell("verify").code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("usage",),
+        ("events",),
+        ("verify",),
+        ("report", "top-customers"),
+        ("export", "events", "e.csv"),
+        ("limits", "explain", "--tenant", "acme"),
+        ("simulate", "--per", "user", "--amount", "5 usd"),
+    ],
+)
+def test_a_data_directory_that_is_none_is_said_and_not_made(shell, tmp_path, arguments):
+    done = shell(*arguments, "--data", str(tmp_path / "tpyo"))
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "tpyo: give --data" in done.err
+    assert not (tmp_path / "tpyo").exists()
+
+
+def test_what_needs_no_history_needs_no_data_directory(shell, tmp_path):
+    there = ("--data", str(tmp_path / "new"))
+    asked = ("--price", "20", "--calls", "1000", "--model", "gpt-4.1-mini")
+    assert shell("report", "plan-calculator", *asked, *there).code == 0
+    assert shell("prices", "compare", "gpt-4.1-mini", *there).code == 0

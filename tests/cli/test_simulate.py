@@ -140,7 +140,9 @@ def test_what_cannot_be_asked_is_told_in_a_line(
 
 
 def test_an_empty_ledger_has_nothing_to_count(shell: Shell, tmp_path: Path) -> None:
-    done = shell("simulate", "--per", "user", "--amount", "1 usd", "--since", "all", "--data", str(tmp_path / "empty"))
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o700)
+    done = shell("simulate", "--per", "user", "--amount", "1 usd", "--since", "all", "--data", str(empty))
     assert done.code == 0, done.err
     assert "nothing to count" in done.out
 

@@ -58,6 +58,8 @@ def test_a_revoked_key_stays_in_the_list(api):
     assert api.ask("DELETE", f"/api/v1/keys/{made['id']}").json()["active"] is False
     assert api.directory.keys.verify(made["key"], NOW_US) is None
     assert [row["id"] for row in api.get("/api/v1/keys?active=false").json()["data"]] == [made["id"]]
+    unclear = api.get("/api/v1/keys?active=maybe")
+    assert (unclear.status_code, unclear.json()["error"]["code"]) == (400, "invalid_query")
 
 
 @pytest.mark.parametrize(
@@ -175,6 +177,8 @@ def test_a_price_that_cannot_be_is_refused_and_none_is_added(api, row):
     answer = api.ask("POST", "/api/v1/prices", json={"rows": [good, row]})
     assert answer.status_code == 400, answer.text
     assert api.get("/api/v1/prices?origin=added").json()["data"] == []
+    unclear = api.get("/api/v1/prices?origin=mine")
+    assert (unclear.status_code, unclear.json()["error"]["code"]) == (400, "invalid_query")
 
 
 def test_unpriced_models_and_repricing_are_the_keepers(api):

@@ -98,11 +98,30 @@ def test_flags_accept_the_usual_words():
         ([("time_zone", "Mars/Olympus")], "no time zone"),
         ([("day", "2026-11-21")], "no parameter"),
         ([("tag.", "x")], "no filter"),
+        ([("status", "teapot")], "HTTP status"),
+        ([("group_by", "customer_id")], "is written tenant here"),
+        ([("measures", "units")], "units.NAME"),
+        ([("measures", "units.a b")], "no measure"),
+        ([("order", "units.pages"), ("measures", "units.analyses")], "cannot order by"),
     ],
 )
 def test_a_question_that_cannot_be_asked_says_what_to_write(pairs, words):
     with pytest.raises(QueryError, match=words):
         asking.usage_query(pairs, NOW)
+
+
+def test_a_plus_that_a_query_string_lost_is_found():
+    def since(text):
+        return asking.usage_query([("since", text)], NOW).since_us
+
+    assert since("2026-11-21T10:00:00 02:00") == since("2026-11-21T10:00:00+02:00") == NOW - 4 * HOUR
+    assert since("2026-11-21T10:00:00.5 0200") == NOW - 4 * HOUR + 500_000
+
+
+def test_units_of_ones_own_can_be_asked_for_by_name():
+    query = asking.usage_query([("measures", "calls,units.analyses"), ("order", "-units.analyses")], NOW)
+    assert (query.measures, query.order) == (("calls", "units.analyses"), "-units.analyses")
+    assert asking.usage_query(asking.usage_pairs(query), NOW) == query
 
 
 def test_events_take_a_cursor_and_no_group():
@@ -120,7 +139,7 @@ def test_the_format_is_json_or_csv():
 
 MOMENTS = st.none() | st.integers(0, 4_000_000_000_000_000)
 WHERE = st.dictionaries(
-    st.sampled_from(["tenant", "tier", "tag.region", "status"]), st.lists(st.text(max_size=8), min_size=1).map(tuple)
+    st.sampled_from(["tenant", "tier", "tag.region", "feature"]), st.lists(st.text(max_size=8), min_size=1).map(tuple)
 )
 
 

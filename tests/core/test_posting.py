@@ -63,6 +63,7 @@ def test_an_event_that_was_exported_can_be_sent_in_again() -> None:
         ({"id": None}, "id"),
         ({"id": "x" * 65}, "1 to 64"),
         ({"provider": None}, "provider"),
+        ({"provider": ""}, "provider is missing"),
         ({"model": None}, "model_requested is missing"),
         ({"usage": {"inputs": 1}}, "did you mean input?"),
         ({"usage": {"input": -1}}, "whole number"),

@@ -32,7 +32,7 @@ GOOGLE_STATUSES = {
 AWS_NAMES = {
     400: "ValidationException", 401: "UnrecognizedClientException", 402: "ServiceQuotaExceededException",
     403: "AccessDeniedException", 413: "ValidationException", 422: "ValidationException",
-    424: "AccessDeniedException", 429: "ServiceQuotaExceededException", 503: "ServiceUnavailableException",
+    424: "AccessDeniedException", 429: "AccessDeniedException", 503: "ServiceUnavailableException",
 }  # fmt: skip
 MISTRAL_TYPES = {
     400: "invalid_request_error", 401: "unauthorized", 402: "payment_required", 403: "forbidden",

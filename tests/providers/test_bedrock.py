@@ -374,17 +374,24 @@ def test_refusals_are_in_awss_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "name", "more"),
+    ("action", "status", "code", "name", "more"),
     [
-        (429, "limit_exceeded", "ServiceQuotaExceededException", {}),
-        (429, "limit_busy", "ThrottlingException", {"x-amz-retry-after": "1000"}),
-        (402, "unpriced_model", "ServiceQuotaExceededException", {}),
-        (502, "token_unavailable", "InternalServerException", {}),
+        ("invoke", 429, "limit_exceeded", "ServiceQuotaExceededException", {}),
+        ("invoke-with-response-stream", 429, "limit_exceeded", "ServiceQuotaExceededException", {}),
+        ("converse", 429, "limit_exceeded", "AccessDeniedException", {}),
+        ("converse-stream", 429, "limit_exceeded", "AccessDeniedException", {}),
+        ("count-tokens", 429, "limit_exceeded", "AccessDeniedException", {}),
+        ("converse", 429, "limit_busy", "ThrottlingException", {"x-amz-retry-after": "1000"}),
+        ("converse", 402, "unpriced_model", "ServiceQuotaExceededException", {}),
+        ("converse", 502, "token_unavailable", "InternalServerException", {}),
     ],
 )
-def test_refusals_are_named_and_told_in_headers(status: int, code: str, name: str, more: dict[str, str]) -> None:
+def test_refusals_are_named_and_told_in_headers(
+    action: str, status: int, code: str, name: str, more: dict[str, str]
+) -> None:
+    endpoint = BEDROCK.endpoint("POST", f"/model/amazon.nova-lite-v1:0/{action}")
     facts = {"code": code, "subject": "acme/ü\r\n", "message": "no"}
-    told = dict(BEDROCK.error_headers(status, code, facts))
+    told = dict(BEDROCK.error_headers(endpoint, status, code, facts))
     shown = told.pop("x-farebox-error")
     assert told == {"x-amzn-errortype": name, **more}
     assert shown.isascii() and shown.isprintable()

@@ -227,8 +227,8 @@ class Client(NamedTuple):
 
 CLIENTS = {
     "azure": Client(call_azure, openai.RateLimitError, (1, 1), lambda error: error.response.json()["farebox"]),
-    # botocore tries each 429 again whose name the operation does not list, and Converse lists none that would do.
-    "bedrock converse": Client(call_converse, ClientError, (3, 3), told_aws),
+    # botocore tries each 429 again whose name the operation does not list, and Converse lists no quota.
+    "bedrock converse": Client(call_converse, ClientError, (1, 1), told_aws),
     "bedrock invoke": Client(call_invoke, ClientError, (1, 1), told_aws),
     # Cohere's SDK tries no stream again, and anything else whatever it is told.
     "cohere": Client(call_cohere, TooManyRequestsError, (3, 1), lambda error: error.body["farebox"]),
@@ -276,14 +276,18 @@ def test_what_a_running_call_holds_is_asked_for_again_by_the_sdk_until_it_is_fre
         assert second.result(30) == ("Hello there" if name == "vertex" else TEXT)
 
 
-@pytest.mark.parametrize("call", [call_converse, call_invoke])
-def test_boto3_tells_what_is_used_up_from_what_is_only_held(scene: Scene, call: Callable[..., str]) -> None:
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [(call_converse, "AccessDeniedException"), (call_invoke, "ServiceQuotaExceededException")],
+)
+def test_boto3_tells_what_is_used_up_from_what_is_only_held(scene: Scene, call: Callable[..., str], name: str) -> None:
     tenant, _ = scene.limited(amount="0 requests")
     client = bedrock(scene, tenant)
     with pytest.raises(ClientError) as caught:
         call(scene, tenant, False, False)
-    assert type(caught.value).__name__ == client.exceptions.ServiceQuotaExceededException.__name__
-    assert caught.value.response["Error"]["Code"] == "ServiceQuotaExceededException"
+    assert isinstance(caught.value, getattr(client.exceptions, name))
+    assert caught.value.response["Error"]["Code"] == name
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
 
 
 def test_mistrals_own_retries_do_not_wait_for_the_end_of_the_window(scene: Scene) -> None:

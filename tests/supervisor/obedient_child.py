@@ -33,6 +33,8 @@ if order != "mute":
     ready_signal(start)()
 while not stop.wait(0.05):
     pass
+if start.fd >= 0:
+    os.close(start.fd)
 if order == "deaf":
     threading.Event().wait()
 note("ended")

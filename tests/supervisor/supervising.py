@@ -25,5 +25,10 @@ def announce() -> None:
     sys.stdout.flush()
 
 
+def stop_listening() -> None:
+    for listener in listeners:
+        listener.close()
+
+
 settings = Settings(data=home, server=Server(drain_s=drain_s))
-sys.exit(Supervisor(children, to_json(settings), drain_s, announce).run())
+sys.exit(Supervisor(children, to_json(settings), drain_s, announce, stop_listening).run())

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -122,6 +123,27 @@ def test_kills_a_worker_that_does_not_end_after_the_drain(run: Run) -> None:
     run.process.send_signal(signal.SIGTERM)
     assert run.process.wait(20) == 0
     assert time.monotonic() - started < 15
+
+
+def test_new_connections_are_refused_while_calls_are_finished(run: Run) -> None:
+    run.order("worker", "deaf")
+    run.start(workers=2, drain_s=60)
+    host, _, port = run.first_line().strip().rpartition("/")[2].partition(":")
+    address = (host, int(port))
+    socket.create_connection(address, 5).close()
+    run.process.send_signal(signal.SIGTERM)
+
+    def is_refused() -> bool:
+        try:
+            socket.create_connection(address, 5).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    until(is_refused, timeout_s=5)
+    assert run.process.poll() is None
+    run.process.send_signal(signal.SIGTERM)
+    assert run.process.wait(10) == 0
 
 
 def test_a_second_signal_cuts_the_drain(run: Run) -> None:

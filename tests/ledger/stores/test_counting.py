@@ -118,6 +118,33 @@ def test_units_are_what_done_calls_counted(ledger: Ledger) -> None:
         asked(ledger, "units", unit='analyses" or 1')
 
 
+def test_usage_counts_units_as_limits_do(ledger: Ledger) -> None:
+    sent(
+        ledger,
+        {"tenant": "acme", "user": "u_1", "units": {"analyses": 2, "pages": 9}},
+        {"tenant": "acme", "user": "u_2", "units": {"analyses": 1}},
+        {"tenant": "acme", "user": "u_2", "tags": {"region": "eu"}},
+        {"tenant": "globex", "units": {"analyses": 5}, "state": "timeout"},
+        {"tenant": "initech", "units": {"analyses": 7}},
+    )
+
+    def usage(**params: Any) -> list[dict[str, Any]]:
+        found: Any = answer(ledger, "usage", {"measures": ["units.analyses", "units.pages", "users"], **params})
+        return list(found["rows"])
+
+    assert usage() == [{"units.analyses": 10, "units.pages": 9, "users": 2}]
+    assert usage(group_by=["tenant"], order="-units.analyses", limit=2) == [
+        {"tenant": "initech", "units.analyses": 7, "units.pages": 0, "users": 0},
+        {"tenant": "acme", "units.analyses": 3, "units.pages": 9, "users": 2},
+    ]
+    (globex,) = usage(where={"tenant": ["globex"]})
+    assert globex["units.analyses"] == 0
+    assert [row["units.analyses"] for row in usage(group_by=["tenant"], order="tenant")] == [3, 0, 7]
+    (eu,) = usage(where={"tag.region": ["eu"]}, as_of_us=now_us())
+    assert eu["units.analyses"] == 0
+    assert usage(as_of_us=now_us() - DAY_US)[0]["units.analyses"] == 0
+
+
 def test_rates_are_those_of_the_first_provider_that_sells_the_model(ledger: Ledger) -> None:
     found = answer(ledger, "rates", {"model": "gpt-4.1-mini", "at_us": now_us()})
     assert found == answer(ledger, "rates", {"model": "openai/gpt-4.1-mini", "at_us": now_us()})

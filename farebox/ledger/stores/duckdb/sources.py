@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from farebox.core.queries import PERIODS, UsageQuery, group
+from farebox.core.queries import PERIODS, UsageQuery, group, unit_of
 from farebox.ledger.stores.duckdb.kept import Kept, Shape
 from farebox.ledger.stores.duckdb.rollups import COUNT_SQL, length
 from farebox.ledger.stores.duckdb.schema import FINE_DIMS, METER_NAMES, USER_DIMS, Rollup
@@ -26,6 +26,8 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "corrections": ("kind",),
 }
 """Columns that a measure looks at, beside those it is grouped by."""
+UNIT_NEEDS: Final = ("units", "kind")
+"""The same of a unit: no roll-up and no kept sum has them, so that the events are asked."""
 LATENCY: Final = ("p50_latency_ms", "p95_latency_ms")
 ALWAYS: Final = ("state", "cost_source", "byok")
 KEPT_DIMS: Final = (frozenset(FINE_DIMS) | frozenset(USER_DIMS)) - {"tags"} | {
@@ -100,7 +102,7 @@ def dims_of(query: UsageQuery) -> frozenset[str]:
         elif bare not in PERIODS:
             needed.add(bare)
     for measure in query.measures:
-        needed.update(NEEDS.get(measure, ()))
+        needed.update(NEEDS.get(measure, ()) if unit_of(measure) is None else UNIT_NEEDS)
     if needed & {"workspace", "user", "task", "session"}:
         needed.add("tenant")
     return frozenset(needed)

@@ -12,7 +12,7 @@ from farebox.core.asking import zone
 from farebox.core.events import iso_us
 from farebox.core.meters import METERS
 from farebox.core.money import divide_half_even, format_usd
-from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check
+from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check, unit_of
 from farebox.errors import QueryError
 from farebox.ledger.stores.duckdb import sources
 from farebox.ledger.stores.duckdb.schema import COARSE_ROLLUPS, FIRST_ROLLUPS, Rollup
@@ -29,6 +29,7 @@ from farebox.ledger.stores.duckdb.usage_parts import (
     once_sql,
     peaks_sql,
     sum_facts,
+    units_sql,
     where_sql,
 )
 from farebox.ledger.stores.duckdb.writing import BUCKET_GROWTH
@@ -176,7 +177,8 @@ def build(
         wanted.setdefault("spend", MEASURE_SQL["spend"])
     columns = ", ".join([*keys, *(f'{sql} AS "{name}"' for name, sql in wanted.items())])
     by = f" GROUP BY {', '.join(str(index + 1) for index in range(len(groups)))}" if groups else ""
-    summed = tuple(name for name in query.measures if name not in DISTINCT and name not in sources.LATENCY)
+    apart = {*DISTINCT, *sources.LATENCY, *(name for name in query.measures if unit_of(name) is not None)}
+    summed = tuple(name for name in query.measures if name not in apart)
     parts = sum_facts(query, _with(query, summed), groups, plan, parameters)
     if query.peak_min:
         parts += peaks_sql(query, groups, keys, where, f"SELECT {columns} FROM facts", by, parameters)
@@ -188,7 +190,7 @@ def build(
         *((f'sums."{name}"' if is_raw else _picked_sql(name)) for name in wanted),
     ]
     once = [name for name in query.measures if name in DISTINCT]
-    if once and groups and query.order.removeprefix("-") not in (*DISTINCT, *_QUANTILES):
+    if once and groups and query.order.removeprefix("-") not in apart:
         parts.append(f"top AS (SELECT * FROM sums ORDER BY {order_sql}{_limit_sql(query)})")
         table = "top"
     for name in once:
@@ -196,6 +198,11 @@ def build(
         parts += once_sql(name, keys, only, where, _with(query, (name,)), plan, parameters)
         joins += _join(f"once_{name}", len(groups))
         picked.append(f'coalesce(once_{name}.n, 0) AS "{name}"')
+    for number, (name, unit) in enumerate((name, unit_of(name)) for name in query.measures):
+        if unit is not None:
+            parts.append(units_sql(f"units_{number}", unit, keys, where, _with(query, (name,)), plan, parameters))
+            joins += _join(f"units_{number}", len(groups))
+            picked.append(f'coalesce(units_{number}.n, 0) AS "{name}"')
     if asked := tuple(name for name in query.measures if name in sources.LATENCY):
         parts.append(f"lat AS ({facts_sql(_with(query, asked), plan, parameters, latency=True)})")
         parts.append(_quantile_sql(query, groups, keys, where))
@@ -298,7 +305,8 @@ def _order(query: UsageQuery, groups: tuple[str, ...]) -> tuple[str, str]:
     elif name in _QUANTILES:
         first = f"quantiles.{name}"
     else:
-        first = ORDER_SQL.get(name, f'"{name}"' if name in DISTINCT else f'sums."{name}"')
+        is_apart = name in DISTINCT or unit_of(name) is not None
+        first = ORDER_SQL.get(name, f'"{name}"' if is_apart else f'sums."{name}"')
     return ", ".join([f"{first} {direction} NULLS LAST", *ties]), ""
 
 

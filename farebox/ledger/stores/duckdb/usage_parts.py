@@ -118,6 +118,21 @@ def distinct_sql(name: str, keys: list[str], source: str, where: str) -> str:
     return f"SELECT DISTINCT {', '.join([*keys, *things])} FROM {source}{called} {CALLED.format(last=last)}"
 
 
+def units_sql(
+    name: str, unit: str, keys: list[str], where: str, part: UsageQuery, plan: Plan, parameters: dict[str, object]
+) -> str:
+    """What the done calls of each group counted in a unit, as `NAME`."""
+    at = parameter(parameters, pointer(unit))
+    facts = facts_sql(part, plan, parameters)
+    done = f"{where} AND" if where else " WHERE"
+    counted = f"coalesce(sum(json_extract_string(units, {at})::BIGINT), 0)::BIGINT AS n"
+    lead, by = "".join(f"{key}, " for key in keys), " GROUP BY ALL" if keys else ""
+    return (
+        f"{name} AS (SELECT {lead}{counted} FROM ({facts}){done} "
+        f"units IS NOT NULL AND kind = 'charge' AND state = 'done'{by})"
+    )
+
+
 def of_top(keys: list[str]) -> str:
     """Of the rows, those whose groups are in the answer: nothing is counted for the others."""
     pairs = (key.rpartition(" AS ") for key in keys)
