@@ -6,7 +6,7 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from farebox.core.pricing import PriceBook
-from farebox.errors import InvalidRequest
+from farebox.errors import InvalidRequest, RouteNotAllowed
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.hedging import HedgedExchange
 from farebox.gateway.objects import joined_call
@@ -179,11 +179,24 @@ class RoutedExchange(HedgedExchange):
             return
         self._left = []
         provider, slash, _ = model.partition("/")
-        if slash and self.worker.targets.get(provider) is not None:
+        self._model = model
+        if (slash and self.worker.targets.get(provider) is not None) or self._is_sold_elsewhere(model):
+            before, caller = self._target, self._caller
             self._choose_by_model(model)
+            if caller is not None and caller.byok and self._target is not before:
+                raise RouteNotAllowed(
+                    f"a limit downgrades this call to {model}, which {self._target.name} serves, and the provider's "
+                    f"key that you sent is for {before.name}: send the Farebox key alone"
+                )
             self._check_route()
-        else:
-            self._model = model
+
+    def _is_sold_elsewhere(self, model: str) -> bool:
+        """Whether the provider of this call is not known to have a model, and another one is."""
+        worker = self.worker
+        if worker.book.entry(self._target.prices_as, model):
+            return False
+        found, _ = _served(worker, worker.targets.get(DEFAULT_PROVIDER) or self._target, model)
+        return found is not self._target and bool(worker.book.entry(found.prices_as, model))
 
     def _choose_by_model(self, model: str | None) -> None:
         if model is None:

@@ -1,5 +1,6 @@
 """Paths: which route of a provider's API a request means, however it is spelt."""
 
+import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ ESCAPED: Final = Endpoint("other", "escaped", body="opaque", stored=True, admin=
 ADMIN: Final = Endpoint("other", "admin", body="opaque", stored=True, admin=True)
 
 _UNQUOTE_ROUNDS_MAX: Final = 4
+_VERSION: Final = re.compile(r"/v\d\w*(?=/|$)")
 
 
 def segments(path: str) -> tuple[str, ...] | None:
@@ -54,13 +56,17 @@ def with_prefix(prefix: str, path: str) -> str:
 
 
 def joined(base_path: str, prefix: str, path: str) -> str:
-    """The upstream path under a base URL's path: a prefix that `base_path` already ends with is not doubled.
-    `path` as `Provider.upstream_path` gives it.
+    """The upstream path under a base URL's path: a prefix that `base_path` already ends with is not doubled, nor is a
+    version. `path` as `Provider.upstream_path` gives it.
 
     >>> joined("/v1", "/v1", "/v1/models")
     '/v1/models'
+    >>> joined("/v1beta", "", "/v1beta/models")
+    '/v1beta/models'
     """
     base_path = base_path.rstrip("/")
+    if not prefix and (version := _VERSION.match(path)) and base_path.endswith(version[0]):
+        prefix = version[0]
     if prefix and base_path.endswith(prefix) and path.startswith(prefix):
         return base_path + path[len(prefix) :]
     return base_path + path

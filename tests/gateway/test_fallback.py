@@ -354,7 +354,7 @@ def test_where_every_target_is_refused_the_first_refusal_is_the_answer(scene: Ca
     keeper.stop()
 
 
-@pytest.mark.parametrize("model", ["groq/llama-3.3-70b-versatile", "cheap"])
+@pytest.mark.parametrize("model", ["groq/llama-3.3-70b-versatile", "llama-3.3-70b-versatile", "cheap"])
 def test_a_downgrade_may_lead_to_another_provider_or_a_route(scene: Callable[..., Scene], model: str) -> None:
     found = scene({"openai": play(response()), "groq": play(response(GROQ_ANSWER))})
     found.worker.directory.routes.set(read_route("cheap", {"targets": [TARGETS[1]]}))
@@ -372,6 +372,19 @@ def test_a_downgrade_may_lead_to_another_provider_or_a_route(scene: Callable[...
     # gpt-4.1-mini is $0.40 and $1.60 a million tokens, llama-3.3-70b-versatile $0.59 and $0.79 (groq.com/pricing)
     saved = 10 * (400_000 - 590_000) + 5 * (1_600_000 - 790_000)
     assert event["saved_usd"] == f"{saved / 10**12:.12f}"
+    keeper.stop()
+
+
+def test_a_downgrade_takes_no_providers_key_of_the_callers_own_elsewhere(scene: Callable[..., Scene]) -> None:
+    found = scene({"openai": play(response()), "groq": play(response(GROQ_ANSWER))})
+    keeper, _ = limited(found, amount="1 requests", action="downgrade", model="llama-3.3-70b-versatile")
+    own = f"x-farebox-key: {found.worker.key}"
+    found.worker.key = "sk-callers-own"
+    body = SMART.replace(b"smart", b"gpt-4.1-mini")
+    assert found.post(own, body=body).status == 200
+    refused = found.post(own, body=body)
+    assert (refused.status, b"send the Farebox key alone" in refused.body) == (403, True)
+    assert found.asked("groq") == []
     keeper.stop()
 
 

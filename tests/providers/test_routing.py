@@ -40,6 +40,8 @@ def test_a_base_url_may_bring_the_prefix_itself() -> None:
     assert joined("/v1", "/v1", "/v1/models") == "/v1/models"
     assert joined("/relay", "/v1", "/v1/models") == "/relay/v1/models"
     assert joined("", "", "/v1beta/models") == "/v1beta/models"
+    assert joined("/relay/v1beta", "", "/v1beta/models") == "/relay/v1beta/models"
+    assert joined("/relayv1beta", "", "/v1beta/models") == "/relayv1beta/v1beta/models"
     assert joined("/openai/v1/", "/openai/v1", with_prefix("/openai/v1", "/models")) == "/openai/v1/models"
 
 
