@@ -155,6 +155,15 @@ def test_a_provider_needs_a_plain_name(name: str, tmp_path: Path) -> None:
     refused(path=file(tmp_path, f"[providers.'{name}']\nbase_url = 'http://b'\n"))
 
 
+def test_what_moves_a_route_on_may_be_written_as_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "farebox.toml"
+    path.write_text('[routes.smart]\ntargets = ["openai/a"]\nretry_on = ["connect", 429, "5xx"]\n')
+    assert load(path, {}).routes["smart"].retry_on == ("connect", "429", "5xx")
+    path.write_text('[routes.smart]\ntargets = ["openai/a"]\nretry_on = [true]\n')
+    with pytest.raises(SettingsError, match="list of names"):
+        load(path, {})
+
+
 def test_a_units_rule_is_read_from_file_and_environment(tmp_path: Path) -> None:
     path = file(
         tmp_path,

@@ -67,7 +67,7 @@ def compile_all(sources: dict[str, Path]) -> None:
         )
         for extension in extensions:
             extension.extra_compile_args = [
-                "-O3",
+                "-O2",
                 "-g0",
                 "-fno-plt",
                 "-DCYTHON_WITHOUT_ASSERTIONS=1",

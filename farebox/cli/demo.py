@@ -128,7 +128,8 @@ def _introduce(stage: Stage, written: int, *, with_traffic: bool) -> None:
 
 
 def _commands(stage: Stage) -> tuple[str, ...]:
-    farebox = "farebox" if shutil.which("farebox") else sys.argv[0]
+    beside = Path(sys.executable).with_name("farebox")
+    farebox = "farebox" if shutil.which("farebox") else beside if beside.exists() else f"{sys.executable} -m farebox"
     chat = '{"model":"gpt-4.1-mini","messages":[{"role":"user","content":"Hello"}]}'
     return (
         f"{farebox} usage --by tenant --top 10 --data {stage.data}",

@@ -29,6 +29,8 @@ class Scope(NamedTuple):
     tags: Mapping[str, TagValue] = {}
     units: Mapping[str, int] = {}
     on_warning: OnWarning | None = None
+    office: Any = None
+    """Who meters the calls made here; None: whoever wrapped their client."""
 
 
 NOBODY: Final = Scope()
@@ -43,6 +45,7 @@ def widened(
     tags: Mapping[str, TagValue] | None = None,
     units: Mapping[str, int] | None = None,
     on_warning: OnWarning | None = None,
+    office: Any = None,
 ) -> Scope:
     """The scope with more said: inner words win. Raises InvalidRequest for a name that is no dimension."""
     dimensions = dict(scope.dimensions)
@@ -58,6 +61,7 @@ def widened(
         {**scope.tags, **(tags or {})},
         {**scope.units, **(units or {})},
         on_warning or scope.on_warning,
+        office or scope.office,
     )
 
 

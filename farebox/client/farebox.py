@@ -89,8 +89,8 @@ class Farebox:
         its method where it is none that answers a prompt. `who`: user_id, tenant_id, tier, feature (or group), task_id,
         session_id, workspace_id. Raises LimitExceeded, with nothing sent, and what the SDK raises."""
         self.wrap(client)
-        scope = widened(SCOPE.get(), who, tags, units, on_budget_warning)
-        given = dict(params)
+        scope = widened(SCOPE.get(), who, tags, units, on_budget_warning, self)
+        given = _given(params)
         call = method or _method(client, given, is_async=False)
         with noting(scope) as noted:
             try:
@@ -188,8 +188,8 @@ class AsyncFarebox(Farebox):
     ) -> Any:
         """As Farebox.tracked_call."""
         self.wrap(client)
-        scope = widened(SCOPE.get(), who, tags, units, on_budget_warning)
-        given = dict(params)
+        scope = widened(SCOPE.get(), who, tags, units, on_budget_warning, self)
+        given = _given(params)
         call = method or _method(client, given, is_async=True)
         with noting(scope) as noted:
             try:
@@ -255,6 +255,12 @@ class Task:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, trace)
+
+
+def _given(params: object) -> dict[str, Any]:
+    if not isinstance(params, Mapping):
+        raise FareboxError(f"params is a {type(params).__name__}: give the SDK's arguments by name, such as model")
+    return dict(params)
 
 
 def _method(client: Any, params: dict[str, Any], *, is_async: bool) -> Callable[..., Any]:

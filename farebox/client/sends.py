@@ -40,8 +40,9 @@ class Office(Protocol):
 
 
 def meter(client: Any, service: Service, office: Office, *, raises: bool) -> None:
-    """Have every call of this HTTP client metered. Idempotent: who came first meters. `raises`: whether the SDK above
-    lets a LimitExceeded through; else a refusal is an answer of the provider's own kind, and noted in REFUSED."""
+    """Have every call of this HTTP client metered. Idempotent: who came first meters, but for calls whose scope names
+    another. `raises`: whether the SDK above lets a LimitExceeded through; else a refusal is an answer of the provider's
+    own kind, and noted in REFUSED."""
     if getattr(client, _MARK, None) is not None:
         return
     streams = _streams(_flavour(client))
@@ -70,7 +71,7 @@ class _Sends:
         if call is None:
             return self._original(request, stream=stream, **more)
         try:
-            permit = self._office.permit(call)
+            permit = self._office_of(call.scope).permit(call)
         except FareboxError as error:
             return self._refused(call, request, error)
         request = self._ready(call, request, permit)
@@ -92,7 +93,7 @@ class _Sends:
         if call is None:
             return await self._original(request, stream=stream, **more)
         try:
-            permit = await self._office.permit_async(call)
+            permit = await self._office_of(call.scope).permit_async(call)
         except FareboxError as error:
             return self._refused(call, request, error)
         request = self._ready(call, request, permit)
@@ -102,6 +103,10 @@ class _Sends:
             self._failed(call, error)
             raise
         return self._answered(call, response, stream, is_async=True)
+
+    def _office_of(self, scope: Scope) -> Office:
+        """Whoever makes the call, where one is told; else who wrapped the client."""
+        return scope.office or self._office
 
     def _is_gateways(self, request: Any) -> bool:
         url = request.url
@@ -114,7 +119,8 @@ class _Sends:
         warned = response.headers.get("x-farebox-warning")
         if warned:
             limit_id, _, share = warned.partition(" ")
-            self._office.warn(SCOPE.get(), LimitWarning(limit_id, float(share or 0)))
+            scope = SCOPE.get()
+            self._office_of(scope).warn(scope, LimitWarning(limit_id, float(share or 0)))
         refusal = _refusal(response) if response.status_code == 429 else None
         if refusal is not None:
             self._note(refusal)
@@ -165,7 +171,7 @@ class _Sends:
         kind = type(error).__name__
         gone = isinstance(error, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit)
         state = "client_closed" if gone else "timeout" if kind in _TIMEOUTS else "upstream_error"
-        self._office.post(call.finish(state, kind, sent=kind not in _UNSENT))
+        self._office_of(call.scope).post(call.finish(state, kind, sent=kind not in _UNSENT))
 
     def _answered(self, call: Call, response: Any, stream: bool, *, is_async: bool) -> Any:
         call.answered(response.status_code, response.headers)
@@ -174,7 +180,7 @@ class _Sends:
             kept = call.take(content) + call.end()
             if kept is not content and kept != content:
                 response._content = kept
-            self._office.post(call.finish("done"))
+            self._office_of(call.scope).post(call.finish("done"))
             return response
         coding = response.headers.get("content-encoding", "")
         inflating = Inflating(coding) if coding else None
@@ -182,7 +188,8 @@ class _Sends:
             for name in ("content-encoding", "content-length"):
                 if name in response.headers:
                     del response.headers[name]
-        passage = _Passage(call, self._office, inflating if inflating is not None and inflating.is_read else None)
+        read = inflating if inflating is not None and inflating.is_read else None
+        passage = _Passage(call, self._office_of(call.scope), read)
         wrap = self._streams.asynchronous if is_async else self._streams.synchronous
         response.stream = wrap(response.stream, passage, self._failed)
         return response

@@ -113,6 +113,7 @@ class LimitForm(LimitChange):
 
 
 Span = Annotated[str | int | float, Field(examples=["20s", "500ms"])]
+Statuses = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)] | int], Field(max_length=64)]
 
 
 class RouteTargetForm(Form):
@@ -131,7 +132,7 @@ class RouteChange(Form):
     )
     order: Text | None = Field(default=None, description="listed unless said, weighted, latency or cost")
     timeout: Span | None = Field(default=None, description="longest wait of an attempt for its answer's first byte")
-    retry_on: Names | None = Field(
+    retry_on: Statuses | None = Field(
         default=None, description="what moves a call on: connect, timeout, statuses such as 429 or 5xx"
     )
     sticky: bool | None = Field(default=None, description="calls of a session begin at the same target")

@@ -14,7 +14,7 @@ from farebox.core.asking import nearest
 from farebox.core.attribution import NAMES, NO_FIELDS, Attribution, identifier, merge, parse_tags
 from farebox.core.events import DIMENSIONS, Head, Part, Tag, Tail
 from farebox.core.meters import BY_NAME, Usage
-from farebox.core.money import parse_usd
+from farebox.core.money import PICO_PER_USD, parse_usd
 from farebox.errors import InvalidEvent, InvalidMoney
 
 EVENTS_MAX: Final = 1000
@@ -39,8 +39,8 @@ POSTED: Final = "posted"
 """Mark of every event that came by the API."""
 _OURS: Final = frozenset(
     {"kind", "corrects", "key_id", "cost_by_meter", "rates", "price_id", "price_from", "limits", "saved_usd",
-     "reported_cost_usd", "computed_cost_usd", "cost_difference_usd", "marks", "refused_count", "attempts",
-     "corrections", "arithmetic"}
+     "reported_cost_usd", "computed_cost_usd", "cost_difference_usd", "cost_now_usd", "marks", "refused_count",
+     "attempts", "corrections", "arithmetic"}
 )  # fmt: skip
 
 
@@ -91,6 +91,8 @@ class _Posted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FIELDS: Final = (*_Posted.__struct_fields__, "model", *NAMES)
+
+_NEEDED: Final = {"id": "your own for this call, so that it counts once", "provider": "who was called, such as openai"}
 
 
 class Posted(msgspec.Struct, frozen=True):
@@ -167,6 +169,9 @@ def _said(document: object) -> _Posted:
             raise InvalidEvent(f"two fields say {meant}, and they differ: send one")
     if document.get("kind") not in (None, "charge"):
         raise InvalidEvent("only charges can be sent: corrections are Farebox's own")
+    for name, what in _NEEDED.items():
+        if name not in fields:
+            raise InvalidEvent(f"{name} is missing: {what}")
     try:
         return msgspec.convert(fields, _Posted)
     except msgspec.ValidationError as error:
@@ -230,7 +235,7 @@ def _usage(counts: Mapping[str, int | float], where: str) -> Usage:
         if isinstance(scaled, float) and meter.scale > 1:
             scaled = round(scaled)
         if not isinstance(scaled, int) or not 0 <= scaled <= COUNT_MAX:
-            raise InvalidEvent(f"{where}: {name} is {count}: give a whole number from 0 on")
+            raise InvalidEvent(f"{where}: {name} is {count}: give a whole number from 0 to {COUNT_MAX // meter.scale}")
         if scaled:
             found[name] = scaled
     return found
@@ -256,7 +261,7 @@ def _cost(said: _Posted) -> int | None:
     except InvalidMoney as error:
         raise InvalidEvent(f"cost_usd: {error}") from None
     if not 0 <= cost <= COST_MAX:
-        raise InvalidEvent("cost_usd: an event costs nothing or more")
+        raise InvalidEvent(f"cost_usd: an event costs from 0 to {COST_MAX // PICO_PER_USD:,} dollars")
     return cost
 
 

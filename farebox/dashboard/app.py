@@ -73,7 +73,14 @@ class Door:
         async def answer(request: Request) -> Response:
             viewer = await self._entrance.let_in(request, self._page.role)
             visit = self._visit(request, viewer)
-            view = await self._page.show(visit)
+            try:
+                view = await self._page.show(visit)
+            except errors.QueryError as error:
+                if self._page.unanswered is None or render != self._html:
+                    raise
+                has_asked = bool(visit.filters.query or visit.filters.where)
+                visit = replace(visit, problem=str(error) if has_asked else "")
+                view = await self._page.unanswered(visit)
             return RedirectResponse(view.to, 303) if isinstance(view, Done) else render(request, visit, view)
 
         return answer

@@ -23,6 +23,8 @@ class Field:
     options: Mapping[str, str] = field(default_factory=dict)
     is_required: bool = False
     words: tuple[str, ...] = ()
+    is_wide: bool = False
+    """Twice the width: what is written here is long."""
     wrong: str = ""
     """Why what stands in it was refused."""
 

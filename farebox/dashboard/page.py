@@ -147,6 +147,8 @@ class Page:
     actions: tuple[Action, ...] = ()
     key: str = ""
     """`g` and this letter goes here."""
+    unanswered: Callable[[Visit], Awaitable[View]] | None = None
+    """What is shown in place of a bare error where `show` has not been asked all that it needs: a form to ask by."""
 
     @property
     def file(self) -> str:

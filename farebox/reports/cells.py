@@ -29,7 +29,7 @@ def shown(kind: CellKind, value: Any) -> str:  # Any: a row holds raw values of 
     if kind in ("month", "day", "moment"):
         return day_text(str(value))
     if kind == "flag":
-        return "yes" if value else "no"
+        return value if isinstance(value, str) else "yes" if value else "no"
     return str(value)
 
 

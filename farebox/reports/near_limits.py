@@ -1,9 +1,11 @@
 """Who is near a limit, and when it will be used up at this pace."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
+from farebox.core import figures
 from farebox.core.events import iso_us
 from farebox.core.limit_text import sentence, shown_amount
 from farebox.core.limits import WITHIN_TENANT, Limit
@@ -112,7 +114,7 @@ def _sentence(rows: Sequence[dict[str, Any]], limits: int, text: str) -> str:
         return f"Nobody is near a limit: of {limits} {'limit' if limits == 1 else 'limits'}, no account {least}."
     full = [row for row in rows if row["of_limit"] >= 100]
     first = rows[0]
-    which = f"{named(first['subject'])} has used {first['used']} of {first['amount']} {first['unit']}"
+    which = f"{named(first['subject'])} has used {_used_of(first)}"
     if full:
         verb = "is" if len(full) == 1 else "are"
         rest = (
@@ -123,6 +125,12 @@ def _sentence(rows: Sequence[dict[str, Any]], limits: int, text: str) -> str:
         return f"{many(len(full), 'account')} {verb} at the limit{rest}: {which}."
     verb = "is" if len(rows) == 1 else "are"
     return f"{many(len(rows), 'account')} {verb} near a limit: {which}."
+
+
+def _used_of(row: Mapping[str, Any]) -> str:
+    if row["unit"] == "usd":
+        return f"{figures.money(Decimal(row['used']))} of {figures.money(Decimal(row['amount']))}"
+    return f"{figures.count(row['used'])} of {figures.count(row['amount'])} {row['unit']}"
 
 
 def percent_of(text: str) -> str:

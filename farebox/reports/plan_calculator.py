@@ -95,6 +95,8 @@ class PlanCalculator:
             raise QueryError(f"{label(model)} has no price: see `farebox prices`, or give like=CUSTOMER")
         tokens, output = _whole(asked, "input"), _whole(asked, "output")
         cached = tokens * _whole(asked, "cached", 100) // 100
+        if not _text(asked, "calls"):
+            raise QueryError("say how many calls a customer makes a month: calls=2000")
         calls = _whole(asked, "calls")
         # of all calls at once: of one call, a price finer than a pico-dollar would be rounded each time
         counts = {"input": (tokens - cached) * calls, "cache_read": cached * calls, "output": output * calls}
@@ -122,8 +124,11 @@ def _text(asked: Asked, name: str) -> str:
 
 
 def _dollars(asked: Asked, name: str) -> int:
+    text = _text(asked, name)
+    if not text:
+        raise QueryError(f"say what the plan costs a month, in dollars: {name}=59")
     try:
-        found = parse_usd(_text(asked, name).removeprefix("$"))
+        found = parse_usd(text.removeprefix("$"))
     except InvalidMoney as error:
         raise QueryError(f"{name}: {error}") from None
     if not 0 <= found <= NUMBER_MAX * PICO_PER_USD:

@@ -31,7 +31,7 @@ _FEATURE = Column("feature", "Feature", door=f"tenant={{tenant}}&feature={{featu
 _MODEL = Column("model", "Model", door=f"tenant={{tenant}}&provider={{provider}}&model={{model}}{_PERIOD}")
 COLUMNS: Final = (
     Column("day", "Day", "day"), _FEATURE, Column("provider", "Provider"), _MODEL, *_SUMS,
-    Column("calls_link", "Calls", hint="Each call of the line, with its arithmetic.",
+    Column("calls_link", "Each call", hint="Each call of the line, with its arithmetic.",
            door="tenant={tenant}&feature={feature}&provider={provider}&model={model}&since={day_from}&until={day_until}"),
 )  # fmt: skip
 

@@ -35,6 +35,8 @@ RANKS: Final = (50, 95, 100)
 ELAPSED_MIN: Final = 10
 """A month is projected once a tenth of it is over."""
 _MEASURES: Final = ("spend", "calls", "avg_cost", "attempts", "users", "tenants", "spend_estimated", "calls_unpriced")
+TOLD: Final = 3
+"""Tiers whose headroom the sentence tells, the tightest first."""
 _COLUMNS: Final = (
     Column("tier", "Tier", door="tier"),
     Column("users", "Users", "count", "Distinct users that its calls name."),
@@ -227,8 +229,8 @@ def _sentence(asked: Asked, rows: list[dict[str, Any]], has_limits: bool) -> str
             return f"No call names its user, {span(asked)}: send `x-user-id` to see what a user costs."
         hint = "" if has_limits else " No tier has a limit in dollars a month."
         return f"{_tier(first)}: {dollars(first['per_user'])} a user, the dearest tier, {span(asked)}.{hint}"
-    tight = max(with_limit, key=lambda row: row["of_limit_projected"] or row["of_limit"])
-    return _headroom(tight)
+    with_limit.sort(key=lambda row: row["of_limit_projected"] or row["of_limit"], reverse=True)
+    return " ".join(_headroom(row) for row in with_limit[:TOLD])
 
 
 def _headroom(row: dict[str, Any]) -> str:

@@ -12,9 +12,10 @@ from farebox.reports.allowances import Counts
 from farebox.reports.cells import named
 from farebox.reports.earnings import Line
 from farebox.reports.months import Span
-from farebox.reports.report import Answer, Asked, Column, Facts, Option
+from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option
 from farebox.reports.spending import percent, usd
 
+CHART_ROWS: Final = 20
 COLUMNS: Final = (
     of.CUSTOMER, of.NAME, of.PLAN, of.REVENUE,
     Column("ai_cost", "AI cost", "usd", "Of the month; of an open one, projected to its end."),
@@ -59,6 +60,7 @@ class Upsell:
             columns=COLUMNS,
             rows=shown,
             totals={"more": more},
+            charts=_charts(rows),
             notes=(
                 *(
                     ()
@@ -69,6 +71,12 @@ class Upsell:
                 *spending.left_off(len(shown), len(rows)),
             ),
         )
+
+
+def _charts(rows: Sequence[dict[str, Any]]) -> tuple[Chart, ...]:
+    bars = [{"customer": row["name"] or row["tenant"], "usd": row["more"]} for row in rows if row["more"]][:CHART_ROWS]
+    title = "What the plans that fit would bring more a month"
+    return (Chart(title, "bars", bars, "customer", "usd"),) if bars else ()
 
 
 def _row(line: Line, books: Books, span: Span, counts: Counts, units: Sequence[str]) -> dict[str, Any] | None:

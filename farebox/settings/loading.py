@@ -245,8 +245,8 @@ def _number(raw: object) -> float | None:
 def _words(raw: object) -> tuple[str, ...] | None:
     if isinstance(raw, str):
         return tuple(word.strip() for word in raw.split(",") if word.strip())
-    if isinstance(raw, (list, tuple)) and all(isinstance(word, str) for word in raw):
-        return tuple(raw)
+    if isinstance(raw, (list, tuple)) and all(isinstance(word, (str, int)) for word in raw):
+        return None if any(isinstance(word, bool) for word in raw) else tuple(map(str, raw))
     return None
 
 

@@ -149,6 +149,31 @@ def test_a_customers_key_cannot_call_for_another(
     expect_metered(server, simulated, mark, tenant="acme")
 
 
+def test_each_tracked_call_is_made_for_the_key_that_it_names_whoever_wrapped_the_client(
+    fb: Farebox, connect: Callable[..., Farebox], server: Server, simulated: SimulatedProviders, client: openai.OpenAI
+) -> None:
+    fb.wrap(client)
+    bound = connect(server, server.key(new_mark("key"), "--bind", "tenant=acme"))
+    whole, streamed, own = new_mark(), new_mark(), new_mark()
+    with pytest.raises(FareboxError, match="attribution_conflict"):
+        bound.tracked_call(client, params(whole), tenant_id="globex")
+    bound.tracked_call(client, params(whole), task_id=whole)
+    for _ in bound.tracked_call(client, {**params(streamed), "stream": True}, task_id=streamed):
+        pass
+    with fb.context(task_id=own):
+        client.chat.completions.create(**params(own))
+    assert bound.flush()
+    assert fb.flush()
+    expect_metered(server, simulated, whole, tenant="acme")
+    expect_metered(server, simulated, streamed, tenant="acme")
+    expect_metered(server, simulated, own, tenant=None)
+
+
+def test_params_that_are_no_arguments_are_refused_in_words(fb: Farebox, client: openai.OpenAI) -> None:
+    with pytest.raises(FareboxError, match="params is a str: give the SDK's arguments by name"):
+        fb.tracked_call(client, "hello")  # type: ignore[arg-type]
+
+
 def test_a_task_groups_its_calls_and_says_how_it_ended(fb: Farebox, server: Server, client: openai.OpenAI) -> None:
     tenant = new_mark("tenant")
     fb.wrap(client)
@@ -255,11 +280,10 @@ def test_calls_go_on_while_farebox_is_away_unless_they_must_not(tmp_path: Path, 
     assert not fb.flush(0.5)
     fb.close(0.1)
     assert len(list((tmp_path / "away").glob("*/*.events.json"))) == 1
-    with openai.OpenAI(base_url=str(client.base_url), api_key="sk-own", max_retries=0) as other:
-        closed = away(tmp_path, fail_open=False)
-        with pytest.raises(Unreachable):
-            closed.tracked_call(other, params(new_mark()))
-        closed.close(0.1)
+    closed = away(tmp_path, fail_open=False)
+    with pytest.raises(Unreachable):
+        closed.tracked_call(client, params(new_mark()))
+    closed.close(0.1)
 
 
 def test_what_was_used_while_farebox_was_stopped_is_there_once_afterwards(

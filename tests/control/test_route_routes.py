@@ -18,8 +18,8 @@ def test_a_route_is_set_changed_listed_and_removed(api) -> None:
     }  # fmt: skip
     again = api.ask("POST", "/api/v1/routes", json=SMART)
     assert (again.status_code, again.json()["timeout"]) == (200, None)
-    changed = api.ask("PATCH", "/api/v1/routes/smart", json={"sticky": True, "retry_on": ["5xx"]}).json()
-    assert (changed["sticky"], changed["retry_on"], changed["targets"]) == (True, ["5xx"], SMART["targets"])
+    changed = api.ask("PATCH", "/api/v1/routes/smart", json={"sticky": True, "retry_on": [429, "5xx"]}).json()
+    assert (changed["sticky"], changed["retry_on"], changed["targets"]) == (True, ["429", "5xx"], SMART["targets"])
     assert api.get("/api/v1/routes/smart").json() == changed
     assert [row["name"] for row in api.get("/api/v1/routes").json()["data"]] == ["smart"]
     assert api.ask("DELETE", "/api/v1/routes/smart").status_code == 200

@@ -54,28 +54,31 @@ def test_an_event_that_was_exported_can_be_sent_in_again() -> None:
     again = read_event(shown, NOW_US)
     assert again.head == first.head
     assert (again.tail.usage, again.tail.finished_at_us) == (first.tail.usage, first.tail.finished_at_us)
+    evidence = {**shown, "cost_now_usd": "0.000121600000", "attempts": [shown], "corrections": [], "arithmetic": []}
+    assert read_event(evidence, NOW_US) == again
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"usgae": {}}, "did you mean usage?"),
-        ({"id": None}, "id"),
+        ({"id": None}, "id is missing: your own"),
         ({"id": "x" * 65}, "1 to 64"),
-        ({"provider": None}, "provider"),
+        ({"provider": None}, "provider is missing"),
         ({"provider": ""}, "provider is missing"),
         ({"model": None}, "model_requested is missing"),
         ({"usage": {"inputs": 1}}, "did you mean input?"),
         ({"usage": {"input": -1}}, "whole number"),
         ({"usage": {"input": 1.5}}, "whole number"),
-        ({"usage": {"input": 10**13}}, "whole number"),
+        ({"usage": {"input": 10**13}}, "from 0 to 1000000000000"),
         ({"started_at": "yesterday"}, "RFC 3339"),
         ({"started_at": "2026-11-21T10:00:00"}, "time zone"),
         ({"started_at": "2030-01-01T00:00:00Z"}, "future"),
         ({"started_at": "2026-11-21T10:00:01Z", "finished_at": "2026-11-21T10:00:00Z"}, "before started_at"),
         ({"started_at": "1971-01-01T00:00:00Z"}, "older"),
         ({"cost_usd": "1.00 usd"}, "cost_usd"),
-        ({"cost_usd": "-1"}, "nothing or more"),
+        ({"cost_usd": "-1"}, "from 0 to 1,000,000 dollars"),
+        ({"cost_usd": "99999999999"}, "from 0 to 1,000,000 dollars"),
         ({"cost_usd": 0.1}, "cost_usd"),
         ({"operation": "talk"}, "operation"),
         ({"state": "gone"}, "state"),

@@ -319,7 +319,9 @@ def test_the_audit_log_says_who_changed_what_and_can_be_searched(browser):
 
 def test_a_customers_link_is_made_shown_once_and_ended(browser: Browser) -> None:
     tokens = browser.site.directory.portal_tokens
-    assert "Make the first one above" in browser.get("/portal-links?tenant=acme").text
+    empty = browser.get("/portal-links?tenant=acme").text
+    assert "Make the first one above" in empty
+    assert '<a class="up" href="/customers/acme">Customers</a>' in empty
     made = browser.send("/portal-links?tenant=acme", "/portal-links/create?tenant=acme", expires_in="24h", user="u_7",
                         origins="")  # fmt: skip
     assert made.status_code == 200

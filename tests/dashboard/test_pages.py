@@ -13,6 +13,9 @@ from farebox.core.limit_text import read_limit
 from farebox.core.queries import EventsQuery, UsageQuery
 from farebox.dashboard.page import Page, View
 from farebox.errors import KeeperUnavailable, NotFound
+from farebox.reports.plan_calculator import PlanCalculator
+from farebox.reports.statement import Statement
+from farebox.reports.tiers import Tiers
 
 ID = EVENT["id"]
 PATHS = ("/", "/customers", "/customers/acme", "/users", "/features", "/models", "/calls", f"/calls/{ID}", "/reports",
@@ -322,3 +325,46 @@ def test_limits_near_their_amount_stand_on_the_overview(browser):
     assert "Near their limit" in page
     assert "90.0 %" in page
     assert "$4.50" in page
+
+
+@pytest.mark.parametrize(("name", "field"), [("plan-calculator", "price"), ("statement", "tenant")])
+def test_a_report_that_must_be_told_more_shows_the_form_to_ask_by(tmp_path, name, field):
+    site = Site(tmp_path, reports=(PlanCalculator(), Statement()), facts=lambda: object())
+    browser = site.logged_in()
+    page = browser.get(f"/reports/{name}")
+    assert page.status_code == 200
+    assert re.search(rf'<input id="[a-z]+-{field}" name="{field}"', page.text)
+    assert 'role="alert"' not in page.text
+    assert browser.get(f"/reports/{name}.json").status_code == 400
+    wrong = browser.get("/reports/plan-calculator?price=abc&calls=10").text
+    assert "&#39;abc&#39; is not an amount" in wrong
+    assert 'name="price" value="abc"' in wrong
+    site.close()
+
+
+def test_no_half_of_a_customers_page_stays_empty(browser):
+    halves = browser.get("/customers/acme").text.partition('<div class="halves">')[2]
+    _, first, second = halves.split("\n<div>\n")[:3]
+    assert "By feature" in first
+    assert "By model" in second.partition("\n</div>")[0]
+
+
+def test_tiers_have_a_page_of_their_own(tmp_path):
+    site = Site(tmp_path, reports=(Tiers(),), facts=lambda: Nothing())
+    page = site.logged_in().get("/tiers")
+    assert page.status_code == 200, page.text
+    assert 'href="/tiers' in page.text
+    site.close()
+
+
+class Nothing:
+    """A ledger without calls."""
+
+    def usage(self, query):
+        return [] if query.group_by else [{"attempts": 0, "spend": "0", "calls": 0, "users": 0}]
+
+    def ask(self, method, params=None):
+        return []
+
+    def limits(self):
+        return []

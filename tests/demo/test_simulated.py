@@ -73,6 +73,20 @@ def test_gemini_streams_in_both_framings_with_the_same_counts(simulated: Simulat
     assert array[0]["usageMetadata"]["totalTokenCount"] < 18
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_anthropic_answers_in_openais_format_too_with_all_of_the_prompt_as_input(
+    simulated: SimulatedProviders, stream: bool
+) -> None:
+    prompt = directive(f"compatible-{stream}", input=100, cached=24, output=20, reasoning=5)
+    body = {**chat_body(prompt, stream=stream), "model": "claude-haiku-4-5", "stream_options": {"include_usage": True}}
+    answer = post(simulated, "/anthropic/v1/chat/completions", body)
+    assert answer.status_code == 200, answer.text
+    chunks = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+    usage = chunks[-1]["usage"] if stream else answer.json()["usage"]
+    assert usage == {"prompt_tokens": 124, "completion_tokens": 25, "total_tokens": 149}
+    assert simulated.served(f"compatible-{stream}")[0].usage == {"input": 124, "output": 25}
+
+
 def test_pipelined_requests_are_answered_in_order(simulated: SimulatedProviders) -> None:
     request = b""
     for mark, delay_ms in (("slow", 30), ("fast", 0)):

@@ -102,6 +102,7 @@ def test_who_has_outgrown_a_plan_is_shown_the_cheapest_that_fits(on, count, cost
     assert (row["plan"], row["fits"]) == (on, fits)
     assert row["fits_margin"] == (None if margin is None else Decimal(margin))
     assert "times what the plan allows" in row["outgrown"]
+    assert bool(answer.charts) == (fits is not None)
 
 
 def test_who_fits_their_plan_is_left_alone():

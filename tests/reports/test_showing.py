@@ -184,3 +184,7 @@ def test_every_chart_can_be_drawn(made, report):
     _question, answer = made.answer(report)
     for chart in (chart for part in (answer, *answer.sections) for chart in part.charts):
         assert spec(chart, "light")["config"]
+
+
+def test_a_flag_is_told_in_its_own_word() -> None:
+    assert [cell_shown("flag", value) for value in ("loss", True, False, None)] == ["loss", "yes", "no", "–"]

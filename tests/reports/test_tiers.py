@@ -55,6 +55,8 @@ def test_a_tier_is_held_against_its_own_limit_of_the_month(made):
         assert row["of_limit_projected"] == percent(projected, allowed)
     assert rows[None]["limit"] is None
     assert "at the month's end at this pace" in answer.sentence
+    assert "Tier free: an average" in answer.sentence
+    assert "Tier pro: an average" in answer.sentence
 
 
 def test_a_closed_month_is_not_projected_beyond_itself(made):

@@ -28,6 +28,7 @@ from farebox.dashboard.pages.reports import REPORTS
 from farebox.dashboard.pages.routes import ROUTES
 from farebox.dashboard.pages.settings import SETTINGS
 from farebox.dashboard.pages.statement import STATEMENT
+from farebox.dashboard.pages.tiers import TIERS
 from farebox.dashboard.pages.users import USERS
 
 PAGES: Final[tuple[Page, ...]] = (
@@ -45,6 +46,7 @@ PAGES: Final[tuple[Page, ...]] = (
     USERS,
     BOOKS,
     PLANS,
+    TIERS,
     LIMITS,
     ALERTS,
     CHANNELS,

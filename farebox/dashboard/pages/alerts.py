@@ -100,10 +100,16 @@ def _listed(row: RuleRow, names: Mapping[str, str]) -> dict[str, Any]:
         "id": rule.id,
         "about": rule.spec.about,
         "state": "on" if rule.enabled else "off",
-        "numbers": {name.replace("_", " "): value for name, value in numbers.items()},
+        "numbers": dict(_number(name, value) for name, value in numbers.items()),
         "channels": [names.get(channel, channel) for channel in rule.channels] or NOBODY,
         "hourly_max": rule.hourly_max,
     }
+
+
+def _number(name: str, value: object) -> tuple[str, object]:
+    """With its unit behind it: ('lag', '120 s')."""
+    words = name.removesuffix("_s").replace("_", " ")
+    return (words, f"{value:g} s") if name.endswith("_s") and isinstance(value, (int, float)) else (words, value)
 
 
 def _told(alert: Alert, deliveries: list[Delivery], names: Mapping[str, str]) -> dict[str, Any]:
@@ -151,7 +157,7 @@ def _one(visit: Visit, row: RuleRow, names: Mapping[str, str]) -> View:
     said = {name: names.get(channel, channel) for name, channel in enumerate(rule.channels)}
     about = fields(type(rule.spec))
     numbers = tuple(
-        Field(name, name.replace("_", " ").capitalize(), _text(value), about[name],
+        Field(name, name.removesuffix("_s").replace("_", " ").capitalize(), _text(value), about[name],
               "check" if isinstance(value, bool) else "text")
         for name, value in shown_spec(rule.spec).items()
     )  # fmt: skip
@@ -171,7 +177,8 @@ def _one(visit: Visit, row: RuleRow, names: Mapping[str, str]) -> View:
         columns=HISTORY,
         rows=[_told(alert, sent, names) for alert, sent in found[:HISTORY_ROWS]],
     )
-    return View(rule_id, answer, template="manage.html", more={"managed": as_typed(visit, forms), "up": True},
+    more = {"managed": as_typed(visit, forms), "up": True, "facts": [("Id", rule_id)]}
+    return View(rule.kind.replace("_", " ").capitalize(), answer, template="manage.html", more=more,
                 caption="What it found", empty="Nothing yet.")  # fmt: skip
 
 

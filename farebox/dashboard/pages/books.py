@@ -39,7 +39,7 @@ ENTRIES: Final = (
     Column("external_id", "Its id"),
     Column("booked_at", "Booked", "moment"),
 )
-HELD: Final = (Column("from", "From"), Column("plan", "Plan"), Column("entered_at", "Entered", "moment"))
+HELD: Final = (Column("from", "From", "day"), Column("plan", "Plan"), Column("entered_at", "Entered", "moment"))
 LINES: Final = (Column("line", "Line", "count"), Column("tenant", "Customer"), Column("error", "What is wrong"))
 ERRORS_MAX: Final = 200
 NONE: Final = "(none)"

@@ -104,9 +104,10 @@ def _new(*, is_open: bool) -> Form:
         Field("kind", "Kind", "apprise", kind="choice", options=KINDS),
         Field("url", "Address", "", "slack://…, msteams://…, mailto://…, or https://…; kept sealed", "password",
               is_required=True, words=("url", "address")),
-        Field("all_rules", "Add it to every alert rule", "yes", kind="check"),
-        Field("to", "E-mail to the owner of the customer concerned", "", kind="check", words=("owner",)),
-        Field("allow_private", "The webhook may be in a private network, and http", "", kind="check",
+        Field("all_rules", "Add it to every alert rule", "yes", "else choose it on a rule's page", "check"),
+        Field("to", "Tell the owner", "", "e-mail goes to the owner of the customer concerned", "check",
+              words=("owner",)),
+        Field("allow_private", "Private network", "", "a webhook may be there, and by http", "check",
               words=("private",)),
     )  # fmt: skip
     return Form("/channels/add", "Add a channel", "Add channel", fields, is_open=is_open)

@@ -223,7 +223,7 @@ def _one(visit: Visit, row: LimitRow, near: list[sums.Row]) -> View:
     limit = row.limit
     text = sentence(limit)
     forms = [] if row.removed_at_us is not None else [_change(row), *_overrides(row), _removal(row)]
-    facts = [("Id", row.id), ("Time zone", limit.time_zone), ("Set", iso_us(row.created_at_us)[:10])]
+    facts = [("Time zone", limit.time_zone), ("Set", iso_us(row.created_at_us)[:10])]
     if limit.subject is not None:
         facts.append(("Override", f"in place of what holds for each {limit.per}"))
     said = f"{text}." if row.removed_at_us is None else f"Removed: {text}."
@@ -280,9 +280,10 @@ def _fields(action: str, model: str, rate: str, warn_at: str, message: str, *, i
         Field("model", "Model to downgrade to", model, "for downgrade alone", words=("model", "downgrade")),
         Field("rate", "Calls a minute", rate, "for slowing down alone", "number", words=("rate", "throttle")),
         Field("warn_at", "Warn at", warn_at, "shares of the amount: 0.5, 0.8"),
-        Field("message", "Message", message, "to the end customer; may use {amount} {used} {reset_at} {tier}"),
-        Field("strict", "Strict: never a cent above, calls without a bound are refused", "yes" if is_strict else "",
-              kind="check", words=("strict",)),
+        Field("message", "Message", message, "to the end customer; may use {amount} {used} {reset_at} {tier}",
+              is_wide=True),
+        Field("strict", "Strict", "yes" if is_strict else "", "never a cent above; calls without a bound are refused",
+              "check", words=("strict",)),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from farebox.dashboard.page import Action, Done, Page, View, Visit
 from farebox.directory.rows import PlanRow
 from farebox.directory.showing import plan_shown
 from farebox.errors import InvalidBooks
+from farebox.reports.cells import named
 from farebox.reports.report import Answer, Column
 
 _TERMS: Final = (
@@ -27,7 +28,7 @@ COLUMNS: Final = (
     Column("customers", "Customers", "count", "On it today.", "/books?plan={name}"),
     *_TERMS,
 )
-VERSIONS: Final = (Column("valid_from", "From"), *_TERMS, Column("entered_at", "Entered", "moment"))
+VERSIONS: Final = (Column("valid_from", "From", "day"), *_TERMS, Column("entered_at", "Entered", "moment"))
 PERIODS: Final = {"month": "a month", "year": "a year"}
 
 
@@ -69,7 +70,7 @@ def _one(visit: Visit, row: PlanRow, shown: Mapping[str, Any]) -> View:
         forms.append(Form(_href(row.name, "/plans/remove"), "", "Remove", question=question))
     versions = [_row(version) for version in reversed(shown["versions"])]
     answer = Answer(
-        sentence=f"{len(versions)} versions; the newest that has begun holds.", columns=VERSIONS, rows=versions
+        sentence=f"{named(len(versions), 'version')}; the newest that has begun holds.", columns=VERSIONS, rows=versions
     )
     more = {"managed": as_typed(visit, forms), "up": True}
     return View(row.name, answer, template="manage.html", more=more, caption="Versions")

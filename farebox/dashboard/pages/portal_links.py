@@ -4,11 +4,13 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from farebox.core import asking
+from farebox.dashboard.filters import segment
 from farebox.dashboard.forms import Field, Form, as_typed
 from farebox.dashboard.page import Action, Done, Page, View, Visit
 from farebox.directory.rows import PortalRow
 from farebox.directory.showing import portal_shown
 from farebox.errors import QueryError
+from farebox.reports.cells import named
 from farebox.reports.report import Answer, Column
 
 COLUMNS: Final = (
@@ -61,10 +63,11 @@ async def _view(visit: Visit, secret: str = "", of: str = "") -> View:
     ]  # fmt: skip
     where = "" if visit.parts.settings.alerts.dashboard_url else "Put the address of this server before it. "
     more = {
-        "managed": as_typed(visit, forms), "up": True, "secret": secret, "secret_title": of,
+        "managed": as_typed(visit, forms), "up": True, "up_title": "Customers",
+        "up_href": f"/customers/{segment(tenant)}", "secret": secret, "secret_title": of,
         "secret_hint": f"{where}Give it to the customer now: it is not shown again.",
     }  # fmt: skip
-    sentence = f"{len(active)} links show {tenant} its own usage."
+    sentence = f"{named(len(active), 'link')} {'shows' if len(active) == 1 else 'show'} {tenant} its own usage."
     answer = Answer(sentence=sentence, columns=COLUMNS, rows=[_row(row, visit.now_us) for row in reversed(rows)])
     return View(tenant, answer, template="manage.html", more=more, caption="Links of this customer",
                 empty="Make the first one above, or let your app make them by the API.")  # fmt: skip

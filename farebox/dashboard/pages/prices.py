@@ -26,8 +26,10 @@ COLUMNS: Final = (
     Column("output", "Output", "usd", "Dollars for a million tokens."),
     Column("cache_read", "Cache read", "usd", "Dollars for a million tokens."),
     Column("cache_write", "Cache write", "usd", "Dollars for a million tokens."),
-    Column("further", "Further"),
-    Column("valid_from", "From"),
+    Column("applies", "For", hint="Which calls it is for, where it is not for all; what else is other."),
+    Column("further", "Further", hint="Meters that cost something else than these; the API has every rate."),
+    Column("valid_from", "From", "day"),
+    Column("valid_to", "Until", "day"),
     Column("origin", "From where", "flag"),
 )
 UNPRICED: Final = (
@@ -107,14 +109,34 @@ def _found(visit: Visit, wanted: Mapping[str, str]) -> list[tuple[str, PriceRow]
 def _row(origin: str, row: PriceRow) -> dict[str, Any]:
     shown = shown_row(row)
     rates: dict[str, str] = shown["rates"]  # type: ignore[assignment]
+    told = {name: rate for name in RATES if (rate := rates.get(name, rates.get(f"{name}_5m"))) is not None}
     return {
         "model": row.model,
         "provider": row.provider,
-        **{name: sums.usd(rates.get(name)) for name in RATES},
-        "further": {name: rate for name, rate in rates.items() if name not in RATES} or None,
+        **{name: sums.usd(told.get(name)) for name in RATES},
+        "applies": _applies(row) or None,
+        "further": {name: rate for name, rate in rates.items() if name not in RATES and rate != told.get(_alike(name))}
+        or None,
         "valid_from": row.valid_from or None,
+        "valid_to": row.valid_to or None,
         "origin": origin,
     }
+
+
+def _alike(meter: str) -> str:
+    """The rate that a meter mostly shares, '' for none."""
+    for name in ("cache_read", "cache_write"):
+        if name in meter:
+            return name
+    if meter.endswith("output") or meter == "reasoning":
+        return "output"
+    return "input" if meter.endswith("_input") else ""
+
+
+def _applies(row: PriceRow) -> list[str]:
+    told = [*(["batches"] if row.batch else []), *filter(None, (row.service_tier, row.speed, row.variant))]
+    told += [f"other above {figures.count(band.above)} tokens" for band in row.bands]
+    return [*told, "certain hours"] if row.windows else told
 
 
 def _sentence(rows: list[dict[str, Any]], missing: list[Mapping[str, Any]]) -> str:

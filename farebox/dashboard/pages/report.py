@@ -12,13 +12,28 @@ PERIODS: Final = {"30d": "30d", "month": "month", "12 months": "12-months", "non
 
 async def show(visit: Visit) -> View:
     report = _found(visit)
+    filters = _filters(visit, report)
+    asked = filters.asked([option.name for option in report.options])
+    answer = await visit.run(_answer, visit, report, asked)
+    return _view(report, filters, answer)
+
+
+async def unanswered(visit: Visit) -> View:
+    """The report's question and its options, to be filled in."""
+    report = _found(visit)
+    return _view(report, _filters(visit, report), Answer(sentence="Say below what to answer for.", columns=(), rows=[]))
+
+
+def _view(report: Report, filters: Filters, answer: Answer) -> View:
+    more = {"report": report, "report_filters": filters, "options": _options(report, filters)}
+    return View(report.title, answer, template="report.html", more=more)
+
+
+def _filters(visit: Visit, report: Report) -> Filters:
     filters = visit.filters
     if not any(name in ("period", "since") for name, _ in filters.given):
         filters = read_filters([*filters.given, *filters.query.items()], visit.now_us, PERIODS[report.period])
-    asked = filters.asked([option.name for option in report.options])
-    answer = await visit.run(_answer, visit, report, asked)
-    more = {"report": report, "report_filters": filters, "options": _options(report, filters)}
-    return View(report.title, answer, template="report.html", more=more)
+    return filters
 
 
 def _answer(visit: Visit, report: Report, asked: Asked) -> Answer:
@@ -44,4 +59,4 @@ def _options(report: Report, filters: Filters) -> list[dict[str, str]]:
     ]
 
 
-REPORT: Final = Page("/reports/{name}", "analyst", "Report", show, period="30d")
+REPORT: Final = Page("/reports/{name}", "analyst", "Report", show, period="30d", unanswered=unanswered)

@@ -142,15 +142,16 @@ def _form(route: Route | None, *, is_open: bool) -> Form:
     name = () if route else (Field("name", "Name", "", "what calls give in place of a model", is_required=True),)
     fields = (
         *name,
-        Field("targets", "Targets", ", ".join(map(target_text, had.get("targets", ()))), "openai/gpt-4.1-mini, groq/… "
-              "=2 behind one is its weight", is_required=True, words=("target",)),
+        Field("targets", "Targets", ", ".join(map(target_text, had.get("targets", ()))), "in the order of trying: "
+              "openai/gpt-4.1-mini, groq/llama-3.3-70b-versatile; =2 behind one is its weight", is_required=True,
+              words=("target",), is_wide=True),
         Field("order", "Order", had.get("order", "listed"), kind="choice", options=_ORDERS),
         Field("timeout", "Wait for the first byte", had.get("timeout") or "", "20s, 500ms; empty: as for other calls"),
         Field("retry_on", "Moves on at", ", ".join(had.get("retry_on", ())), "empty: connect, timeout, 408, 409, 429, "
               "5xx"),
         Field("sticky", "Calls of a session", str(had.get("sticky", False)).lower(), kind="choice",
               options={"false": "go by the order", "true": "begin at the same target"}),
-        Field("hedge", "Ask a second target after", had.get("hedge") or "", "2s; empty: never. Both are paid"),
+        Field("hedge", "Second target after", had.get("hedge") or "", "2s; empty: never. Both are paid"),
     )  # fmt: skip
     if route is None:
         return Form("/routes/set", "Make a route", "Make route", fields, is_open=is_open)

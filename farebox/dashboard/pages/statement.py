@@ -12,12 +12,22 @@ LINES: Final = ("days", "calls")
 
 
 async def show(visit: Visit) -> View:
-    named = replace(visit, names={**visit.names, "name": Statement.name})
-    view = await report.show(named)
+    return _view(visit, await report.show(_named(visit)))
+
+
+async def unanswered(visit: Visit) -> View:
+    return _view(visit, await report.unanswered(_named(visit)))
+
+
+def _named(visit: Visit) -> Visit:
+    return replace(visit, names={**visit.names, "name": Statement.name})
+
+
+def _view(visit: Visit, view: View) -> View:
     said = {name: visit.filters.query.get(name, "") for name in ("month", "lines")}
     tenant = (visit.filters.where.get("tenant") or ("",))[0]
     more = {**view.more, "tenant": tenant, "said": said, "lines": LINES}
     return replace(view, template="statement.html", more=more, caption="Line by line", rows=CALLS_MAX)
 
 
-STATEMENT: Final = Page("/reports/statement", "analyst", "Statement", show, period="month")
+STATEMENT: Final = Page("/reports/statement", "analyst", "Statement", show, period="month", unanswered=unanswered)

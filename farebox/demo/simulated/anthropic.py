@@ -1,5 +1,6 @@
-"""Anthropic's messages API."""
+"""Anthropic's messages API, and its OpenAI-compatible one."""
 
+import time
 from collections.abc import Iterator
 
 from farebox.demo.simulated.answer import (
@@ -10,6 +11,7 @@ from farebox.demo.simulated.answer import (
     Headers,
     Json,
     as_int,
+    as_object,
     as_text,
     encode,
     fresh,
@@ -34,6 +36,8 @@ def respond(call: Call) -> Answer:
     """Answer one call as Anthropic would."""
     if "x-api-key" not in call.headers and "authorization" not in call.headers:
         return error(call, 401, "x-api-key header is required")
+    if (call.method, call.path) == ("POST", "/v1/chat/completions"):
+        return _compatible(call)
     if "anthropic-version" not in call.headers:
         return error(call, 400, "anthropic-version: header is required")
     planned = plan(call.text, as_text(call.fields.get("model")), as_int(call.fields.get("max_tokens")))
@@ -114,6 +118,38 @@ def _stream(planned: Plan) -> Iterator[bytes]:
     last: Json = {"stop_reason": "end_turn", "stop_sequence": None}
     yield sse({"type": "message_delta", "delta": last, "usage": usage}, "message_delta")
     yield sse({"type": "message_stop"}, "message_stop")
+
+
+def _compatible(call: Call) -> Answer:
+    bound = as_int(call.fields.get("max_completion_tokens") or call.fields.get("max_tokens"))
+    planned = plan(call.text, as_text(call.fields.get("model")), bound)
+    if planned.directive.status >= 400:
+        return error(call, planned.directive.status, planned=planned)
+    usage = {"input": planned.input + planned.cached, "output": planned.output + planned.reasoning}
+    base: Json = {"id": f"msg_01{fresh(22)}", "created": int(time.time()), "model": planned.model}
+    if call.streaming:
+        return Answer(200, headers(SSE_TYPE), stream=_compatible_stream(call, planned, base), plan=planned, usage=usage)
+    message: Json = {"role": "assistant", "content": "".join(pieces(planned.chunks))}
+    choice: Json = {"index": 0, "message": message, "finish_reason": "stop"}
+    body = base | {"object": "chat.completion", "choices": [choice], "usage": _compatible_usage(planned)}
+    return Answer(200, headers(JSON_TYPE), encode(body), plan=planned, usage=usage)
+
+
+def _compatible_usage(planned: Plan) -> Json:
+    """No caching by this way, and thinking is inside the completion."""
+    prompt, completion = planned.input + planned.cached, planned.output + planned.reasoning
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _compatible_stream(call: Call, planned: Plan, base: Json) -> Iterator[bytes]:
+    chunk = base | {"object": "chat.completion.chunk"}
+    for piece in pieces(planned.chunks):
+        choice: Json = {"index": 0, "delta": {"role": "assistant", "content": piece}, "finish_reason": None}
+        yield sse(chunk | {"choices": [choice]})
+    yield sse(chunk | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    if as_object(call.fields.get("stream_options")).get("include_usage") is True:
+        yield sse(chunk | {"choices": [], "usage": _compatible_usage(planned)})
+    yield sse("[DONE]")
 
 
 def error(call: Call, status: int, message: str = "", planned: Plan | None = None) -> Answer:
