@@ -75,6 +75,8 @@ def report(
     """
     if name is not None and name.startswith("-"):
         raise UsageError(f"{name[:80]!r} is no option here; name a report first")
+    if as_json and as_csv:
+        raise UsageError("give --json or --csv, not both")
     if name is None:
         _list(as_json)
         return

@@ -101,6 +101,8 @@ class Door:
         self._wire.close()
 
     def _permit(self, answer: Mapping[str, Any], scope: Scope) -> Permit:
+        if not isinstance(answer.get("verdict"), str):
+            return self._is_away(scope, Unreachable(f"what answers at {self.base_url} is no Farebox"))
         limits = answer.get("limits") or {}
         strict = answer.get("strict") is True
         if strict or self._strict:

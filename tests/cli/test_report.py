@@ -120,6 +120,7 @@ def test_it_is_sent_to_a_channel(shell, data):
     [
         (["top-customer"], "did you mean top-customers"),
         (["users", "--month", "2026-10", "--since", "3d"], "not both"),
+        (["users", "--json", "--csv"], "not both"),
         (["users", "--sinse", "30d"], "no option here"),
         (["plan-calculator", "--like"], "needs a value"),
         (["plan-calculator", "--lik", "acme"], "--like"),

@@ -22,7 +22,7 @@ import farebox
 from farebox import Farebox, LimitExceeded, tracked_call
 from farebox.client.calls import Call
 from farebox.client.context import LimitWarning, Scope
-from farebox.client.door import Door, Permit
+from farebox.client.door import UNASKED, Door, Permit
 from farebox.client.farebox import default
 from farebox.demo.simulated import SimulatedProviders
 from farebox.errors import FareboxError, Unreachable
@@ -345,6 +345,17 @@ def test_a_subject_known_to_be_blocked_stays_blocked_and_a_strict_one_closed(tmp
         door._permit({"verdict": "block", "refusal": over}, globex)
     assert door.ask({}, globex) == Permit()
     door.close()
+
+
+def test_an_answer_without_a_verdict_is_none(tmp_path: Path) -> None:
+    """Such as that of another service, which has taken Farebox's port."""
+    door = Door("http://127.0.0.1:1", "fbx_none", fail_open=True)
+    assert door._permit({"status": "ok"}, Scope({})) == UNASKED
+    door.close()
+    closed = Door("http://127.0.0.1:1", "fbx_none", fail_open=False)
+    with pytest.raises(Unreachable, match="no Farebox"):
+        closed._permit({"status": "ok"}, Scope({}))
+    closed.close()
 
 
 # what is loaded, what is forked
