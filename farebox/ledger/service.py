@@ -24,7 +24,7 @@ from farebox.ledger.accepting import Post, PostOutcomes, post, post_outcomes
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.evidence import evidence, multiplier
 from farebox.ledger.ledger import Ledger, now_us
-from farebox.ledger.stores.duckdb import backtest, checks, counting, spent, spreads, unpriced, waste, what_if
+from farebox.ledger.stores.duckdb import backtest, checks, counting, spent, spreads, tasks, unpriced, waste, what_if
 from farebox.ledger.stores.duckdb.events import get_event, list_events
 from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
@@ -377,7 +377,7 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "counted": (Counted, counted),
     "simulate": (Simulate, simulate),
     "what_if": (Change, ask_what_if),
-    "tasks": (counting.Tasks, lambda ledger, asked: counting.tasks(ledger.store, asked)),
+    "tasks": (tasks.Tasks, lambda ledger, asked: tasks.tasks(ledger.store, asked)),
     "units": (counting.Units, lambda ledger, asked: counting.units(ledger.store, asked)),
     "customer_units": (
         counting.CustomerUnits,

@@ -5,7 +5,7 @@ watermark, are read from the events. So every answer is exact, and the same whic
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
@@ -67,6 +67,8 @@ class Known:
     newest: datetime | None
     """When the newest event began."""
     dropped_before: datetime | None
+    newer: Callable[[int], int] = lambda _batch: 0
+    """How many events there are after a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class Scan:
     until: datetime | None
     after_batch: int | None = None
     kept: Kept | None = None
+    newer: int = 0
+    """Events that kept sums lack, where these know places."""
 
 
 def group_names(query: UsageQuery) -> tuple[str, ...]:
@@ -125,8 +129,9 @@ def plan(query: UsageQuery, known: Known) -> list[Scan]:
     serving = [kept for kept in known.kept if kept.rows <= max(shortest, SHORT_ROWS) and serves(kept, query)]
     if serving:
         groups = group_names(query)
-        smallest = min(serving, key=lambda kept: (not kept.is_ranked or kept.shape.ranked_by != groups, kept.rows))
-        return [Scan(None, None, None, kept=smallest), Scan(None, since, until, smallest.batch)]
+        smallest = min(serving, key=lambda kept: (not kept.shape.once, not _ranks(kept, groups), kept.rows))
+        newer = known.newer(smallest.batch) if _ranks(smallest, groups) else 0
+        return [Scan(None, None, None, kept=smallest, newer=newer), Scan(None, since, until, smallest.batch)]
     for rollup in sorted(fitting, key=lambda rollup: (known.sizes[rollup.table], len(rollup.dims))):
         first = None if since is None else _ceil(since, length(rollup))
         last = None if until is None else _floor(until, length(rollup))
@@ -138,6 +143,10 @@ def plan(query: UsageQuery, known: Known) -> list[Scan]:
             *_edges(since, first, last, until),
         ]
     return [everything]
+
+
+def _ranks(kept: Kept, groups: tuple[str, ...]) -> bool:
+    return kept.is_ranked and kept.shape.ranked_by == groups
 
 
 def serves(kept: Kept, query: UsageQuery) -> bool:

@@ -254,6 +254,7 @@ def known_by(cursor: Cursor, store: Store) -> sources.Known:
         batch=int(batch),
         newest=newest,
         dropped_before=dropped,
+        newer=lambda after: int(one(cursor, "SELECT count(*) FROM events WHERE batch > ?", [after])[0]),
     )
 
 
