@@ -114,6 +114,13 @@ class Spent(msgspec.Struct, frozen=True):
     """Customers' own billing days."""
 
 
+class ChangedSums(msgspec.Struct, frozen=True):
+    """`position` is meta's of the answer that the asker has."""
+
+    query: UsageQuery
+    position: tuple[int, str | None] | None = None
+
+
 class Nothing(msgspec.Struct, frozen=True):
     pass
 
@@ -161,6 +168,11 @@ def ask_sums(ledger: Ledger, query: UsageQuery) -> dict[str, object]:
     """What `usage` answers, by columns and with up to EXPORT_ROWS_MAX rows; a frame holds about so many of five short
     columns."""
     return ledger.remembered.ask("sums", query, lambda: columns(ledger.store, query, EXPORT_ROWS_MAX))
+
+
+def ask_changed_sums(ledger: Ledger, asked: ChangedSums) -> dict[str, object]:
+    """The same, and with the position of an answer of before only what has changed since: see `columns`."""
+    return columns(ledger.store, asked.query, EXPORT_ROWS_MAX, asked.position)
 
 
 def ask_spread(ledger: Ledger, asked: spreads.Spread) -> list[dict[str, object]]:
@@ -363,6 +375,7 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "events": (EventsQuery, ask_events),
     "event": (EventId, ask_event),
     "sums": (UsageQuery, ask_sums),
+    "changed_sums": (ChangedSums, ask_changed_sums),
     "spread": (spreads.Spread, ask_spread),
     "unpriced": (unpriced.Asked, ask_unpriced),
     "waste": (waste.Asked, ask_waste),

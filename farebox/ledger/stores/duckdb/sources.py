@@ -32,6 +32,8 @@ KEPT_DIMS: Final = (frozenset(FINE_DIMS) | frozenset(USER_DIMS)) - {"tags"} | {
     "kind", "price_id", "price_from", "fallback_from", "outcome",
 }  # fmt: skip
 """What sums can be kept by: the roll-ups' dimensions, and those of the events that have few values."""
+NAMELESS: Final = ("task", "session")
+"""Of too many values to be dimensions of sums; that they are missing is one."""
 BASE_COLUMNS: Final = frozenset({"charges", "firsts", "priced", "unpriced"})
 """Columns that any rows of sums have, beside cost and last_at."""
 SHORT_ROWS: Final = 50_000
@@ -202,14 +204,19 @@ def _is_keepable(part: UsageQuery) -> bool:
     return (
         part.as_of_us is None
         and "corrections" not in part.measures  # counts rows, which sums do not keep apart
-        and dims_of(part) <= KEPT_DIMS
+        and dims_of(part) <= KEPT_DIMS | {name for name, _ in kept_where(part)}
         and all(map(is_whole_hour, (edges.since, edges.until)))
     )
 
 
 def kept_where(query: UsageQuery) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The filters that sums are kept under. Others change with each customer and user, and stay dimensions."""
-    return tuple((name, values) for name, values in sorted(query.where.items()) if name in ALWAYS)
+    """The filters that sums are kept under: those of few values, and that a call names no task or session. Others
+    change with each customer and user, and stay dimensions."""
+    return tuple(
+        (name, values)
+        for name, values in sorted(query.where.items())
+        if name in ALWAYS or (name in NAMELESS and values == ("",))
+    )
 
 
 def columns_of(query: UsageQuery) -> frozenset[str]:

@@ -75,6 +75,17 @@ def sum_facts(
     ]
 
 
+def changed_facts(groups: tuple[str, ...], after: int, parameters: dict[str, object]) -> list[str]:
+    """Of `facts`, as `changed`, those of groups of which something was booked after a batch, whenever it began."""
+    own = [name for name in groups if name not in PERIODS]
+    names = ", ".join(f'"{name}"' for name in own)
+    same = " AND ".join(f'newer."{name}" IS NOT DISTINCT FROM facts."{name}"' for name in own)
+    return [
+        f"newer AS (SELECT DISTINCT {names} FROM events WHERE batch > {parameter(parameters, after)})",
+        f"changed AS (SELECT facts.* FROM facts SEMI JOIN newer ON {same})",
+    ]
+
+
 def key_sql(columns: Sequence[str], table: str = "") -> str:
     """A number by which rows of a long kept table are found: many times faster than by the texts themselves, which
     are compared of the few that have it."""
