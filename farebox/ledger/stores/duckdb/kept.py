@@ -28,6 +28,7 @@ REST: Final = 30
 FROM_S: Final = 0.02
 FROM_ROWS: Final = 50_000
 RANKED_ROWS_MIN: Final = 100_000
+TASKS_AT_ONCE: Final = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +105,14 @@ class Bounds:
     """What is worth keeping: sums of answers that took `from_s` and whose roll-up has `from_rows`. From `ranked_rows`
     on they know each group's place by spend, so that who asks for the first ones reads no others. They are brought on
     once `fresh_events` came since, or a sixteenth of their own rows, and not before `rest` times as long as
-    it took, however fast calls come."""
+    it took, however fast calls come. Tasks are counted of so many events at a time: bounds the memory that it takes."""
 
     from_s: float = FROM_S
     from_rows: int = FROM_ROWS
     ranked_rows: int = RANKED_ROWS_MIN
     fresh_events: int = FRESH_EVENTS
     rest: float = REST
+    tasks_at_once: int = TASKS_AT_ONCE
 
 
 class Keeping:

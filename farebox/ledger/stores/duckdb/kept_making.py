@@ -54,7 +54,7 @@ def _counts(store: Store, shape: Counts, asked: object) -> Tally:
         (batch,) = one(cursor, "SELECT batch FROM state")
         before, table = store.kept.tally(shape, batch), store.kept.new_name()
         if isinstance(asked, tasks.Tasks):
-            index, ordered, rows = tasks.make(cursor, table, asked, before)
+            index, ordered, rows = tasks.make(cursor, table, asked, before, store.kept.bounds.tasks_at_once)
             return Tally(shape, table, batch, rows // INDEX_ROWS_A_ROW, index, ordered)
         if isinstance(asked, waste.Loops):
             sql, parameters = waste.minutes_sql(cursor, asked, before)

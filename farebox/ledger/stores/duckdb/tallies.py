@@ -4,8 +4,10 @@ A question is answered from its counts as of a batch and the events since; where
 minute, a task that went on), what the newer events touch is counted anew, and only that.
 """
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal, NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -57,10 +59,22 @@ def standing(
     return Standing(shape, store.kept.tally(shape, known.batch), known.batch)
 
 
-def note(store: Store, found: Standing, asked: msgspec.Struct, took_s: float) -> None:
+@contextmanager
+def noted(store: Store, asked: Spanned) -> Iterator[list[Standing]]:
+    """Put what stands of a question into the list: that its counts were of use, or are wanted, is noted at the end,
+    also where it took too long to be answered without them."""
+    began, found = time.perf_counter(), list[Standing]()
+    try:
+        yield found
+    finally:
+        for one in found:
+            note(store, one, asked, time.perf_counter() - began)
+
+
+def note(store: Store, found: Standing, asked: object, took_s: float) -> None:
     """That counts were of use, or are wanted. Until when they are is what their shape says, not who asked first."""
     if found.tally is not None:
         store.kept.used(found.tally)
     elif found.shape is not None and took_s >= store.kept.bounds.from_s:
         endless = {"until_us": None} if found.shape.until is None else {}
-        store.kept.want(found.shape, msgspec.structs.replace(asked, **endless))
+        store.kept.want(found.shape, msgspec.structs.replace(cast(msgspec.Struct, asked), **endless))

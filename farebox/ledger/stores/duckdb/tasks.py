@@ -6,7 +6,6 @@ and not all that there is. A place is 40 bits of a hash, so that a task may be t
 batches are read in which it is not, and the answer is the same.
 """
 
-import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from farebox.core.queries import UsageQuery, check
 from farebox.errors import QueryError
 from farebox.ledger.stores.duckdb.kept import Tally
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
-from farebox.ledger.stores.duckdb.tallies import note, standing
+from farebox.ledger.stores.duckdb.tallies import noted, standing
 from farebox.ledger.stores.duckdb.usage_parts import where_sql
 from farebox.ledger.stores.duckdb.writing import stamp
 
@@ -27,8 +26,6 @@ ENDED: Final = """coalesce(outcome, CASE state WHEN 'done' THEN 'success' WHEN '
 """How an event ended: as it says; where it says nothing (nobody looked, or nobody saw its end), as its state does."""
 PLACE: Final = "(hash(tenant, task) >> 24)"
 PLACES: Final = 2**40
-EVENTS_AT_ONCE: Final = 4_000_000
-"""Where all tasks are counted, about so many events at a time: bounds the memory that it takes."""
 APPENDED_SHARE: Final = 8
 """An index is put in order again once one in so many of its rows stands behind the others."""
 _KEYS: Final = {
@@ -57,10 +54,9 @@ def tasks(store: Store, asked: Tasks) -> list[dict[str, Any]]:
     if unknown := [name for name in asked.group_by if name not in GROUPS]:
         raise QueryError(f"tasks cannot be grouped by {unknown[0]!r}: give {', '.join(GROUPS)}")
     check(UsageQuery(where=asked.where, time_zone=asked.time_zone))
-    began = time.perf_counter()
     groups, names = groups_kept(asked.group_by), tuple(dict.fromkeys(asked.group_by))
-    with store.reading() as cursor:
-        found = standing(cursor, store, "tasks", asked, (asked.time_zone, groups))
+    with noted(store, asked) as noting, store.reading() as cursor:
+        noting.append(found := standing(cursor, store, "tasks", asked, (asked.time_zone, groups)))
         if found.tally is None:
             sql, named = counted_sql(asked, groups)
         else:
@@ -72,7 +68,6 @@ def tasks(store: Store, asked: Tasks) -> list[dict[str, Any]]:
             f"HAVING sum(tasks) > 0 ORDER BY ALL LIMIT {ROWS_MAX}",
             named,
         ).fetchall()
-    note(store, found, asked, time.perf_counter() - began)
     return [dict(zip((*names, "tasks", "successful", "told"), row, strict=True)) for row in rows]
 
 
@@ -139,12 +134,13 @@ def touched_sql(where: str) -> str:
     )
 
 
-def make(cursor: Cursor, table: str, asked: Tasks, before: Tally | None) -> tuple[str, int, int]:
-    """A tally's table. -> its index, the rows of that which stand in order, rows in all."""
+def make(cursor: Cursor, table: str, asked: Tasks, before: Tally | None, at_once: int) -> tuple[str, int, int]:
+    """A tally's table; where all tasks are counted, about `at_once` events at a time. -> its index, the rows of that
+    which stand in order, rows in all."""
     groups = groups_kept(asked.group_by)
     if before is None:
         index = f"{table}_i"
-        _make_all(cursor, table, index, asked, groups)
+        _make_all(cursor, table, index, asked, at_once)
         ordered = int(one(cursor, f"SELECT count(*) FROM {index}")[0])
         return index, ordered, ordered
     sql, named = brought_on_sql(cursor, asked, groups, before)
@@ -169,11 +165,12 @@ def make(cursor: Cursor, table: str, asked: Tasks, before: Tally | None) -> tupl
     return index, ordered, ordered
 
 
-def _make_all(cursor: Cursor, table: str, index: str, asked: Tasks, groups: tuple[str, ...]) -> None:
+def _make_all(cursor: Cursor, table: str, index: str, asked: Tasks, at_once: int) -> None:
     """Part by part of the places, so that all tasks are never in memory together."""
+    groups = groups_kept(asked.group_by)
     named = _parameters(asked, ())
     where = _where(asked, named)
-    parts = 1 + int(one(cursor, "SELECT count(*) FROM events")[0]) // EVENTS_AT_ONCE
+    parts = 1 + int(one(cursor, "SELECT count(*) FROM events")[0]) // at_once
     of_part = f"{PLACE} >= $lowest AND {PLACE} < $highest"
     events = f"SELECT * FROM events WHERE {where} AND {of_part}"
     told = f"FROM outcomes WHERE {of_part}"

@@ -1,7 +1,6 @@
 """Money that bought nothing, or less than was paid for: attempts that failed, were cut off, brought a wrong answer or
 half of one or repeated another, and subjects that call in a loop."""
 
-import time
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,7 +13,7 @@ from farebox.ledger.stores.duckdb.events import filters
 from farebox.ledger.stores.duckdb.kept import Tally
 from farebox.ledger.stores.duckdb.sources import as_of_sql
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
-from farebox.ledger.stores.duckdb.tallies import note, standing
+from farebox.ledger.stores.duckdb.tallies import noted, standing
 from farebox.ledger.stores.duckdb.usage import us_of
 
 _SHOWN: Final = ("attempt", "fallback_from", "retries", "state", "outcome")
@@ -74,12 +73,10 @@ class Loops(Asked, frozen=True):
 def waste(store: Store, asked: Asked) -> list[dict[str, object]]:
     """By kind, provider and model, most spent first. A correction counts with what it corrects; calls with the
     caller's own credential are outside."""
-    began = time.perf_counter()
-    with store.reading() as cursor:
-        found = standing(cursor, store, "waste", asked)
+    with noted(store, asked) as noting, store.reading() as cursor:
+        noting.append(found := standing(cursor, store, "waste", asked))
         sql, parameters = waste_sql(asked, found.tally)
         rows = cursor.execute(f"{sql} {_WASTES}", parameters).fetchall()
-    note(store, found, asked, time.perf_counter() - began)
     return [
         {
             "what": what,
@@ -117,12 +114,10 @@ def waste_sql(asked: Asked, tally: Tally | None) -> tuple[str, dict[str, object]
 
 def loops(store: Store, asked: Loops) -> list[dict[str, object]]:
     """Who called so often within a minute: in how many minutes and calls, for how much; the dearest first."""
-    began = time.perf_counter()
-    with store.reading() as cursor:
-        found = standing(cursor, store, "loops", asked, (asked.calls,))
+    with noted(store, asked) as noting, store.reading() as cursor:
+        noting.append(found := standing(cursor, store, "loops", asked, (asked.calls,)))
         sql, parameters = minutes_sql(cursor, asked, found.tally)
         rows = cursor.execute(_LOOPS.format(minutes=sql, rows=int(asked.rows_max)), parameters).fetchall()
-    note(store, found, asked, time.perf_counter() - began)
     return [
         {
             **dict(zip(("tenant", "user", "task", "session", "feature", "minutes"), row[:6], strict=True)),
