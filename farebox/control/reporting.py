@@ -15,6 +15,7 @@ from farebox.directory.store import Directory
 from farebox.ledger.client import SOCKET_NAME, KeeperClient
 from farebox.reports.asking import asked
 from farebox.reports.facts import AskedFacts
+from farebox.reports.held import HeldSums
 from farebox.reports.report import Answer, Asked, Facts, Report
 
 AT_ONCE: Final = 4
@@ -36,7 +37,7 @@ def facts_of(parts: Parts, loop: asyncio.AbstractEventLoop) -> Facts:
 
 def facts_here(parts: Parts) -> Callable[[], Facts]:
     """For threads that have no loop to ask by: each has a connection of its own to the keeper."""
-    own = threading.local()
+    own, held = threading.local(), HeldSums()
 
     def make() -> Facts:
         client: KeeperClient | None = getattr(own, "client", None)
@@ -48,7 +49,7 @@ def facts_here(parts: Parts) -> Callable[[], Facts]:
         def ask(method: str, params: object) -> Any:
             return asking.call(method, msgspec.to_builtins(params), timeout_s)
 
-        return AskedFacts(ask, limits_of(parts.directory), books_of(parts.directory))
+        return AskedFacts(ask, limits_of(parts.directory), books_of(parts.directory), held)
 
     return make
 

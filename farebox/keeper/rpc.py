@@ -43,7 +43,7 @@ class Server:
         # A call waits for `makers` and `counted`: no page may keep it waiting.
         self._own = {
             "flush": self._flusher, "makers": self._makers, "counted": self._makers, "authorize": self._makers,
-            "sums": self._sums,
+            "sums": self._sums, "changed_sums": self._sums,
         }  # fmt: skip
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()

@@ -24,7 +24,7 @@ from farebox.ledger.accepting import Post, PostOutcomes, post, post_outcomes
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.evidence import evidence, multiplier
 from farebox.ledger.ledger import Ledger, now_us
-from farebox.ledger.stores.duckdb import backtest, checks, counting, spent, spreads, unpriced, waste, what_if
+from farebox.ledger.stores.duckdb import backtest, checks, counting, spent, spreads, tasks, unpriced, waste, what_if
 from farebox.ledger.stores.duckdb.events import get_event, list_events
 from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
@@ -114,6 +114,13 @@ class Spent(msgspec.Struct, frozen=True):
     """Customers' own billing days."""
 
 
+class ChangedSums(msgspec.Struct, frozen=True):
+    """`position` is meta's of the answer that the asker has."""
+
+    query: UsageQuery
+    position: tuple[int, str | None] | None = None
+
+
 class Nothing(msgspec.Struct, frozen=True):
     pass
 
@@ -161,6 +168,11 @@ def ask_sums(ledger: Ledger, query: UsageQuery) -> dict[str, object]:
     """What `usage` answers, by columns and with up to EXPORT_ROWS_MAX rows; a frame holds about so many of five short
     columns."""
     return ledger.remembered.ask("sums", query, lambda: columns(ledger.store, query, EXPORT_ROWS_MAX))
+
+
+def ask_changed_sums(ledger: Ledger, asked: ChangedSums) -> dict[str, object]:
+    """The same, and with the position of an answer of before only what has changed since: see `columns`."""
+    return columns(ledger.store, asked.query, EXPORT_ROWS_MAX, asked.position)
 
 
 def ask_spread(ledger: Ledger, asked: spreads.Spread) -> list[dict[str, object]]:
@@ -363,6 +375,7 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "events": (EventsQuery, ask_events),
     "event": (EventId, ask_event),
     "sums": (UsageQuery, ask_sums),
+    "changed_sums": (ChangedSums, ask_changed_sums),
     "spread": (spreads.Spread, ask_spread),
     "unpriced": (unpriced.Asked, ask_unpriced),
     "waste": (waste.Asked, ask_waste),
@@ -377,7 +390,7 @@ METHODS: Final[Mapping[str, tuple[type, Callable[[Ledger, Any], object]]]] = {
     "counted": (Counted, counted),
     "simulate": (Simulate, simulate),
     "what_if": (Change, ask_what_if),
-    "tasks": (counting.Tasks, lambda ledger, asked: counting.tasks(ledger.store, asked)),
+    "tasks": (tasks.Tasks, lambda ledger, asked: tasks.tasks(ledger.store, asked)),
     "units": (counting.Units, lambda ledger, asked: counting.units(ledger.store, asked)),
     "customer_units": (
         counting.CustomerUnits,

@@ -9,7 +9,7 @@ from farebox.core.customers import Books, Customer
 from farebox.core.months import month_days
 from farebox.reports.months import Span, local
 from farebox.reports.report import Asked, Facts
-from farebox.reports.spending import NOTHING, Row, Spend, percent, ratio, spend_of, usage, usd
+from farebox.reports.spending import NOTHING, Row, Spend, percent, question, ratio, spend_of, usd
 
 Key = TypeVar("Key")
 
@@ -82,7 +82,7 @@ def unordered_lines(asked: Asked, facts: Facts, span: Span, books: Books) -> lis
     known = {month: _Known(books, month, last_day(month, span)) for month in span.months}
     called: dict[str, set[str | None]] = {month: set() for month in span.months}
     found: list[Line] = []
-    for row in usage(facts, asked, ("tenant", "month"), span.since_us, span.until_us):
+    for row in facts.usage_unordered(question(asked, ("tenant", "month"), span.since_us, span.until_us)):
         tenant, month = row["tenant"], row["month"]
         called[month].add(tenant)
         found.append(known[month].line(tenant, row))
@@ -90,6 +90,19 @@ def unordered_lines(asked: Asked, facts: Facts, span: Span, books: Books) -> lis
         for month, of_month in known.items():
             silent = [tenant for tenant in _asked_for(asked, books) if tenant not in called[month]]
             found += [line for tenant in silent if (line := of_month.line(tenant, None)).revenue is not None]
+    return found
+
+
+def paying(asked: Asked, books: Books, month: str) -> tuple[int, int]:
+    """How many of the customers asked for have known revenue that month, $0 too, and how much: pico-dollars."""
+    known: dict[str, tuple[int, int]] = books.reckoning("paying", "")
+    if "tenant" not in asked.where and month in known:
+        return known[month]
+    revenues = (books.worth(books.customers[tenant], month).revenue for tenant in set(_asked_for(asked, books)))
+    earned = [revenue for revenue in revenues if revenue is not None]
+    found = len(earned), sum(earned)
+    if "tenant" not in asked.where:
+        known[month] = found
     return found
 
 
@@ -117,7 +130,7 @@ class _Known:
     def line(self, tenant: str | None, row: Row | None) -> Line:
         """Of a customer's sums that month; None: it did not call."""
         before = self._lines.get(tenant)
-        if before is not None and before[0] == row and before[1] == self._end:
+        if before is not None and (before[0] is row or before[0] == row) and before[1] == self._end:
             return before[2]
         line = self._made(tenant, NOTHING if row is None else spend_of(row))
         self._lines[tenant] = row, self._end, line

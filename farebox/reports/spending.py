@@ -65,17 +65,26 @@ def usage(
     where: Mapping[str, tuple[str, ...]] | None = None,
 ) -> list[Row]:
     """Rows of the ledger under the question's filters, `where` on top, with SURE and `measures`."""
-    return facts.usage(
-        UsageQuery(
-            group_by=tuple(group_by),
-            since_us=since_us,
-            until_us=until_us,
-            where={**asked.where, **(where or {})},
-            measures=(*SURE, *measures),
-            limit=EXPORT_ROWS_MAX,
-            time_zone=asked.time_zone,
-            as_of_us=asked.as_of_us,
-        )
+    return facts.usage(question(asked, group_by, since_us, until_us, measures, where))
+
+
+def question(
+    asked: Asked,
+    group_by: Sequence[str],
+    since_us: int,
+    until_us: int,
+    measures: Sequence[str] = (),
+    where: Mapping[str, tuple[str, ...]] | None = None,
+) -> UsageQuery:
+    return UsageQuery(
+        group_by=tuple(group_by),
+        since_us=since_us,
+        until_us=until_us,
+        where={**asked.where, **(where or {})},
+        measures=(*SURE, *measures),
+        limit=EXPORT_ROWS_MAX,
+        time_zone=asked.time_zone,
+        as_of_us=asked.as_of_us,
     )
 
 

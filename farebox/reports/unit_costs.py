@@ -1,7 +1,7 @@
 """unit-costs: what a user, a customer and a piece of work cost, month by month."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 from farebox.core import figures
 from farebox.errors import QueryError
@@ -11,7 +11,7 @@ from farebox.reports.cells import day_text
 from farebox.reports.earnings import Line
 from farebox.reports.months import Span
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
-from farebox.reports.spending import NOTHING, Row, each, spend_of, usage, usd
+from farebox.reports.spending import NOTHING, Row, Spend, each, spend_of, usage, usd
 
 COLUMNS: Final = (
     of.MONTH, of.AI_COST,
@@ -35,6 +35,7 @@ ENDED: Final = (
     Column("tasks", "Tasks", "count", "Tasks that ended so."),
     Column("told", "Told by the app", "count", "Those of which the app said so; the others are derived."),
 )
+_COUNTED: Final = ("tasks", "successful", "told")
 _UNCOUNTED: Final = ("Tasks could not be counted: ask for fewer months, or for one customer.",)
 
 
@@ -47,18 +48,18 @@ class UnitCosts:
 
     def answer(self, asked: Asked, facts: Facts) -> Answer:
         span = months.span(asked)
-        by_month = earnings.by(earnings.lines(asked, facts, span, facts.books(asked.as_of_us)), lambda line: line.month)
         whole = _sums(asked, facts, span, ("users", "tenants"))
+        customers = _customers(asked, facts, span, whole)
         userless = _sums(asked, facts, span, (), {"user": ("",)})
         taskless = _sums(asked, facts, span, (), {"task": ("",)})
-        tasks = _tasks(asked, facts, span, "month")
-        of_month = {row["month"]: row for row in tasks or ()}
+        tasks = _tasks(asked, facts, span)
+        of_month = _folded(tasks or (), "month")
         rows = [
             {
-                **_row(month, by_month.get(month, []), whole.get(month), userless.get(month)),
+                **_row(month, customers[month], whole.get(month), userless.get(month)),
                 **_of_tasks(whole.get(month), taskless.get(month), of_month.get(month), known=tasks is not None),
             }
-            for month in _from_first(span, by_month)
+            for month in _from_first(span, whole, customers)
         ]
         total = spending.total(spend_of(row) for row in whole.values())
         return Answer(
@@ -66,7 +67,7 @@ class UnitCosts:
             columns=COLUMNS,
             rows=rows,
             charts=_charts(rows),
-            sections=_ended(_tasks(asked, facts, span, "outcome")),
+            sections=_ended(_folded(tasks or (), "outcome")),
             notes=(
                 *span.notes,
                 *months.widened(asked, span),
@@ -76,10 +77,47 @@ class UnitCosts:
         )
 
 
-def _from_first(span: Span, by_month: dict[str, list[Line]]) -> list[str]:
-    """The months from the first that has anything."""
-    first = next((at for at, month in enumerate(span.months) if by_month.get(month)), len(span.months))
+class _Customers(NamedTuple):
+    """Of a month: what calls cost that name a customer, and of how many customers revenue is known, and how much."""
+
+    spend: Spend
+    paying: int
+    revenue: int
+
+
+def _from_first(span: Span, whole: Mapping[str, Row], customers: Mapping[str, _Customers]) -> list[str]:
+    """The months from the first that has a call or revenue."""
+    has = (month in whole or customers[month].paying > 0 for month in span.months)
+    first = next((at for at, found in enumerate(has) if found), len(span.months))
     return list(span.months[first:])
+
+
+def _customers(asked: Asked, facts: Facts, span: Span, whole: Mapping[str, Row]) -> dict[str, _Customers]:
+    """By month. Customer by customer only where filters pick some by their calls."""
+    books = facts.books(asked.as_of_us)
+    if set(asked.where) - {"tenant"} or "" in asked.where.get("tenant", ()):
+        lines = earnings.by(earnings.unordered_lines(asked, facts, span, books), lambda line: line.month)
+        return {month: _of_lines(lines.get(month, [])) for month in span.months}
+    nameless = _sums(asked, facts, span, (), {"tenant": ("",)})
+    found = {}
+    for month in span.months:
+        paying, revenue = earnings.paying(asked, books, month)
+        found[month] = _Customers(_less(whole.get(month), nameless.get(month)), paying, revenue)
+    return found
+
+
+def _of_lines(found: Sequence[Line]) -> _Customers:
+    named = [line for line in found if line.tenant is not None]
+    revenues = [line.revenue for line in named if line.revenue is not None]
+    return _Customers(spending.total(line.spend for line in named), len(revenues), sum(revenues))
+
+
+def _less(whole: Row | None, rest: Row | None) -> Spend:
+    """Of a month, what is not of `rest`."""
+    every, some = (NOTHING if row is None else spend_of(row) for row in (whole, rest))
+    known, unpriced = every.known - some.known, every.unpriced - some.unpriced
+    amount = None if known == 0 and unpriced else known
+    return Spend(amount, every.estimated - some.estimated, every.calls - some.calls, unpriced)
 
 
 def _sums(
@@ -91,20 +129,31 @@ def _sums(
     return {row["month"]: row for row in rows}
 
 
-def _tasks(asked: Asked, facts: Facts, span: Span, *groups: str) -> list[Row] | None:
-    """Tasks, those that were a success, and those whose end the app told; None where they cannot be counted."""
+def _tasks(asked: Asked, facts: Facts, span: Span) -> list[Row] | None:
+    """By month and outcome: tasks, those that were a success, and those whose end the app told; None where they cannot
+    be counted."""
     params: dict[str, object] = {
         "since_us": span.since_us,
         "until_us": span.until_us,
         "where": asked.where,
         "time_zone": asked.time_zone,
         "as_of_us": asked.as_of_us,
-        "group_by": groups,
+        "group_by": ("month", "outcome"),
     }
     try:
         found: list[Row] = facts.ask("tasks", params)
     except QueryError:
         return None
+    return found
+
+
+def _folded(tasks: Iterable[Row], name: str) -> dict[str, Row]:
+    """The same by one of both alone."""
+    found: dict[str, Row] = {}
+    for row in tasks:
+        sums = found.setdefault(row[name], {name: row[name], **dict.fromkeys(_COUNTED, 0)})
+        for counted in _COUNTED:
+            sums[counted] += row[counted]
     return found
 
 
@@ -118,11 +167,11 @@ def _derived(tasks: Iterable[Row]) -> tuple[str, ...]:
     return (f"The app told nothing of how {of_which} ended: their last finished call stands for them.",)
 
 
-def _ended(found: Sequence[Row] | None) -> tuple[Section, ...]:
+def _ended(found: Mapping[str, Row]) -> tuple[Section, ...]:
     if not found:
         return ()
     rows = sorted(
-        ({"outcome": row["outcome"], "tasks": row["tasks"], "told": row["told"]} for row in found),
+        ({name: row[name] for name in ("outcome", "tasks", "told")} for row in found.values()),
         key=lambda row: (-row["tasks"], row["outcome"]),
     )
     return (Section(title="How tasks ended", columns=ENDED, rows=rows),)
@@ -139,23 +188,20 @@ def _without(whole: Row | None, rest: Row | None) -> int | None:
     return None if amount is None else amount - (0 if rest is None else spend_of(rest).known)
 
 
-def _row(month: str, found: Sequence[Line], whole: Row | None, userless: Row | None) -> dict[str, Any]:
+def _row(month: str, customers: _Customers, whole: Row | None, userless: Row | None) -> dict[str, Any]:
     spend = NOTHING if whole is None else spend_of(whole)
-    named = [line for line in found if line.tenant is not None]
     users, tenants = (0, 0) if whole is None else (whole["users"], whole["tenants"])
-    paying = [line for line in named if line.revenue is not None]
-    revenue = sum(line.revenue for line in paying if line.revenue is not None)
-    of_customers = spending.total(line.spend for line in named).amount
+    paying, revenue = customers.paying, customers.revenue
     return {
         "month": month,
         "ai_cost": usd(spend.amount),
         "active_users": users,
         "per_user": each(_without(whole, userless), users),
         "active_customers": tenants,
-        "per_active_customer": each(of_customers, tenants),
-        "customers": len(paying),
-        "blended": each(spend.amount, len(paying)),
-        "arpu": each(revenue, len(paying)),
+        "per_active_customer": each(customers.spend.amount, tenants),
+        "customers": paying,
+        "blended": each(spend.amount, paying),
+        "arpu": each(revenue, paying),
         "ai_share": spending.percent(spend.amount, revenue) if paying else None,
     }
 

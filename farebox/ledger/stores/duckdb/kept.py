@@ -12,9 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
-
-from farebox.core.queries import UsageQuery
+from typing import Final, Literal
 
 FILE_NAME: Final = "kept.duckdb"
 WANTED_MAX: Final = 64
@@ -30,6 +28,7 @@ REST: Final = 30
 FROM_S: Final = 0.02
 FROM_ROWS: Final = 50_000
 RANKED_ROWS_MIN: Final = 100_000
+TASKS_AT_ONCE: Final = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +61,37 @@ class Kept:
     is_ranked: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is kept of one question that only events answer: of those that began from `since` until before `until`,
+    under `where`, with further `options` of its own."""
+
+    what: Literal["waste", "loops", "tasks"]
+    since: datetime | None
+    until: datetime | None
+    where: tuple[tuple[str, tuple[str, ...]], ...]
+    dropped_before: datetime | None
+    """What retention drops later is in the counts and not in the events any more: then they are others."""
+    options: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Such counts, of the events up to a batch."""
+
+    shape: Counts
+    table: str
+    batch: int
+    rows: int
+    index: str = ""
+    """A second table, which those that are made of this one take over. Its first `ordered` rows stand in order."""
+    ordered: int = 0
+
+
 @dataclass(slots=True)
 class _Entry:
-    part: UsageQuery
-    kept: Kept
+    part: object
+    kept: Kept | Tally
     asked_at: float
     made_at: float
     took_s: float
@@ -79,13 +105,14 @@ class Bounds:
     """What is worth keeping: sums of answers that took `from_s` and whose roll-up has `from_rows`. From `ranked_rows`
     on they know each group's place by spend, so that who asks for the first ones reads no others. They are brought on
     once `fresh_events` came since, or a sixteenth of their own rows, and not before `rest` times as long as
-    it took, however fast calls come."""
+    it took, however fast calls come. Tasks are counted of so many events at a time: bounds the memory that it takes."""
 
     from_s: float = FROM_S
     from_rows: int = FROM_ROWS
     ranked_rows: int = RANKED_ROWS_MIN
     fresh_events: int = FRESH_EVENTS
     rest: float = REST
+    tasks_at_once: int = TASKS_AT_ONCE
 
 
 class Keeping:
@@ -97,9 +124,9 @@ class Keeping:
         self.is_attached = False
         self._linger_s = linger_s
         self._lock = threading.Lock()
-        self._entries: dict[Shape, _Entry] = {}
-        self._wanted: dict[Shape, UsageQuery] = {}
-        self._refused: dict[Shape, float] = {}
+        self._entries: dict[Shape | Counts, _Entry] = {}
+        self._wanted: dict[Shape | Counts, object] = {}
+        self._refused: dict[Shape | Counts, float] = {}
         self._dropped: list[tuple[float, str]] = []
         self._number = 0
         self._newest: tuple[int, datetime | None] = (0, None)
@@ -108,7 +135,14 @@ class Keeping:
     def known(self, batch: int) -> tuple[Kept, ...]:
         """Those that were made of batches up to this one."""
         with self._lock:
-            return tuple(entry.kept for entry in self._entries.values() if entry.kept.batch <= batch)
+            found = [entry.kept for entry in self._entries.values() if entry.kept.batch <= batch]
+        return tuple(kept for kept in found if isinstance(kept, Kept))
+
+    def tally(self, shape: Counts, batch: int) -> Tally | None:
+        """The one of exactly this shape that was made of batches up to this one."""
+        with self._lock:
+            entry = self._entries.get(shape)
+        return entry.kept if entry and isinstance(entry.kept, Tally) and entry.kept.batch <= batch else None
 
     def newest(self, batch: int, after: Callable[[int], datetime | None]) -> datetime | None:
         """When the newest event of batches up to this one began. `after` gives that of the batches after one."""
@@ -131,13 +165,13 @@ class Keeping:
             self._sizes = before = rolled, count()
         return before[1]
 
-    def used(self, kept: Kept) -> None:
+    def used(self, kept: Kept | Tally) -> None:
         with self._lock:
             if (entry := self._entries.get(kept.shape)) is not None:
                 entry.asked_at = time.monotonic()
 
-    def want(self, shape: Shape, part: UsageQuery) -> None:
-        """Have these made when there is time. `part` is a question that they answer."""
+    def want(self, shape: Shape | Counts, part: object) -> None:
+        """Have these made when there is time. `part` is a question that they answer: a UsageQuery for sums."""
         with self._lock:
             refused = self._refused.get(shape)
             if refused is not None and time.monotonic() - refused < REFUSED_S:
@@ -145,11 +179,11 @@ class Keeping:
             if shape not in self._entries and len(self._wanted) < WANTED_MAX:
                 self._wanted.setdefault(shape, part)
 
-    def next_wanted(self) -> tuple[Shape, UsageQuery] | None:
+    def next_wanted(self) -> tuple[Shape | Counts, object] | None:
         with self._lock:
             return next(iter(self._wanted.items()), None)
 
-    def due(self, fresh: Callable[[int], int]) -> tuple[Shape, UsageQuery] | None:
+    def due(self, fresh: Callable[[int], int]) -> tuple[Shape | Counts, object] | None:
         """Those that are to be brought on. `fresh` counts the events after a batch."""
         with self._lock:
             now, rest = time.monotonic(), self.bounds.rest
@@ -163,7 +197,7 @@ class Keeping:
         self._number += 1
         return f"kept.sums_{self._number}"
 
-    def take(self, part: UsageQuery, kept: Kept, took_s: float) -> None:
+    def take(self, part: object, kept: Kept | Tally, took_s: float) -> None:
         """Have these from now on, in place of those of the same shape."""
         now = time.monotonic()
         with self._lock:
@@ -178,7 +212,7 @@ class Keeping:
                 self._drop(before.kept)
             self._make_room()
 
-    def refuse(self, shape: Shape) -> None:
+    def refuse(self, shape: Shape | Counts) -> None:
         with self._lock:
             self._wanted.pop(shape, None)
             self._refused[shape] = time.monotonic()
@@ -206,8 +240,13 @@ class Keeping:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _drop(self, kept: Kept) -> None:
-        self._dropped.append((time.monotonic(), kept.table))
+    def _drop(self, kept: Kept | Tally) -> None:
+        now = time.monotonic()
+        self._dropped.append((now, kept.table))
+        index = kept.index if isinstance(kept, Tally) else ""
+        heirs = (entry.kept for entry in self._entries.values() if isinstance(entry.kept, Tally))
+        if index and all(heir.index != index for heir in heirs):
+            self._dropped.append((now, index))
 
     def _make_room(self) -> None:
         while sum(entry.kept.rows for entry in self._entries.values()) > ROWS_ALL_MAX:

@@ -1,17 +1,21 @@
 """Making the sums that are wanted, and bringing those on that are asked for: one at a time, beside all answers."""
 
 import time
+from typing import Final, cast
 
 import msgspec
 
 from farebox.core.queries import UsageQuery
 from farebox.errors import FareboxError
-from farebox.ledger.stores.duckdb import sources
-from farebox.ledger.stores.duckdb.kept import Kept, Shape
+from farebox.ledger.stores.duckdb import sources, tasks, waste
+from farebox.ledger.stores.duckdb.kept import Counts, Kept, Shape, Tally
 from farebox.ledger.stores.duckdb.sources import Scan
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 from farebox.ledger.stores.duckdb.usage import SPEND, known_by
-from farebox.ledger.stores.duckdb.usage_parts import distinct_sql, facts_sql, group_sql, where_sql
+from farebox.ledger.stores.duckdb.usage_parts import distinct_sql, facts_sql, group_sql, key_sql, where_sql
+
+INDEX_ROWS_A_ROW: Final = 8
+"""Rows of an index that take the room of one of sums."""
 
 
 def keep_sums(store: Store) -> bool:
@@ -24,7 +28,7 @@ def keep_sums(store: Store) -> bool:
     shape, part = found
     began = time.monotonic()
     try:
-        kept = _made(store, shape, part)
+        kept = _counts(store, shape, part) if isinstance(shape, Counts) else _made(store, shape, part)
     except FareboxError:
         store.kept.refuse(shape)
         raise
@@ -32,7 +36,7 @@ def keep_sums(store: Store) -> bool:
     return True
 
 
-def _due(store: Store) -> tuple[Shape, UsageQuery] | None:
+def _due(store: Store) -> tuple[Shape | Counts, object] | None:
     with store.reading() as cursor:
         (batch,) = one(cursor, "SELECT batch FROM state")
 
@@ -44,8 +48,25 @@ def _due(store: Store) -> tuple[Shape, UsageQuery] | None:
         return store.kept.due(fresh)
 
 
-def _made(store: Store, shape: Shape, part: UsageQuery) -> Kept:
+def _counts(store: Store, shape: Counts, asked: object) -> Tally:
+    """Of the counts of before and what came since, where there are any; else of the events."""
+    with store.keeping() as cursor:
+        (batch,) = one(cursor, "SELECT batch FROM state")
+        before, table = store.kept.tally(shape, batch), store.kept.new_name()
+        if isinstance(asked, tasks.Tasks):
+            index, ordered, rows = tasks.make(cursor, table, asked, before, store.kept.bounds.tasks_at_once)
+            return Tally(shape, table, batch, rows // INDEX_ROWS_A_ROW, index, ordered)
+        if isinstance(asked, waste.Loops):
+            sql, parameters = waste.minutes_sql(cursor, asked, before)
+        else:
+            sql, parameters = waste.waste_sql(cast(waste.Asked, asked), before)
+        cursor.execute(f"CREATE TABLE {table} AS {sql}", parameters)
+        return Tally(shape, table, batch, _rows(cursor, table))
+
+
+def _made(store: Store, shape: Shape, asked: object) -> Kept:
     """Of those of before and what came since, where there are any; else of the roll-ups."""
+    part = cast(UsageQuery, asked)
     with store.keeping() as cursor:
         known = known_by(cursor, store)
         scans = sources.plan(part, known)
@@ -79,7 +100,8 @@ def _counted(cursor: Cursor, shape: Shape, part: UsageQuery, scans: list[Scan], 
     rows = distinct_sql(shape.once, keys, f"({facts}) AS facts", where)
     if before is not None and was_kept:
         rows = f"SELECT DISTINCT * FROM (SELECT * FROM {before.table} UNION ALL {rows})"
-    cursor.execute(f"CREATE TABLE {table} AS {rows}", parameters)
+    # In the order of their keys: what is newer is then found in a few stretches.
+    cursor.execute(f"CREATE TABLE {table} AS SELECT * FROM ({rows}) ORDER BY key", parameters)
     groups = "".join(f"g{index}, " for index in range(len(keys)))
     cursor.execute(
         f"CREATE TABLE {table}_n AS SELECT {groups}count(*)::BIGINT AS n FROM {table}{' GROUP BY ALL' if keys else ''}"
@@ -118,8 +140,10 @@ def ranked_sql(shape: Shape, table: str, spend: str) -> str:
     keys = [f'"{name}"' for name in shape.ranked_by]
     ties = ", ".join(f"{key} NULLS LAST" for key in keys)
     same = " AND ".join(f"kept.{key} IS NOT DISTINCT FROM placed.{key}" for key in keys)
+    key = key_sql(shape.ranked_by, "kept.")
     return (
         f"WITH spent AS (SELECT {', '.join(keys)}, {spend} AS spend FROM {table} GROUP BY ALL), "
         f"placed AS (SELECT * EXCLUDE (spend), row_number() OVER (ORDER BY spend DESC NULLS LAST, {ties}) AS place "
-        f"FROM spent) SELECT kept.*, placed.place FROM {table} AS kept JOIN placed ON {same} ORDER BY place"
+        f"FROM spent) SELECT kept.*, placed.place, {key} AS key FROM {table} AS kept JOIN placed ON {same} "
+        "ORDER BY place"
     )

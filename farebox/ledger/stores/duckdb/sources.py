@@ -5,7 +5,7 @@ watermark, are read from the events. So every answer is exact, and the same whic
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
@@ -34,6 +34,8 @@ KEPT_DIMS: Final = (frozenset(FINE_DIMS) | frozenset(USER_DIMS)) - {"tags"} | {
     "kind", "price_id", "price_from", "fallback_from", "outcome",
 }  # fmt: skip
 """What sums can be kept by: the roll-ups' dimensions, and those of the events that have few values."""
+NAMELESS: Final = ("task", "session")
+"""Of too many values to be dimensions of sums; that they are missing is one."""
 BASE_COLUMNS: Final = frozenset({"charges", "firsts", "priced", "unpriced"})
 """Columns that any rows of sums have, beside cost and last_at."""
 SHORT_ROWS: Final = 50_000
@@ -69,6 +71,8 @@ class Known:
     newest: datetime | None
     """When the newest event began."""
     dropped_before: datetime | None
+    newer: Callable[[int], int] = lambda _batch: 0
+    """How many events there are after a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ class Scan:
     until: datetime | None
     after_batch: int | None = None
     kept: Kept | None = None
+    newer: int = 0
+    """Events that kept sums lack, where these know places."""
 
 
 def group_names(query: UsageQuery) -> tuple[str, ...]:
@@ -127,8 +133,9 @@ def plan(query: UsageQuery, known: Known) -> list[Scan]:
     serving = [kept for kept in known.kept if kept.rows <= max(shortest, SHORT_ROWS) and serves(kept, query)]
     if serving:
         groups = group_names(query)
-        smallest = min(serving, key=lambda kept: (not kept.is_ranked or kept.shape.ranked_by != groups, kept.rows))
-        return [Scan(None, None, None, kept=smallest), Scan(None, since, until, smallest.batch)]
+        smallest = min(serving, key=lambda kept: (not kept.shape.once, not _ranks(kept, groups), kept.rows))
+        newer = known.newer(smallest.batch) if _ranks(smallest, groups) else 0
+        return [Scan(None, None, None, kept=smallest, newer=newer), Scan(None, since, until, smallest.batch)]
     for rollup in sorted(fitting, key=lambda rollup: (known.sizes[rollup.table], len(rollup.dims))):
         first = None if since is None else _ceil(since, length(rollup))
         last = None if until is None else _floor(until, length(rollup))
@@ -140,6 +147,10 @@ def plan(query: UsageQuery, known: Known) -> list[Scan]:
             *_edges(since, first, last, until),
         ]
     return [everything]
+
+
+def _ranks(kept: Kept, groups: tuple[str, ...]) -> bool:
+    return kept.is_ranked and kept.shape.ranked_by == groups
 
 
 def serves(kept: Kept, query: UsageQuery) -> bool:
@@ -195,14 +206,19 @@ def _is_keepable(part: UsageQuery) -> bool:
     return (
         part.as_of_us is None
         and "corrections" not in part.measures  # counts rows, which sums do not keep apart
-        and dims_of(part) <= KEPT_DIMS
+        and dims_of(part) <= KEPT_DIMS | {name for name, _ in kept_where(part)}
         and all(map(is_whole_hour, (edges.since, edges.until)))
     )
 
 
 def kept_where(query: UsageQuery) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The filters that sums are kept under. Others change with each customer and user, and stay dimensions."""
-    return tuple((name, values) for name, values in sorted(query.where.items()) if name in ALWAYS)
+    """The filters that sums are kept under: those of few values, and that a call names no task or session. Others
+    change with each customer and user, and stay dimensions."""
+    return tuple(
+        (name, values)
+        for name, values in sorted(query.where.items())
+        if name in ALWAYS or (name in NAMELESS and values == ("",))
+    )
 
 
 def columns_of(query: UsageQuery) -> frozenset[str]:

@@ -12,7 +12,7 @@ from farebox.core.asking import zone
 from farebox.core.events import iso_us
 from farebox.core.meters import METERS
 from farebox.core.money import divide_half_even, format_usd
-from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check, unit_of
+from farebox.core.queries import LIMIT_MAX, PERIODS, UsageQuery, check, group, unit_of
 from farebox.errors import QueryError
 from farebox.ledger.stores.duckdb import sources
 from farebox.ledger.stores.duckdb.schema import COARSE_ROLLUPS, FIRST_ROLLUPS, Rollup
@@ -23,6 +23,7 @@ from farebox.ledger.stores.duckdb.usage_parts import (
     HEAP_ROWS_MAX,
     NOT_REFUSED,
     Plan,
+    changed_facts,
     facts_sql,
     group_sql,
     of_top,
@@ -78,27 +79,36 @@ def usage(
     """{"columns", "rows", "meta"}. Money is decimal text, None where nothing of it is priced; counts are whole numbers.
     `from_events` leaves the roll-ups aside. Raises QueryError."""
     groups = sources.group_names(query)
-    names, found, meta = _asked(store, query, from_events=from_events, limit_max=limit_max)
+    names, found, meta, _ = _asked(store, query, from_events=from_events, limit_max=limit_max)
     rows = [dict(zip(names, row, strict=True)) for row in found]
     return {"columns": [*groups, *query.measures], "rows": [_shaped(row, groups, query) for row in rows], "meta": meta}
 
 
-def columns(store: Store, query: UsageQuery, limit_max: int) -> dict[str, object]:
-    """The same answer by columns, for many rows: {"columns": names, "values": a list for each, "meta"}."""
+def columns(
+    store: Store, query: UsageQuery, limit_max: int, position: tuple[int, str | None] | None = None
+) -> dict[str, object]:
+    """The same answer by columns, for many rows: {"columns": names, "values": a list for each, "meta"}. With the
+    `position` of an answer of before, where meta's `is_whole` is False, only rows of groups of which something is
+    newer: they stand in place of the former ones, the others hold."""
     groups = sources.group_names(query)
-    names, rows, meta = _asked(store, query, limit_max=limit_max)
+    names, rows, meta, stands = _asked(store, query, limit_max=limit_max, position=position)
     table: dict[str, Sequence[Any]] = dict(
         zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)
     )
     keys = [list(table[f"g{index}"]) for index in range(len(groups))]
     sums = [_shaped_column(name, table) for name in query.measures]
-    return {"columns": [*groups, *query.measures], "values": [*keys, *sums], "meta": meta}
+    return {"columns": [*groups, *query.measures], "values": [*keys, *sums], "meta": meta | stands}
 
 
 def _asked(
-    store: Store, query: UsageQuery, *, from_events: bool = False, limit_max: int = LIMIT_MAX
-) -> tuple[list[str], list[tuple[Any, ...]], dict[str, object]]:
-    """(names of the statement's columns, its rows, meta)."""
+    store: Store,
+    query: UsageQuery,
+    *,
+    from_events: bool = False,
+    limit_max: int = LIMIT_MAX,
+    position: tuple[int, str | None] | None = None,
+) -> tuple[list[str], list[tuple[Any, ...]], dict[str, object], dict[str, object]]:
+    """(names of the statement's columns, its rows, meta, where it stands)."""
     check(query, limit_max)
     zone(query.time_zone)
     if query.order and query.order.removeprefix("-") not in (*query.measures, *query.group_by):
@@ -108,6 +118,9 @@ def _asked(
     with store.reading() as cursor:
         known = known_by(cursor, store)
         query = _until_newest(query, known.newest)
+        dropped = _iso(known.dropped_before)
+        holds = position is not None and position[1] == dropped and _can_change_apart(query, groups)
+        after = position[0] if position is not None and holds else None
         planned: list[tuple[UsageQuery, list[sources.Scan]]] = []
 
         def plan(part: UsageQuery) -> list[sources.Scan]:
@@ -115,19 +128,33 @@ def _asked(
             planned.append((part, scans))
             return scans
 
-        sql, parameters = build(query, groups, plan)
-        answer = cursor.execute(sql, parameters)
-        names = [column[0] for column in answer.description or []]
-        rows = answer.fetchmany(query.limit)
-    if not from_events:
-        note(store, query, groups, planned, known.sizes, time.perf_counter() - began)
+        sql, parameters = build(query, groups, plan, after=after)
+        try:
+            answer = cursor.execute(sql, parameters)
+            names = [column[0] for column in answer.description or []]
+            rows = answer.fetchmany(query.limit)
+        finally:  # what took too long is wanted most
+            if not from_events:
+                note(store, query, groups, planned, known.sizes, time.perf_counter() - began)
     used = {scan.rollup.table if scan.rollup else "kept" if scan.kept else "events" for _, of in planned for scan in of}
     meta: dict[str, object] = {
         "sources": sorted(used),
         "time_zone": query.time_zone,
-        "events_kept_from": _iso(known.dropped_before),
+        "events_kept_from": dropped,
     }
-    return names, rows, meta
+    return names, rows, meta, {"position": (known.batch, dropped), "is_whole": after is None}
+
+
+def _can_change_apart(query: UsageQuery, groups: tuple[str, ...]) -> bool:
+    """Whether a group's row follows from its own events alone, and these can be told by a column."""
+    own = [name for name in groups if name not in PERIODS]
+    return (
+        bool(own)
+        and query.as_of_us is None
+        and not query.peak_min
+        and not any(group(name)[1] for name in own)
+        and not set(query.measures) & {*DISTINCT, *sources.LATENCY}
+    )
 
 
 def _until_newest(query: UsageQuery, newest: datetime | None) -> UsageQuery:
@@ -160,11 +187,11 @@ def note(
 
 
 def build(
-    query: UsageQuery, groups: tuple[str, ...], plan: Plan, *, is_raw: bool = False
+    query: UsageQuery, groups: tuple[str, ...], plan: Plan, *, is_raw: bool = False, after: int | None = None
 ) -> tuple[str, dict[str, object]]:
     """The whole question as one statement. Groups come back as g0, g1 …, measures under their names. Sums, latencies
     and what is counted once each are asked of the smallest tables that know them, and joined. `is_raw`: all rows in no
-    order, amounts as numbers, for a statement around it."""
+    order, amounts as numbers, for a statement around it. `after`: only groups of which a later batch has something."""
     parameters: dict[str, object] = {"zone": query.time_zone} if sources.periods_of(query) else {}
     keys = [f"{group_sql(name, parameters)} AS g{index}" for index, name in enumerate(groups)]
     where = where_sql(query, parameters)
@@ -180,10 +207,13 @@ def build(
     apart = {*DISTINCT, *sources.LATENCY, *(name for name in query.measures if unit_of(name) is not None)}
     summed = tuple(name for name in query.measures if name not in apart)
     parts = sum_facts(query, _with(query, summed), groups, plan, parameters)
+    if after is not None:
+        parts += changed_facts(groups, after, parameters)
     if query.peak_min:
         parts += peaks_sql(query, groups, keys, where, f"SELECT {columns} FROM facts", by, parameters)
     else:
-        parts.append(f"sums AS (SELECT {columns} FROM facts{where}{by})")
+        facts = "facts" if after is None else "changed"
+        parts.append(f"sums AS (SELECT {columns} FROM {facts}{where}{by})")
     joins, table = "", "sums"
     picked = [
         *(f"sums.g{index}" for index in range(len(groups))),
@@ -261,6 +291,7 @@ def known_by(cursor: Cursor, store: Store) -> sources.Known:
         batch=int(batch),
         newest=newest,
         dropped_before=dropped,
+        newer=lambda after: int(one(cursor, "SELECT count(*) FROM events WHERE batch > ?", [after])[0]),
     )
 
 

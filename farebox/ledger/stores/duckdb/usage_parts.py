@@ -1,7 +1,7 @@
 """Parts of the statement that answers a question about usage: groups, filters, and the rows that sums, ranks and counts
 are made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from farebox.core.queries import PERIODS, UsageQuery, group
@@ -64,14 +64,39 @@ def sum_facts(
     old, _ = sources.scan_sql(scans[0], dims, sources.columns_of(part), 0)
     fresh = facts_sql(part, lambda _part: scans[1:], parameters)
     keys = ", ".join(f'"{name}"' for name in groups)
-    same = " AND ".join(f'touched."{name}" IS NOT DISTINCT FROM {kept.table}."{name}"' for name in groups)
-    first = f"place <= {query.limit} + (SELECT count(*) FROM touched)"
+    same = " AND ".join(f'touched."{name}" IS NOT DISTINCT FROM found."{name}"' for name in groups)
+    # A number, and not how many are touched: DuckDB then knows what to read before it reads.
+    first = f"place <= {query.limit + scans[0].newer}"
+    again = old.replace(f" FROM {kept.table}", f" FROM {of_keys(kept.table, 'touched')} SEMI JOIN touched ON {same}")
     return [
         f"fresh AS MATERIALIZED ({fresh})",
-        f"touched AS (SELECT DISTINCT {keys} FROM fresh)",
-        f"facts AS (SELECT * FROM fresh UNION ALL {old} WHERE {first} "
-        f"UNION ALL {old} SEMI JOIN touched ON {same} WHERE NOT ({first}))",
+        f"touched AS (SELECT DISTINCT {keys}, {key_sql(groups)} AS key FROM fresh)",
+        f"facts AS (SELECT * FROM fresh UNION ALL {old} WHERE {first} UNION ALL {again} WHERE NOT ({first}))",
     ]
+
+
+def changed_facts(groups: tuple[str, ...], after: int, parameters: dict[str, object]) -> list[str]:
+    """Of `facts`, as `changed`, those of groups of which something was booked after a batch, whenever it began."""
+    own = [name for name in groups if name not in PERIODS]
+    names = ", ".join(f'"{name}"' for name in own)
+    same = " AND ".join(f'newer."{name}" IS NOT DISTINCT FROM facts."{name}"' for name in own)
+    return [
+        f"newer AS (SELECT DISTINCT {names} FROM events WHERE batch > {parameter(parameters, after)})",
+        f"changed AS (SELECT facts.* FROM facts SEMI JOIN newer ON {same})",
+    ]
+
+
+def key_sql(columns: Sequence[str], table: str = "") -> str:
+    """A number by which rows of a long kept table are found: many times faster than by the texts themselves, which
+    are compared of the few that have it."""
+    names = ", ".join(f'{table}"{name}"' for name in columns)
+    return f"hash({names})"
+
+
+def of_keys(table: str, keys: str) -> str:
+    """The rows of a kept table that have one of the keys of another, as `found`."""
+    wanted = f"(SELECT DISTINCT key FROM {keys}) AS wanted"
+    return f"(SELECT kept.* FROM {table} AS kept JOIN {wanted} ON wanted.key = kept.key) AS found"
 
 
 def once_sql(
@@ -97,7 +122,7 @@ def once_sql(
     if kept is None:
         return [*found, f"once_{name} AS (SELECT {lead}count(*) AS n FROM ({rows}){by})"]
     things = [*groups, *(f"c{index}" for index in range(names.count(",") + 1))]
-    same = " AND ".join(f"kept.{thing} IS NOT DISTINCT FROM new_{name}.{thing}" for thing in things)
+    same = " AND ".join(f"found.{thing} IS NOT DISTINCT FROM new_{name}.{thing}" for thing in things)
     matched = " AND ".join(f"kept.{group} IS NOT DISTINCT FROM top.{group}" for group in groups)
     counted = f"{kept.table}_n AS kept{f' SEMI JOIN top ON {matched}' if only else ''}"
     return [
@@ -105,17 +130,19 @@ def once_sql(
         f"new_{name} AS MATERIALIZED ({rows})",
         f"once_{name} AS (SELECT {lead}sum(n)::BIGINT AS n FROM (SELECT {lead}n FROM {counted} "
         f"UNION ALL SELECT {lead}count(*) AS n FROM new_{name}{by} "
-        f"UNION ALL SELECT {''.join(f'kept.{group}, ' for group in groups)}-count(*) AS n FROM {kept.table} AS kept "
-        f"SEMI JOIN new_{name} ON {same}{by}){by})",
+        f"UNION ALL SELECT {''.join(f'found.{group}, ' for group in groups)}-count(*) AS n FROM "
+        f"{of_keys(kept.table, f'new_{name}')} SEMI JOIN new_{name} ON {same}{by}){by})",
     ]
 
 
 def distinct_sql(name: str, keys: list[str], source: str, where: str) -> str:
-    """One row for each thing in each group: g0 …, c0 …"""
+    """One row for each thing in each group: g0 …, c0 …, and the key of all of them."""
     names, last = DISTINCT[name]
     things = [f"{column} AS c{index}" for index, column in enumerate(names.split(", "))]
     called = f"{where} AND" if where else " WHERE"
-    return f"SELECT DISTINCT {', '.join([*keys, *things])} FROM {source}{called} {CALLED.format(last=last)}"
+    rows = f"SELECT DISTINCT {', '.join([*keys, *things])} FROM {source}{called} {CALLED.format(last=last)}"
+    columns = [*(f"g{index}" for index in range(len(keys))), *(f"c{index}" for index in range(len(things)))]
+    return f"SELECT *, {key_sql(columns)} AS key FROM ({rows})"
 
 
 def units_sql(

@@ -1,0 +1,46 @@
+"""Long answers of the ledger that are held between questions, so that only what has changed of them is asked for."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, Final
+
+import msgspec
+
+from farebox.core.queries import UsageQuery
+
+ROWS_MAX: Final = 150_000
+"""Of all answers together, at about half a kilobyte each. One that has more alone is not held."""
+Row = dict[str, Any]
+Key = tuple[Any, ...]
+
+
+class HeldSums:
+    """Thread-safe. What is answered is what the ledger has by then, row by row, in no order. Rows are shared between
+    answers: nobody changes them."""
+
+    def __init__(self, rows_max: int = ROWS_MAX) -> None:
+        self._rows_max = rows_max
+        self._held: OrderedDict[bytes, tuple[Any, dict[Key, Row]]] = OrderedDict()
+        self._lock = Lock()
+
+    def rows(self, query: UsageQuery, ask: Callable[[str, object], Any]) -> list[Row]:
+        question = msgspec.msgpack.encode(query)
+        with self._lock:
+            position, before = self._held.get(question, (None, {}))
+        answer = ask("changed_sums", {"query": query, "position": position})
+        names, meta = answer["columns"], answer["meta"]
+        width = len(names) - len(query.measures)
+        found = {row[:width]: dict(zip(names, row, strict=True)) for row in zip(*answer["values"], strict=True)}
+        if not meta.get("is_whole", True):
+            found = {**before, **found}
+        if query.as_of_us is None and "position" in meta and len(found) < min(self._rows_max, query.limit):
+            self._hold(question, meta["position"], found)
+        return list(found.values())
+
+    def _hold(self, question: bytes, position: Any, found: dict[Key, Row]) -> None:
+        with self._lock:
+            self._held[question] = position, found
+            self._held.move_to_end(question)
+            while sum(len(rows) for _, rows in self._held.values()) > self._rows_max:
+                self._held.popitem(last=False)
