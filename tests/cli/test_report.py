@@ -102,7 +102,7 @@ def test_limits_are_judged_where_no_server_runs(shell, data):
     assert made.code == 0, made.err
     done = shell("report", "near-limits", "--json", "--data", str(data))
     assert [(row["subject"], row["of_limit"]) for row in done.data["data"]] == [("acme", "84.00")], done.err
-    assert "acme has used 0.00336 of 0.004 usd" in done.data["sentence"]
+    assert "acme has used $0.0034 of $0.0040" in done.data["sentence"]
 
 
 def test_it_is_sent_to_a_channel(shell, data):
