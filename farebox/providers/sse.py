@@ -136,7 +136,8 @@ class UsageChunkFilter:
     def feed(self, data: bytes) -> bytes:
         is_whole = data[-2:] == b"\n\n" and not (self._held or self._passing or self._after_cr)
         if is_whole:
-            if b'"choices":[{' in data and data.count(b"\n") <= 3:
+            # `find`, since `in` tries first whether the bytes are a number.
+            if data.find(b'"choices":[{') >= 0 and data.count(b"\n") <= 3:
                 return data  # one event whose choices are not empty, as mostly
             if _EMPTY_CHOICES.search(data) is None:
                 return data
