@@ -1,4 +1,6 @@
-"""What a route costs where nothing fails: the same calls at the same server, by model and by route, on one core."""
+"""What a route costs where nothing fails: the same calls at the same server, by model and by route, on one core.
+
+The route is named by a header, and its first target has the model that the body names."""
 
 from dataclasses import replace
 from pathlib import Path
