@@ -167,15 +167,8 @@ def _trend_chart(every: Lines) -> tuple[Chart, ...]:
 def _trend(every: Lines, shown: Sequence[str | None]) -> tuple[Section, ...]:
     """Month by month, of the customers in the table."""
     rows = [
-        {
-            "tenant": line.tenant,
-            "month": line.month,
-            **{name: value for name, value in earnings.sums((line,)).row().items() if name in _TREND_NAMES},
-        }
+        {"tenant": line.tenant, "month": line.month, **earnings.alone(line).narrow_row()}
         for tenant in shown
         for line in every.own(tenant)
     ]
     return (Section(title="Month by month", columns=TREND, rows=rows),) if rows else ()
-
-
-_TREND_NAMES: Final = {column.name for column in TREND}

@@ -58,15 +58,22 @@ class Sums(NamedTuple):
         """AI cost of which it is not known what it earns."""
         return self.spend.known - self.counted_cost
 
-    def row(self) -> dict[str, object]:
-        """The columns of MARGINS."""
-        revenue, margin, gross = self.counted_revenue, self.margin, self.gross_margin
-        cost = None if revenue is None else self.counted_cost
+    def narrow_row(self) -> dict[str, object]:
+        """The first columns of MARGINS."""
+        margin = self.margin
         return {
             "ai_cost": usd(self.spend.amount),
             "revenue": usd(self.revenue),
             "margin": usd(margin),
-            "margin_percent": percent(margin, revenue),
+            "margin_percent": percent(margin, self.counted_revenue),
+        }
+
+    def row(self) -> dict[str, object]:
+        """The columns of MARGINS."""
+        revenue, gross = self.counted_revenue, self.gross_margin
+        cost = None if revenue is None else self.counted_cost
+        return {
+            **self.narrow_row(),
             "ai_share": percent(cost, revenue),
             "recovery_ratio": ratio(revenue, cost),
             "other_cogs": None if revenue is None else usd(self.counted_cogs),
@@ -157,13 +164,9 @@ class Lines:
     def updated(self, rows: list[Row], span: Span, ends: tuple[date, ...], books: Books) -> "Lines | None":
         """With the sums that have changed, of books in which nothing was entered since; None where all is to be made
         anew."""
-        before = self._rows
-        if ends != self._ends or len(rows) < len(before):
+        newer = _newer(self._rows, rows) if ends == self._ends else None
+        if newer is None:
             return None
-        changed = list(compress(zip(before, rows, strict=False), map(is_not, before, rows)))
-        if any(old["tenant"] != new["tenant"] or old["month"] != new["month"] for old, new in changed):
-            return None
-        newer = [new for old, new in changed if old != new] + rows[len(before) :]
         if not newer:
             self._rows = rows
             return self
@@ -255,10 +258,11 @@ def lines_of(asked: Asked, facts: Facts, span: Span, books: Books) -> Lines:
         return Lines.made(rows, span, ends, books, () if filtered_note(asked) else _asked_for(asked, books))
     kept: dict[tuple[tuple[str, ...], str], Lines] = books.reckoning("lines", "")
     key = span.months, span.time_zone
-    before = kept.pop(key, None)
+    before = kept.get(key)
     found = before.updated(rows, span, ends, books) if before is not None else None
     if found is None:
         found = Lines.made(rows, span, ends, books, books.customers)
+    kept.pop(key, None)
     kept[key] = found
     held = list(kept.items())
     while held and sum(len(own) for _, own in held) > LINES_MAX:
@@ -293,6 +297,21 @@ def filtered_note(asked: Asked) -> tuple[str, ...]:
 def _asked_for(asked: Asked, books: Books) -> Iterable[str]:
     wanted = asked.where.get("tenant")
     return books.customers if wanted is None else [tenant for tenant in wanted if tenant in books.customers]
+
+
+def _newer(before: list[Row], rows: list[Row]) -> list[Row] | None:
+    """Rows of customers and months that are new or not the same as before; None where some are gone. As a rule rows
+    are the very same ones in the same order."""
+    changed = list(compress(zip(before, rows, strict=False), map(is_not, before, rows)))
+    if len(rows) >= len(before) and all(_key(old) == _key(new) for old, new in changed):
+        return [new for old, new in changed if old != new] + rows[len(before) :]
+    known = {_key(row): row for row in before}
+    found = [row for row in rows if known.pop(_key(row), None) != row]
+    return None if known else found
+
+
+def _key(row: Row) -> tuple[str | None, str]:
+    return row["tenant"], row["month"]
 
 
 def _line(tenant: str | None, month: str, end: date, spend: Spend, books: Books) -> Line:
