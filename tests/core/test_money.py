@@ -15,6 +15,7 @@ PICO = st.integers(-(10**30), 10**30)
 def test_an_amount_survives_being_written_and_read(pico: int) -> None:
     assert parse_usd(format_usd(pico)) == pico
     assert parse_usd(to_decimal(pico)) == pico
+    assert to_decimal(pico).as_tuple() == Decimal(format_usd(pico)).as_tuple()
 
 
 @given(PICO)
