@@ -333,7 +333,8 @@ class Authority:
         """Whether all that was spent is known. Under the lock."""
         if not self._ticked:
             return False
-        if self._clock_s() - self._begun_s > HEARD_S and self._is_current:
+        is_known = self._stand_ins.are_all or not self.limits
+        if self._clock_s() - self._begun_s > HEARD_S and self._is_current and is_known:
             return True
         return all(self._owners.get(name, False) for name in self._alive if name.startswith(WORKER))
 

@@ -16,10 +16,11 @@ CountedBy = Callable[[str], dict[Account, int]]
 
 class Counted(NamedTuple):
     """By worker: `found` are those that the ledger is to stand for from now on, `returns` what it takes back of each
-    once that one is heard."""
+    once that one is heard. `is_late`: no other is waited for."""
 
     found: dict[str, dict[Account, int]]
     returns: dict[str, dict[Account, int]]
+    is_late: bool
 
 
 class StandIns:
@@ -31,6 +32,8 @@ class StandIns:
         """Of those that were not heard in time: the batch up to which the ledger was asked for what they counted."""
         self.silent: set[str] = set()
         """Those that the ledger stands for."""
+        self.are_all = False
+        """Whether it does so for all that were not heard in time."""
         self._returns: dict[str, dict[Account, int]] = {}
         """What the ledger counts in the place of each of them, as long as no batch is being counted."""
 
@@ -62,7 +65,7 @@ class StandIns:
             if not owners.get(name, False) and name not in self.silent and self._checked.get(name) != until:
                 found[name] = counted_by(name)
                 self._checked[name] = until
-        return Counted(found, returns)
+        return Counted(found, returns, is_late)
 
     def take(self, counted: Counted, owners: Mapping[str, bool]) -> None:
         returns = counted.returns
@@ -73,6 +76,7 @@ class StandIns:
                 self.silent.add(name)
                 returns[name] = sums
         self._returns = returns
+        self.are_all = self.are_all or counted.is_late
 
     def is_back(self, owner: str) -> bool:
         """Whether a worker's own word stands again: the ledger need not stand for it, or does so no more."""

@@ -190,10 +190,12 @@ def test_a_worker_that_cannot_be_heard_holds_nobody_up_for_long(scene: Scene) ->
     scene.restart()
     assert scene.say(first)[0] is False
     scene.now_s += HEARD_S + 1
+    assert scene.say(first)[0] is False, "what the other has spent is not looked for yet"
+    scene.tick()
     assert scene.say(first)[0] is True
 
 
-def suspended(scene: Scene) -> tuple[str, str]:
+def suspended(scene: Scene, waits: bool = True) -> tuple[str, str]:
     """Two workers, of which the second has spent 8 of 10 dollars and is suspended while the keeper is restarted."""
     scene.limits.append(limit())
     first, second = scene.worker("worker-0-a"), scene.worker("worker-1-b")
@@ -206,7 +208,8 @@ def suspended(scene: Scene) -> tuple[str, str]:
     scene.restart()
     scene.say(first)
     scene.now_s += HEARD_S + 1
-    scene.tick()
+    if waits:
+        scene.tick()
     return first, second
 
 
@@ -227,6 +230,23 @@ def test_what_a_suspended_worker_had_spent_is_not_lent_again(scene: Scene) -> No
         scene.journals.pop(name).close()
         scene.tick()
         assert scene.used() == 10 * USD
+
+
+def test_nothing_is_lent_from_when_a_worker_is_late_until_the_ledger_stands_for_it(scene: Scene) -> None:
+    first, _ = suspended(scene, waits=False)
+    ready, answer = scene.say(first, ("lim_1", "acme/u", 0, 0, 10 * USD))
+    assert (ready, answer.given) == (False, 0)
+    scene.tick()
+    ready, answer = scene.say(first, ("lim_1", "acme/u", 0, 0, 2 * USD))
+    assert (ready, answer.given, answer.settled) == (True, 2 * USD, 8 * USD)
+
+
+def test_without_limits_nobody_is_waited_for_longer(scene: Scene) -> None:
+    first, _silent = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    scene.restart()
+    assert scene.say(first)[0] is False
+    scene.now_s += HEARD_S + 1
+    assert scene.say(first)[0] is True
 
 
 def test_a_suspended_worker_whose_process_ends_is_counted_once(scene: Scene) -> None:
@@ -274,6 +294,7 @@ def test_workers_are_waited_for_from_when_the_limits_are_known(scene: Scene) -> 
     scene.tick()
     assert scene.say(first)[0] is False
     clock[0] += 2 * authority_module.HEARD_S
+    scene.tick()
     assert scene.say(first)[0] is True
 
 
