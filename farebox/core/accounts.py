@@ -118,6 +118,7 @@ class Lease:
 
     def reserve(self, amount: int) -> bool:
         """Hold `amount` for a call that is about to start; False, with nothing held, where the lease has no room."""
+        # What is `free`: a property costs a call of Python, and each call of an app comes here for each account.
         if amount > self.given - self.spent - self.reserved:
             return False
         self.reserved += amount

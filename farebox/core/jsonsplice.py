@@ -89,13 +89,10 @@ def remove_members(body: bytes, names: Collection[str]) -> bytes:
 def replace_member(body: bytes, name: str, value: object) -> bytes:
     """`body` with the value of one top-level member replaced, every other byte in place; of a repeated key the one
     that counts. ValueError where `body` is no JSON object or has no such member."""
-    found = members(body)
-    raw = found.get(name)
-    if raw is None:
+    span = top_level(body).get(name)
+    if span is None:
         raise ValueError(f"there is no {name!r} to replace")
-    # The last one counts, and stands last among those walked.
-    start = [member.value_start for member in _walk(mended(body), found) if member.key == name][-1]
-    return body[:start] + msgspec.json.encode(value) + body[start + len(raw) :]
+    return body[: span[2]] + msgspec.json.encode(value) + body[span[3] :]
 
 
 def replace_text(body: bytes, name: str, had: str, value: str) -> bytes:

@@ -453,8 +453,7 @@ class ProxyExchange(Exchange):
         if own:
             body = jsonsplice.remove_members(body, own)
         if self._model is not None:
-            read = self._read
-            had = read[0].model if read is not None else None
+            had = self._read[0].model if self._read is not None else None
             if had is not None:
                 body = jsonsplice.replace_text(body, "model", had, self._model)
             else:

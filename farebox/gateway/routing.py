@@ -171,24 +171,24 @@ class RoutedExchange(HedgedExchange):
         return self._target.provider.intent(self._endpoint, body).model
 
     def _downgrade_to(self, model: str, body: bytes) -> None:
+        before, caller = self._target, self._caller
         ladder = self.worker.routes.get(model)
+        provider, slash, _ = model.partition("/")
         self._rung = None
         if ladder is not None:
             self._ladder, self._left, self._whole_body = ladder, self._usable(ladder), body
             self._step_on()
-            return
-        self._left = []
-        provider, slash, _ = model.partition("/")
-        self._model = model
-        if (slash and self.worker.targets.get(provider) is not None) or self._is_sold_elsewhere(model):
-            before, caller = self._target, self._caller
-            self._choose_by_model(model)
-            if caller is not None and caller.byok and self._target is not before:
-                raise RouteNotAllowed(
-                    f"a limit downgrades this call to {model}, which {self._target.name} serves, and the provider's "
-                    f"key that you sent is for {before.name}: send the Farebox key alone"
-                )
-            self._check_route()
+        else:
+            self._left = []
+            self._model = model
+            if (slash and self.worker.targets.get(provider) is not None) or self._is_sold_elsewhere(model):
+                self._choose_by_model(model)
+                self._check_route()
+        if caller is not None and caller.byok and self._target is not before:
+            raise RouteNotAllowed(
+                f"a limit downgrades this call to {model}, which {self._target.name} serves, and the provider's key "
+                f"that you sent is for {before.name}: send the Farebox key alone"
+            )
 
     def _is_sold_elsewhere(self, model: str) -> bool:
         """Whether the provider of this call is not known to have a model, and another one is."""

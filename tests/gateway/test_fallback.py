@@ -375,9 +375,14 @@ def test_a_downgrade_may_lead_to_another_provider_or_a_route(scene: Callable[...
     keeper.stop()
 
 
-def test_a_downgrade_takes_no_providers_key_of_the_callers_own_elsewhere(scene: Callable[..., Scene]) -> None:
+@pytest.mark.parametrize("model", ["groq/llama-3.3-70b-versatile", "llama-3.3-70b-versatile", "cheap"])
+def test_a_downgrade_takes_no_providers_key_of_the_callers_own_elsewhere(
+    scene: Callable[..., Scene], model: str
+) -> None:
     found = scene({"openai": play(response()), "groq": play(response(GROQ_ANSWER))})
-    keeper, _ = limited(found, amount="1 requests", action="downgrade", model="llama-3.3-70b-versatile")
+    found.worker.directory.routes.set(read_route("cheap", {"targets": [TARGETS[1]]}))
+    keeper, _ = limited(found, amount="1 requests", action="downgrade", model=model)
+    assert until(lambda: found.worker.worker.routes.get("cheap") is not None)
     own = f"x-farebox-key: {found.worker.key}"
     found.worker.key = "sk-callers-own"
     body = SMART.replace(b"smart", b"gpt-4.1-mini")
