@@ -1,6 +1,7 @@
 """One call: what is asked before it, what its answer's reader finds, and the event that says so. No I/O.
 
-The readers are the gateway's own, and so are the counts. Nothing of a prompt or an answer is kept or sent.
+The readers are the gateway's own, and so are the counts. Nothing of a prompt or an answer is sent, and none is kept for
+longer than it takes until the event is made: that is done by whoever sends it, out of the app's way.
 """
 
 import os
@@ -44,12 +45,13 @@ class Service:
 
 
 class Call:
-    """`begin` makes one; then `permitted`, `answered`, `take` for each piece of the body, and `finish`."""
+    """`begin` makes one; then `permitted`, `answered`, `take` for each piece of the body or `take_whole`, `finish`, and
+    last `event`, in another thread if need be."""
 
     __slots__ = (
-        "_began_s", "_first_byte_s", "_is_over", "_model", "_path", "_permit", "_provider", "_reader", "_region",
-        "_sent_model", "_started_us", "_status", "_strips_usage", "body", "endpoint", "id", "intent", "retries",
-        "scope",
+        "_began_s", "_content", "_error", "_first_byte_s", "_headers", "_is_over", "_is_sent", "_model", "_over_s",
+        "_path", "_permit", "_provider", "_reader", "_region", "_sent_model", "_started_us", "_state", "_status",
+        "_strips_usage", "body", "endpoint", "id", "intent", "retries", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -77,11 +79,18 @@ class Call:
         self._sent_model: str | None = None
         self._strips_usage = False
         self._reader: Reader | None = None
+        self._headers: Mapping[str, str] = {}
+        self._content = b""
+        """An answer that is not read yet."""
         self._status: int | None = None
         self._started_us = time.time_ns() // 1000
         self._began_s = time.monotonic()
         self._first_byte_s: float | None = None
         self._is_over = False
+        self._over_s = 0.0
+        self._state = ""
+        self._error: str | None = None
+        self._is_sent = True
 
     # before it is sent
 
@@ -140,35 +149,57 @@ class Call:
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """`headers` by their names in lower case."""
         self._status = status
-        self._reader = self._provider.reader(
-            self.endpoint, self.intent, status, headers, strip_usage=self._strips_usage
-        )
+        self._headers = headers
         self._first_byte_s = time.monotonic()
 
     def take(self, data: bytes) -> bytes:
         """What the app gets of these bytes."""
-        return data if self._reader is None else self._reader.feed(data)
+        return self._read().feed(data)
+
+    def take_whole(self, content: bytes) -> bytes:
+        """What the app gets of an answer that has come whole. Where that is what came, it is read later."""
+        if self._strips_usage:
+            return self.take(content) + self.end()
+        self._content = content
+        return content
 
     def end(self) -> bytes:
         """The body is over: what was held back."""
-        return b"" if self._reader is None else self._reader.end()
+        return b"" if self._status is None else self._read().end()
 
-    def finish(self, state: str, error: str | None = None, *, sent: bool = True) -> dict[str, object] | None:
-        """The event, once. `sent`: whether anything may have reached the provider."""
+    def _read(self) -> Reader:
+        if self._reader is None:
+            self._reader = self._provider.reader(
+                self.endpoint, self.intent, self._status or 0, self._headers, strip_usage=self._strips_usage
+            )
+        return self._reader
+
+    def finish(self, state: str, error: str | None = None, *, sent: bool = True) -> bool:
+        """It is over; whether it was not so before. `sent`: whether anything may have reached the provider."""
         if self._is_over:
-            return None
+            return False
         self._is_over = True
+        self._state, self._error, self._is_sent = state, error, sent
+        self._over_s = time.monotonic()
+        return True
+
+    def event(self) -> dict[str, object]:
+        """What it came to; asked for once, after `finish`."""
+        if self._content:
+            self._read().feed(self._content)
+            self._content = b""
         self.end()
-        metered = Metered() if self._reader is None else self._reader.metered()
+        state, is_answered = self._state, self._status is not None
+        metered = self._read().metered() if is_answered else Metered()
         if state == "client_closed" and metered.complete and metered.quality == "exact":
             state = "done"  # it has missed nothing
         if state == "done" and (metered.error is not None or (self._status or 0) >= 400):
             state = "upstream_error"
-        if self._reader is None and sent:  # nobody saw what it came to: at least its prompt was read
+        if not is_answered and self._is_sent:  # nobody saw what it came to: at least its prompt was read
             metered = Metered(usage={"input": self._input_estimate}, quality="estimated")
-        outcome = outcome_of(self.endpoint, state, None if self._reader is None else metered)
-        event = self._event(metered, state, error or metered.error, outcome)
-        if not sent:
+        outcome = outcome_of(self.endpoint, state, metered if is_answered else None)
+        event = self._event(metered, state, self._error or metered.error, outcome)
+        if not self._is_sent:
             event["cost_usd"] = "0"
         return event
 
@@ -179,7 +210,7 @@ class Call:
         event: dict[str, object] = {
             "id": self.id,
             "started_at": _moment(self._started_us),
-            "latency_ms": (time.monotonic() - self._began_s) * 1000,
+            "latency_ms": (self._over_s - self._began_s) * 1000,
             **scope.dimensions,
             "tags": scope.tags,
             "units": scope.units,

@@ -157,9 +157,9 @@ class Farebox:
             self.warn(call.scope, warning)
         return found
 
-    def post(self, event: dict[str, object] | None) -> None:
-        if event is not None:
-            self._sender.put("event", event)
+    def post(self, call: "Call") -> None:
+        """It is over: its event is made and sent in the background."""
+        self._sender.put("event", call)
 
     def warn(self, scope: Scope, warning: LimitWarning) -> None:
         """Tell whoever wants to know; in async code on the loop. What they raise is logged, and stops no call."""

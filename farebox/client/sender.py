@@ -7,7 +7,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from farebox.client.door import Door
 from farebox.client.ending import before_the_end
@@ -21,11 +21,24 @@ EXIT_S: Final = 2.0
 BATCH_MAX: Final = 250
 QUEUE_MAX: Final = 10_000
 """What waits in memory; beyond it, it waits on disk."""
+UNREAD_MAX: Final = 1_000
+"""Where more waits, whose answer comes next is read at once: unread ones keep their bytes in memory."""
 AGAIN_S: Final = 1.0
 AGAIN_S_MAX: Final = 30.0
 _PATHS: Final = {"event": "/api/v1/events", "outcome": "/api/v1/outcomes"}
 _log = logging.getLogger("farebox.client")
 _ALL: "weakref.WeakSet[Sender]" = weakref.WeakSet()
+
+
+class Over(Protocol):
+    """A call whose event is still to be made: its answer is not even read yet."""
+
+    @property
+    def id(self) -> str: ...
+    def event(self) -> dict[str, object]: ...
+
+
+Waiting = tuple[str, dict[str, object] | Over]
 
 
 class Sender:
@@ -40,7 +53,7 @@ class Sender:
 
     def _begin(self) -> None:
         self._changed = threading.Condition()
-        self._queue: deque[Item] = deque()
+        self._queue: deque[Waiting] = deque()
         self._sending = 0
         self._hurry = False
         self._is_idle = True
@@ -48,8 +61,13 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def put(self, kind: str, document: dict[str, object]) -> None:
+    def put(self, kind: str, document: dict[str, object] | Over) -> None:
         """Takes no lock and wakes nobody where the thread looks by itself soon: this is in the way of each call."""
+        if len(self._queue) >= UNREAD_MAX and not isinstance(document, dict):
+            made = _event_of(document)
+            if made is None:
+                return
+            document = made
         self._queue.append((kind, document))  # before what follows is looked at: see `_wait` and `close`
         if self._closed or len(self._queue) > QUEUE_MAX:
             with self._changed:
@@ -98,7 +116,12 @@ class Sender:
     def _keep(self) -> None:
         """Leave all that waits in memory on disk. Under the lock."""
         while self._queue:
-            self._spool.put([self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))])
+            if items := _made(self._take()):
+                self._spool.put(items)
+
+    def _take(self) -> list[Waiting]:
+        """The next batch. Under the lock."""
+        return [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
 
     def forked(self) -> None:
         self._begin()
@@ -110,9 +133,10 @@ class Sender:
                 if self._closed:
                     return
                 self._hurry = False
-                items = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
-                self._sending = len(items)
+                waiting = self._take()
+                self._sending = len(waiting)
             try:
+                items = _made(waiting)
                 if items and not self._send(items):
                     self._spool.put(items)
                 self._send_spooled()
@@ -160,6 +184,24 @@ class Sender:
                 return False
         self._again_s = AGAIN_S
         return True
+
+
+def _made(waiting: Sequence[Waiting]) -> list[Item]:
+    """The same with events in place of calls."""
+    items: list[Item] = []
+    for kind, document in waiting:
+        made = document if isinstance(document, dict) else _event_of(document)
+        if made is not None:
+            items.append((kind, made))
+    return items
+
+
+def _event_of(call: Over) -> dict[str, object] | None:
+    try:
+        return call.event()
+    except Exception:  # noqa: BLE001 - whatever an answer holds: the app's other calls must still be told
+        _log.exception("call %s cannot be metered, and is lost", call.id)
+        return None
 
 
 def _look(answer: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class Office(Protocol):
     def base_url(self) -> str: ...
     def permit(self, call: Call) -> Permit: ...
     async def permit_async(self, call: Call) -> Permit: ...
-    def post(self, event: dict[str, object] | None) -> None: ...
+    def post(self, call: Call) -> None: ...
     def warn(self, scope: Scope, warning: LimitWarning) -> None: ...
 
 
@@ -171,16 +171,18 @@ class _Sends:
         kind = type(error).__name__
         gone = isinstance(error, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit)
         state = "client_closed" if gone else "timeout" if kind in _TIMEOUTS else "upstream_error"
-        self._office_of(call.scope).post(call.finish(state, kind, sent=kind not in _UNSENT))
+        if call.finish(state, kind, sent=kind not in _UNSENT):
+            self._office_of(call.scope).post(call)
 
     def _answered(self, call: Call, response: Any, stream: bool, *, is_async: bool) -> Any:
         call.answered(response.status_code, response.headers)
         if not stream:
             content = response.content
-            kept = call.take(content) + call.end()
+            kept = call.take_whole(content)
             if kept is not content and kept != content:
                 response._content = kept
-            self._office_of(call.scope).post(call.finish("done"))
+            if call.finish("done"):
+                self._office_of(call.scope).post(call)
             return response
         coding = response.headers.get("content-encoding", "")
         inflating = Inflating(coding) if coding else None
@@ -209,12 +211,16 @@ class _Passage:
     def end(self) -> bytes:
         rest = self.call.take(self._inflating.end()) if self._inflating is not None else b""
         rest += self.call.end()
-        self._office.post(self.call.finish("done"))
+        self._finish("done")
         return rest
 
     def close(self) -> None:
         """Where the body is not over yet, its reader has left."""
-        self._office.post(self.call.finish("client_closed"))
+        self._finish("client_closed")
+
+    def _finish(self, state: str) -> None:
+        if self.call.finish(state):
+            self._office.post(self.call)
 
 
 class _Streams:

@@ -251,8 +251,8 @@ def test_nothing_of_prompts_or_answers_leaves_the_process(simulated: SimulatedPr
             asked.append(call.question())
             return Permit()
 
-        def post(self, event: dict[str, object] | None) -> None:
-            asked.append(event)
+        def post(self, call: Call) -> None:
+            asked.append(call.event())
 
     fb = Listening("http://127.0.0.1:1", "fbx_none", spool=tmp_path)
     with anthropic.Anthropic(base_url=simulated.base_url("anthropic"), api_key="own") as client:

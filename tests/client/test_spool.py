@@ -11,7 +11,7 @@ import pytest
 from scripted import until
 
 from farebox.client.door import Door
-from farebox.client.sender import QUEUE_MAX, Sender
+from farebox.client.sender import QUEUE_MAX, UNREAD_MAX, Sender
 from farebox.client.spool import BYTES_MAX, Spool, usual_place
 from farebox.core.posting import EVENTS_MAX
 
@@ -137,3 +137,57 @@ def test_nothing_is_lost_of_what_several_threads_put_while_it_is_closed(tmp_path
     kept = [str(document["id"]) for file in spool.files() for _, document in spool.read(file)]
     sent = [name for batch in door.batches for name in batch]
     assert sorted(sent + kept) == sorted(f"{thread}-{number}" for thread in range(4) for number in range(500))
+
+
+class Call:
+    """One whose answer is read when its event is asked for."""
+
+    def __init__(self, number: int, *, broken: bool = False) -> None:
+        self.id = str(number)
+        self.broken = broken
+        self.read_in: str | None = None
+
+    def event(self) -> dict[str, object]:
+        self.read_in = threading.current_thread().name
+        if self.broken:
+            raise ValueError("no reader is for this")
+        return {"id": self.id}
+
+
+def test_answers_are_read_by_who_sends_their_events(tmp_path: Path) -> None:
+    door = Listening()
+    sender = Sender(door, Spool(tmp_path))
+    calls = [Call(number) for number in range(5)]
+    for call in calls:
+        sender.put("event", call)
+    assert sender.flush(5)
+    sender.close(1)
+    assert [name for batch in door.batches for name in batch] == ["0", "1", "2", "3", "4"]
+    assert {call.read_in for call in calls} == {"farebox-sender"}
+
+
+def test_a_call_that_cannot_be_read_takes_no_other_along(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    door = Listening()
+    sender = Sender(door, Spool(tmp_path))
+    for number in range(3):
+        sender.put("event", Call(number, broken=number == 1))
+    assert sender.flush(5)
+    sender.close(1)
+    assert [name for batch in door.batches for name in batch] == ["0", "2"]
+    assert "call 1 cannot be metered" in caplog.text
+
+
+def test_what_waits_unread_is_bounded_and_goes_to_disk_with_the_rest(tmp_path: Path) -> None:
+    door = Door("http://127.0.0.1:1", "fbx_none", fail_open=True)
+    sender = Sender(door, Spool(tmp_path))
+    sender._is_idle = False  # nobody wakes the thread: all of it waits
+    calls = [Call(number) for number in range(UNREAD_MAX + 3)]
+    for call in calls:
+        sender.put("event", call)
+    here = threading.current_thread().name
+    assert [call.id for call in calls if call.read_in == here] == [str(UNREAD_MAX + more) for more in range(3)]
+    sender.close(0)
+    spool = Spool(tmp_path)
+    kept = [str(document["id"]) for file in spool.files() for _, document in spool.read(file)]
+    assert sorted(kept, key=int) == [call.id for call in calls]
+    door.close()
