@@ -7,7 +7,7 @@ longer than it takes until the event is made: that is done by whoever sends it, 
 import os
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -34,6 +34,7 @@ RAW_BYTES_MAX: Final = 16_384
 """A longer usage object is not sent: a batch of events fits into one request."""
 _CODINGS: Final = frozenset({"gzip", "deflate"})
 _MICROSECONDS: Final = 1_000_000
+_RETRIES: Final = b"x-stainless-retry-count"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ class Call:
     __slots__ = (
         "_began_s", "_content", "_error", "_first_byte_s", "_headers", "_is_over", "_is_sent", "_model", "_over_s",
         "_path", "_permit", "_provider", "_reader", "_region", "_sent_model", "_started_us", "_state", "_status",
-        "_strips_usage", "body", "endpoint", "id", "intent", "retries", "scope",
+        "_strips_usage", "body", "endpoint", "id", "intent", "scope", "sent_headers",
     )  # fmt: skip
 
     def __init__(
@@ -69,8 +70,7 @@ class Call:
         self.endpoint = endpoint
         self.intent = intent
         self.body = body
-        self.retries = 0
-        """How often the app's own SDK has tried before."""
+        self.sent_headers: Sequence[tuple[bytes, bytes]] = ()
         self._provider = provider
         self._path = path
         self._region = region
@@ -219,7 +219,7 @@ class Call:
             "endpoint": self._path,
             "streaming": self.intent.streaming or self.endpoint.streaming is True,
             "state": state,
-            "retries": self.retries,
+            "retries": _retries(self.sent_headers),
             "qualifiers": _qualifiers(metered, self._region),
         }
         if self._permit.authorization_id is not None:
@@ -246,9 +246,7 @@ class Call:
         return event
 
 
-def begin(
-    service: Service, method: str, path: str, host: str, content_type: str, body: bytes, scope: Scope
-) -> Call | None:
+def begin(service: Service, method: str, path: str, host: str, body: bytes, scope: Scope) -> Call | None:
     """The call that a request is; None for routes that nobody bills."""
     found = _route(service, method, path, host)
     if found is None:
@@ -258,7 +256,7 @@ def begin(
         intent = service.provider.intent(endpoint, body)
     except FareboxError:
         return None
-    kept = body if "json" in content_type else b""
+    kept = body if body[:64].lstrip().startswith(b"{") else b""  # what is no JSON is not looked into again
     return Call(service.provider, endpoint, intent, upstream, kept, scope, region)
 
 
@@ -280,6 +278,14 @@ def _route(service: Service, method: str, path: str, host: str) -> tuple[str, En
     if not endpoint.billed or endpoint.websocket:
         return None
     return upstream, endpoint, endpoint.region or service.provider.region(host)
+
+
+def _retries(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    """How often the app's own SDK has tried before."""
+    for name, value in headers:
+        if len(name) == len(_RETRIES) and name.lower() == _RETRIES:
+            return int(value) if value.isdigit() else 0
+    return 0
 
 
 def _count(event: dict[str, object], metered: Metered, model: str) -> None:

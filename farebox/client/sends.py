@@ -20,9 +20,6 @@ from farebox.errors import FareboxError, LimitExceeded, Unreachable
 
 _MARK: Final = "_farebox_metered"
 _HEADERS: Final = {dimension: name.decode() for name, dimension in reversed(HEADER_DIMENSIONS.items())}
-_KIND: Final = b"content-type"
-_RETRIES: Final = b"x-stainless-retry-count"
-_LENGTHS: Final = frozenset({len(_KIND), len(_RETRIES)})
 _UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL"})
 """Errors before anything has left for the provider."""
 _TIMEOUTS: Final = ("TimeoutException", "ReadTimeout", "ConnectTimeout", "WriteTimeout", "PoolTimeout")
@@ -139,10 +136,9 @@ class _Sends:
         except Exception:  # noqa: BLE001 - an upload that can be read once only: it is the SDK's to send
             body = b""
         url = request.url
-        kind, retries = _kind_and_retries(request.headers)
-        call = begin(self._service, request.method, url.path, url.host, kind, body, SCOPE.get())
+        call = begin(self._service, request.method, url.path, url.host, body, SCOPE.get())
         if call is not None:
-            call.retries = retries
+            call.sent_headers = request.headers.raw
             if stream:
                 request.headers["accept-encoding"] = "gzip, deflate"
         return call
@@ -293,19 +289,6 @@ def _attribute(request: Any, scope: Scope) -> None:
     more = [(name.encode(), value.encode()) for name, value in said.items() if name not in headers]
     if more:  # made anew: names of people are UTF-8, and these headers may have settled on less
         request.headers = type(headers)([*headers.raw, *more])
-
-
-def _kind_and_retries(headers: Any) -> tuple[str, int]:
-    """What a request's body is, '' where it does not say, and which retry it is. Of the raw headers: the library's own
-    look-up decodes all of them."""
-    kind = retries = b""
-    for name, value in headers.raw:
-        if len(name) in _LENGTHS:
-            if name.lower() == _KIND:
-                kind = value
-            elif name.lower() == _RETRIES:
-                retries = value
-    return kind.decode("latin-1"), int(retries) if retries.isdigit() else 0
 
 
 def _place(base_url: str) -> tuple[str, int | None] | None:

@@ -43,7 +43,7 @@ def test_a_clients_address_says_whose_it_is(
     with openai.OpenAI(base_url=base_url, api_key="k") as client:
         service = service_of(client)
         assert service.provider.name == provider
-        call = begin(service, "POST", path, "host", "application/json", BODY, NOBODY)
+        call = begin(service, "POST", path, "host", BODY, NOBODY)
     assert call is not None
     assert call.endpoint.operation == "chat"
     assert call.finish("done")
@@ -54,7 +54,7 @@ def test_azures_own_client_names_the_deployment_in_its_path() -> None:
     made = openai.AzureOpenAI(azure_endpoint="https://x.openai.azure.com", api_key="k", api_version="2025-01-01")
     with made as client:
         path = "/openai/deployments/mine/chat/completions"
-        call = begin(service_of(client), "POST", path, "h", "application/json", BODY, NOBODY)
+        call = begin(service_of(client), "POST", path, "h", BODY, NOBODY)
     assert call is not None
     assert (call.provider.name, call.endpoint.operation, call.endpoint.model) == ("azure", "chat", "mine")
 
@@ -68,7 +68,7 @@ def test_routes_that_nobody_bills_are_left_alone() -> None:
     with anthropic.Anthropic(api_key="k") as client:
         service = service_of(client)
     for method, path in (("GET", "/v1/models"), ("POST", "/v1/messages/count_tokens"), ("POST", "/v1/../v1/messages")):
-        assert begin(service, method, path, "h", "", b"", NOBODY) is None
+        assert begin(service, method, path, "h", b"", NOBODY) is None
 
 
 def test_parameters_say_which_method_they_are_for() -> None:
