@@ -52,6 +52,7 @@ cdef class Call:
     cdef _watch_session(self, reader, Hold hold)
     cpdef closing(self)
     cdef _note(self, reader)
+    cpdef double first_byte_s(self) except? -1.0
     cpdef bint failed(self) except -1
     cpdef bytes end(self)
     @cython.locals(charged=Charged, metered=Metered, objects=tuple)

@@ -236,6 +236,10 @@ class Call:
         metered = reader.metered()
         return metered.complete and metered.quality == "exact"
 
+    def first_byte_s(self) -> float:
+        """How long the answer's head took; 0 where there is none."""
+        return 0.0 if self._first_byte_us is None else self._first_byte_us / 1_000_000
+
     def failed(self) -> bool:
         """Whether the answer tells of an error, whatever its status."""
         return self._reader is not None and self._reader.metered().error is not None

@@ -5,7 +5,7 @@ from farebox.gateway.asking cimport Asking
 from farebox.gateway.pool cimport Pool
 from farebox.gateway.proxy cimport ProxyExchange
 from farebox.gateway.request cimport Request
-from farebox.gateway.routes cimport Ladder, Routes, Rung
+from farebox.gateway.routes cimport Health, Ladder, Routes, Rung, Usable
 from farebox.gateway.shared cimport Shared
 from farebox.gateway.sides cimport ClientSide
 from farebox.gateway.targets cimport Target
@@ -21,17 +21,21 @@ cdef class FallbackExchange(ProxyExchange):
     cdef Ladder _ladder
     cdef Rung _rung
     cdef list _left
-    cdef double _sent_s, _until_s
+    cdef double _until_s
     cdef bytes _whole_body
     cdef _set_out(self, Shared worker, ClientSide client, Request request, Target target, str path)
     cpdef bint _decides_late(self) except -1
     cpdef _choose(self, bytes body)
     @cython.locals(name=bytes, routes=Routes, ladder=Ladder)
     cpdef Ladder _named_route(self)
-    @cython.locals(caller=Caller, place=tuple, usable=list)
+    @cython.locals(caller=Caller, last=Usable, usable=list)
     cpdef list _usable(self, Ladder ladder)
+    @cython.locals(place=tuple, usable=list)
+    cdef list _remembered(self, Ladder ladder, Caller caller)
     @cython.locals(ladder=Ladder, rung=Rung, path=str)
     cpdef _step_on(self)
+    @cython.locals(health=Health, now=double)
+    cdef _begin_at(self, Rung rung, Ladder ladder)
     cpdef str _session(self)
     cpdef str _path_at(self, Rung rung)
     cpdef str id_of_call(self)
@@ -41,7 +45,7 @@ cdef class FallbackExchange(ProxyExchange):
     cpdef _place(self, Asking asking)
     cpdef _await_answer(self)
     cpdef double first_byte_timeout_s(self) except -1
-    @cython.locals(ladder=Ladder, rung=Rung)
+    @cython.locals(ladder=Ladder, rung=Rung, is_bad=bint)
     cpdef on_head(self, int status, bytes reason, AnswerHead head)
     cpdef edit_answer(self, int status, AnswerHead head)
     cpdef on_body(self, bytes data)

@@ -18,12 +18,12 @@ from farebox.errors import (
     UnboundedCall,
     UnpricedModel,
 )
-from farebox.gateway.admission import attribute, body_fields, check_model, check_route
+from farebox.gateway.admission import Caller, attribute, body_fields, check_model, check_route
 from farebox.gateway.asking import Asking
 from farebox.gateway.pool import Pool
 from farebox.gateway.proxy import ProxyExchange
 from farebox.gateway.request import Request
-from farebox.gateway.routes import Ladder, Rung, moved_path, said_wait_s
+from farebox.gateway.routes import Ladder, Rung, Usable, moved_path, said_wait_s
 from farebox.gateway.sides import ClientSide
 from farebox.gateway.targets import Target
 from farebox.gateway.wire import AnswerHead
@@ -39,6 +39,8 @@ ELSEWHERE: Final = (
 _LOST: Final = {"upstream_unreachable": CONNECT, "upstream_closed": CONNECT, "upstream_timeout": TIMEOUT}
 USABLE_MAX: Final = 4096
 """Callers and paths whose targets are remembered, for each route."""
+ERROR_WITHIN: Final = 256
+"""Bytes of a body in which an answer that is an error says so."""
 _BAD_ANSWERS: Final = frozenset({408, 409, 429})
 
 
@@ -47,7 +49,7 @@ class FallbackExchange(ProxyExchange):
 
     __slots__ = (
         "_asked_model", "_asked_path", "_begun", "_declined", "_first_refusal", "_ladder", "_left", "_made", "_passed",
-        "_rung", "_sent_s", "_until_s", "_whole_body",
+        "_rung", "_until_s", "_whole_body",
     )  # fmt: skip
 
     def _set_out(self, worker: "Shared", client: ClientSide, request: Request, target: Target, path: str) -> None:
@@ -69,7 +71,7 @@ class FallbackExchange(ProxyExchange):
         self._passed = False
         """The client has got something of an answer."""
         self._rung: Rung | None = None
-        self._sent_s = self._until_s = 0.0
+        self._until_s = 0.0
         self._whole_body = b""
 
     # which target
@@ -83,7 +85,7 @@ class FallbackExchange(ProxyExchange):
         if name is None:
             return None
         routes = self.worker.routes
-        ladder = routes.get(name.decode("latin-1"))
+        ladder = routes.called(name)
         if ladder is None:
             known = ", ".join(routes.names()) or "none yet: 'farebox routes set' makes one"
             raise InvalidRequest(f"there is no route {name[:64].decode('latin-1')!r}; there are {known}")
@@ -106,6 +108,24 @@ class FallbackExchange(ProxyExchange):
         """The targets that this call may go to, in the order of trying. Raises what the first one is refused for."""
         caller = self._caller
         assert caller is not None
+        last = ladder.last
+        if (
+            last is not None
+            and last.key is caller.key
+            and last.target is self._target
+            and last.path == self._asked_path
+            and not caller.byok
+            and not caller.signed
+        ):
+            usable = last.usable
+        else:
+            usable = self._remembered(ladder, caller)
+        if ladder.is_listed and not ladder.any_rests():
+            return usable[:]
+        session = self._session() if ladder.route.sticky else ""
+        return ladder.ordered(usable, self.worker.loop.time(), session, self.worker.routes.chance)
+
+    def _remembered(self, ladder: Ladder, caller: Caller) -> list[Rung]:
         place = caller.key.id, caller.byok, caller.signed, self._target.name, self._asked_path
         usable = ladder.usable.get(place)
         if usable is None:
@@ -113,8 +133,9 @@ class FallbackExchange(ProxyExchange):
             if len(ladder.usable) >= USABLE_MAX:
                 ladder.usable.clear()
             ladder.usable[place] = usable
-        session = self._session() if ladder.route.sticky else ""
-        return ladder.ordered(usable, self.worker.loop.time(), session, self.worker.routes.chance)
+        if not caller.byok and not caller.signed:
+            ladder.last = Usable(caller.key, self._target, self._asked_path, usable)
+        return usable
 
     def _checked(self, ladder: Ladder) -> list[Rung]:
         """Those that the key, the credentials and the path leave."""
@@ -181,24 +202,32 @@ class FallbackExchange(ProxyExchange):
 
     def _step_on(self) -> None:
         """Take the next target."""
-        ladder, worker = self._ladder, self.worker
+        ladder = self._ladder
         assert ladder is not None
         rung = self._left.pop(0)
-        path = self._path_at(rung)
-        assert path is not None
-        self._by_name = ladder.route.name
+        self._by_name = ladder.name
         self._rung = rung
-        self._target = rung.target
-        self._take_route(rung.target.route(self.request.method, path))
+        if rung.target is not self._target or self._asked_model is not None:  # else it is where it was set out to
+            path = self._path_at(rung)
+            assert path is not None
+            self._target = rung.target
+            self._take_route(rung.target.route(self.request.method, path))
         self._model = rung.model if self._endpoint.model is None else None
-        self._sent_s = worker.loop.time()
-        self._until_s = self._sent_s + rung.timeout_s if rung.timeout_s else 0.0
-        rung.health.begins(self._sent_s, ladder.route)
+        self._begin_at(rung, ladder)
+
+    def _begin_at(self, rung: Rung, ladder: Ladder) -> None:
+        health = rung.health
+        health.calls += 1
+        self._until_s = 0.0
+        if health.failures or rung.timeout_s:
+            now = self.worker.loop.time()
+            self._until_s = now + rung.timeout_s if rung.timeout_s else 0.0
+            health.begins(now, ladder.route)
 
     def _place(self, asking: Asking) -> None:
         ProxyExchange._place(self, asking)
         if self._ladder is not None:
-            asking.attempt, asking.route = self._attempt, self._ladder.route.name
+            asking.attempt, asking.route = self._attempt, self._ladder.name
 
     # how long
 
@@ -229,18 +258,19 @@ class FallbackExchange(ProxyExchange):
         if ladder is None or rung is None:
             ProxyExchange.on_head(self, status, reason, head)
             return
-        now = self.worker.loop.time()
-        if status >= 500 or status in _BAD_ANSWERS:
-            rung.health.fails(now, ladder.route, said_wait_s(head.named.get("retry-after")))
-        else:
-            rung.health.answered(now - self._sent_s)
+        is_bad = status >= 500 or status in _BAD_ANSWERS
+        if is_bad:
+            wait_s = said_wait_s(head.named.get("retry-after"))
+            rung.health.fails(self.worker.loop.time(), ladder.route, wait_s)
         if status >= 400 and self._goes_on(str(status)):
             self._declined = True
             self.edit_answer(status, head)
-            return
-        deadline = self.deadline
-        ProxyExchange.on_head(self, status, reason, head)
-        self.deadline = deadline
+        else:
+            deadline = self.deadline
+            ProxyExchange.on_head(self, status, reason, head)
+            self.deadline = deadline
+        if not is_bad and self._call is not None:
+            rung.health.answered(self._call.first_byte_s())
 
     def edit_answer(self, status: int, head: AnswerHead) -> None:
         ProxyExchange.edit_answer(self, status, head)
@@ -259,7 +289,7 @@ class FallbackExchange(ProxyExchange):
             call = self._call
             if (
                 self._is_held()
-                and data.find(b'"error"') >= 0
+                and data.find(b'"error"', 0, ERROR_WITHIN) >= 0
                 and call is not None
                 and call.status == 200
                 and call.failed()

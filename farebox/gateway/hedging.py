@@ -164,15 +164,13 @@ class Lane(FallbackExchange):
         assert ladder is not None
         self._owner = owner
         self._call_id, self._caller, self._ladder = owner.id_of_call(), owner._caller, ladder
-        self._by_name = ladder.route.name
+        self._by_name = ladder.name
         self._whole_body = owner._whole_body
         self._attempt = self._made = owner._made
         self._fell_from = fell_from
         self._rung = rung
         self._model = rung.model if self._endpoint.model is None else None
-        self._sent_s = worker.loop.time()
-        self._until_s = self._sent_s + rung.timeout_s if rung.timeout_s else 0.0
-        rung.health.begins(self._sent_s, ladder.route)
+        self._begin_at(rung, ladder)
         worker.exchanges.add(self)
         self._start(self._whole_body)
 

@@ -13,6 +13,7 @@ from typing import Final
 from farebox.core.meters import Usage
 from farebox.core.pricing import PriceBook
 from farebox.core.routes import Route, RouteTarget
+from farebox.directory.snapshot import KeyView
 from farebox.gateway.targets import Target, Targets
 
 REST_MAX_S: Final = 300.0
@@ -44,8 +45,8 @@ class Health:
         return now < self.rest_until
 
     def begins(self, now: float, route: Route) -> None:
-        """A call goes to it. After a rest one call tries it; the others wait for what becomes of that."""
-        self.calls += 1
+        """A call goes to it, which has failed. After a rest one call tries it; the others wait for what becomes of
+        that."""
         if self.failures >= route.break_after and not self.is_resting(now):
             self.rest_until = now + self.rested_s
 
@@ -87,24 +88,44 @@ class Rung:
         self.cost = cost
 
 
+class Usable:
+    """What a caller may use of a route that it calls by a path."""
+
+    __slots__ = ("key", "path", "target", "usable")
+
+    def __init__(self, key: KeyView, target: Target, path: str, usable: list[Rung]) -> None:
+        self.key = key
+        self.target = target
+        self.path = path
+        self.usable = usable
+
+
 class Ladder:
     """A route's targets that there are here, in the order in which they are written."""
 
-    __slots__ = ("is_listed", "route", "rungs", "usable")
+    __slots__ = ("is_listed", "last", "name", "route", "rungs", "usable")
 
     def __init__(self, route: Route, rungs: tuple[Rung, ...]) -> None:
         self.route = route
+        self.name = route.name
         self.rungs = rungs
         self.is_listed = route.order == "listed" and not route.sticky
         self.usable: dict[tuple[object, ...], list[Rung]] = {}
         """The targets that callers of a kind may use, by what decides that: see `fallback`."""
+        self.last: Usable | None = None
+        """Those of whoever called last, who mostly calls next; not of callers with credentials of their own."""
+
+    def any_rests(self) -> bool:
+        """Whether a target rests, or has rested and not answered since."""
+        for rung in self.rungs:  # noqa: SIM110 (compiled, a generator is slower)
+            if rung.health.rest_until != 0.0:
+                return True
+        return False
 
     def ordered(self, rungs: Sequence[Rung], now: float, session: str, chance: random.Random) -> list[Rung]:
         """The order in which a call tries these targets. `session`: whose calls begin at the same one; '' for
         nobody's."""
-        if self.is_listed:
-            found = list(rungs)
-        elif self.route.sticky and session:
+        if self.route.sticky and session:
             found = _by_share(rungs, session)
         else:
             found = self._preferred(rungs, chance)
@@ -130,10 +151,11 @@ class Ladder:
 class Routes:
     """All routes of this worker. How targets fare outlives snapshots."""
 
-    __slots__ = ("_health", "_ladders", "_told", "chance")
+    __slots__ = ("_called", "_health", "_ladders", "_told", "chance")
 
     def __init__(self, chance: random.Random | None = None) -> None:
         self._ladders: dict[str, Ladder] = {}
+        self._called: dict[bytes, Ladder] = {}
         self._health: dict[str, Health] = {}
         self._told = 0
         self.chance = chance or random.Random()
@@ -150,9 +172,14 @@ class Routes:
                     rungs.append(Rung(target, said, route, known, _cost(book, target, said.model, now_us)))
             ladders[name] = Ladder(route, tuple(rungs))
         self._ladders, self._health = ladders, health
+        self._called = {name.encode(): ladder for name, ladder in ladders.items()}
 
     def get(self, name: str) -> Ladder | None:
         return self._ladders.get(name)
+
+    def called(self, name: bytes) -> Ladder | None:
+        """By the name as a header has it."""
+        return self._called.get(name)
 
     def names(self) -> list[str]:
         return sorted(self._ladders)
