@@ -26,7 +26,7 @@ from farebox.core.attribution import Attribution
 from farebox.core.limit_text import read_limit
 from farebox.core.limits import Limit
 from farebox.core.windows import window_at, zone
-from farebox.gateway.asking import Asking
+from farebox.gateway.asking import Asking, new_asking
 from farebox.gateway.leases import MESSAGE_MAX, Leases, clock_us
 from farebox.gateway.limiting import Gate
 from farebox.gateway.waiters import Waiters
@@ -98,8 +98,9 @@ async def _cost(limits: tuple[Limit, ...], calls: int) -> dict[str, Any]:
         callers = [_caller(number) for number in range(CALLERS)]
 
         def asking(who: Attribution, intent: Intent = intent) -> Asking:
-            return Asking(
-                gate.histories, who, "key_bench", True, False, OPENAI, endpoint, intent, BODY, None, book, None, now_us
+            return new_asking(
+                gate.histories, who, "key_bench", True, False, "openai", endpoint, intent, BODY, None, book, None,
+                now_us, 0,
             )  # fmt: skip
 
         for who in callers:  # the first asks for what is then lent

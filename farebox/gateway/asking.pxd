@@ -10,9 +10,10 @@ cdef class Asking:
     cdef readonly Attribution who
     cdef readonly Endpoint endpoint
     cdef readonly Intent intent
-    cdef readonly object provider, book, tally
-    cdef readonly str key_id, model, region
+    cdef readonly object book, tally
+    cdef readonly str key_id, model, prices_as, region
     cdef readonly bint names_usd, byok
+    cdef public Kin kin
     cdef public int attempt
     cdef public object route, sold_by
     cdef readonly bytes body
@@ -25,6 +26,13 @@ cdef class Asking:
     cpdef ceiling(self)
     cdef _most(self)
     cpdef long long unit_count(self, str unit) except -1
+
+
+@cython.locals(asking=Asking)
+cpdef Asking new_asking(
+    Histories histories, Attribution who, str key_id, bint names_usd, bint byok, str prices_as, Endpoint endpoint,
+    Intent intent, bytes body, tally, book, str region, long long now_us, long long waits_since_us,
+)
 
 
 cdef class Usual:
@@ -41,8 +49,15 @@ cdef class History:
     cpdef price(self, Asking asking, long long prompt)
 
 
+cdef class Kin:
+    cdef public History history
+    cdef public str prices_as, model, operation
+
+
 cdef class Histories:
     cdef dict _known
-    @cython.locals(history=History, key=tuple, intent=Intent, endpoint=Endpoint, prompt=cython.longlong, output=cython.longlong,
-                   usd=cython.longlong)
+    @cython.locals(history=History, intent=Intent, endpoint=Endpoint, kin=Kin, prompt=cython.longlong,
+                   output=cython.longlong, usd=cython.longlong)
     cpdef Usual usual(self, Asking asking)
+    @cython.locals(history=History, key=tuple, kin=Kin)
+    cdef History _history(self, Asking asking, output_max)

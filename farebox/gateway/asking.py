@@ -7,7 +7,7 @@ from farebox.core.history import Recent
 from farebox.core.meters import MILLION
 from farebox.core.pricing import PriceBook
 from farebox.gateway.tallies import Tally
-from farebox.providers.protocol import Endpoint, Intent, Provider
+from farebox.providers.protocol import Endpoint, Intent
 from farebox.providers.worth import (
     NO_OUTPUT,
     OUTPUT_USUAL,
@@ -26,54 +26,39 @@ _BY_PIECES: Final = frozenset({"image", "audio", "realtime"})
 
 
 class Asking:
-    """A call at the gate. `body` is empty where it is not buffered."""
+    """A call at the gate: `new_asking` makes one. `body` is empty where it is not buffered."""
 
     __slots__ = (
-        "_ceiling", "_usual", "attempt", "body", "book", "byok", "endpoint", "histories", "intent", "key_id", "model",
-        "names_usd", "now_us", "provider", "region", "route", "sold_by", "tally", "waits_since_us", "who",
+        "_ceiling", "_usual", "attempt", "body", "book", "byok", "endpoint", "histories", "intent", "key_id", "kin",
+        "model", "names_usd", "now_us", "prices_as", "region", "route", "sold_by", "tally", "waits_since_us", "who",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        histories: "Histories",
-        who: Attribution,
-        key_id: str,
-        names_usd: bool,
-        byok: bool,
-        provider: Provider,
-        endpoint: Endpoint,
-        intent: Intent,
-        body: bytes,
-        tally: Tally | None,
-        book: PriceBook,
-        region: str | None,
-        now_us: int,
-        waits_since_us: int = 0,
-    ) -> None:
-        self.histories = histories
-        self.who = who
-        self.key_id = key_id
-        self.names_usd = names_usd
-        """Whether the caller may be told amounts of money."""
-        self.byok = byok
-        self.provider = provider
-        self.endpoint = endpoint
-        self.intent = intent
-        self.model = intent.model or endpoint.model
-        self.body = body
-        self.tally = tally
-        self.book = book
-        self.region = region
-        self.now_us = now_us
-        self.waits_since_us = waits_since_us
-        """When it first found itself throttled; 0 for never."""
-        self.attempt = 1
-        """Further attempts of a call are no further requests."""
-        self.route: str | None = None
-        self.sold_by = ""
-        """The provider's name here."""
-        self._usual: Usual | None = None
-        self._ceiling: Ceiling | str | None = None
+    histories: "Histories"
+    who: Attribution
+    key_id: str
+    names_usd: bool
+    """Whether the caller may be told amounts of money."""
+    byok: bool
+    prices_as: str
+    """The provider whose prices hold."""
+    endpoint: Endpoint
+    intent: Intent
+    model: str | None
+    body: bytes
+    tally: Tally | None
+    book: PriceBook
+    region: str | None
+    now_us: int
+    waits_since_us: int
+    """When it first found itself throttled; 0 for never."""
+    attempt: int
+    """Further attempts of a call are no further requests."""
+    route: str | None
+    sold_by: str
+    """The provider's name here."""
+    kin: "Kin | None"
+    _usual: "Usual | None"
+    _ceiling: Ceiling | str | None
 
     def place(self) -> tuple[str, str | None, str | None]:
         """Where the call goes."""
@@ -97,13 +82,41 @@ class Asking:
         if self.model is None or not self.body:
             return "its body is not read before it is sent"
         return ceiling(
-            self.book, self.provider.prices_as, self.endpoint, self.intent, self.model, self.body, self.now_us,
+            self.book, self.prices_as, self.endpoint, self.intent, self.model, self.body, self.now_us,
             self.region,
         )  # fmt: skip
 
     def unit_count(self, unit: str) -> int:
         """How many of a named unit the call counts as."""
         return 0 if self.tally is None else self.tally.units.get(unit, 0)
+
+
+def new_asking(
+    histories: "Histories",
+    who: Attribution,
+    key_id: str,
+    names_usd: bool,
+    byok: bool,
+    prices_as: str,
+    endpoint: Endpoint,
+    intent: Intent,
+    body: bytes,
+    tally: Tally | None,
+    book: PriceBook,
+    region: str | None,
+    now_us: int,
+    waits_since_us: int,
+) -> Asking:
+    """A function, since compiled code calls a class by way of a tuple and a dictionary."""
+    asking = Asking.__new__(Asking)
+    asking.histories, asking.who, asking.key_id, asking.names_usd = histories, who, key_id, names_usd
+    asking.byok, asking.prices_as, asking.endpoint, asking.intent = byok, prices_as, endpoint, intent
+    asking.model = intent.model or endpoint.model
+    asking.body, asking.tally, asking.book, asking.region = body, tally, book, region
+    asking.now_us, asking.waits_since_us = now_us, waits_since_us
+    asking.attempt, asking.route, asking.sold_by = 1, None, ""
+    asking.kin = asking._usual = asking._ceiling = None
+    return asking
 
 
 class Usual:
@@ -140,7 +153,7 @@ class History:
 
     def price(self, asking: Asking, prompt: int) -> None:
         """Go by the prices in force."""
-        book, prices_as, now_us = asking.book, asking.provider.prices_as, asking.now_us
+        book, prices_as, now_us = asking.book, asking.prices_as, asking.now_us
         quote = book.quote(prices_as, asking.model or "", now_us)
         rates = expected_rates(quote, prompt)
         self.book = book
@@ -153,6 +166,18 @@ class History:
             self.request_usd = min(rates.request, 10**16)
 
 
+class Kin:
+    """The history that a call went by, for the next one of the same attribution: mostly it is the same."""
+
+    __slots__ = ("history", "model", "operation", "prices_as")
+
+    def __init__(self) -> None:
+        self.history: History | None = None
+        self.prices_as = ""
+        self.model: str | None = None
+        self.operation = ""
+
+
 class Histories:
     """All histories of a worker, bounded."""
 
@@ -163,13 +188,17 @@ class Histories:
 
     def usual(self, asking: Asking) -> Usual:
         intent, endpoint = asking.intent, asking.endpoint
-        key = asking.provider.prices_as, asking.model, asking.who.feature, endpoint.operation
-        output_max = intent.output_max
-        history = self._known.get(key)
-        if history is None:
-            if len(self._known) >= REMEMBERED_MAX:
-                self._known.clear()
-            history = self._known[key] = History(min(output_max or OUTPUT_USUAL, OUTPUT_USUAL))
+        kin, output_max = asking.kin, intent.output_max
+        if (
+            kin is not None
+            and kin.history is not None
+            and kin.model == asking.model
+            and kin.operation == endpoint.operation
+            and kin.prices_as == asking.prices_as
+        ):
+            history = kin.history
+        else:
+            history = self._history(asking, output_max)
         prompt = (intent.input_bytes or len(asking.body)) // 4 + 1
         if history.book is not asking.book or not history.since_us <= asking.now_us < history.until_us:
             history.price(asking, prompt)
@@ -183,3 +212,16 @@ class Histories:
             output *= max(1, intent.choices)
         usd = prompt * history.prompt_usd + output * history.output_usd + history.request_usd
         return Usual(history, usd, prompt, output)
+
+    def _history(self, asking: Asking, output_max: int | None) -> History:
+        key = asking.prices_as, asking.model, asking.who.feature, asking.endpoint.operation
+        history = self._known.get(key)
+        if history is None:
+            if len(self._known) >= REMEMBERED_MAX:
+                self._known.clear()
+            history = self._known[key] = History(min(output_max or OUTPUT_USUAL, OUTPUT_USUAL))
+        kin = asking.kin
+        if kin is not None:
+            kin.history, kin.model = history, asking.model
+            kin.prices_as, kin.operation = asking.prices_as, asking.endpoint.operation
+        return history

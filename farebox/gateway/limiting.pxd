@@ -2,7 +2,7 @@ cimport cython
 
 from farebox.core.accounts cimport Lease
 from farebox.core.attribution_layout cimport Attribution
-from farebox.gateway.asking cimport Asking, Histories, Usual
+from farebox.gateway.asking cimport Asking, Histories, Kin, Usual
 from farebox.gateway.holds cimport Hold
 from farebox.gateway.leases cimport Leases, LocalAccount
 
@@ -12,6 +12,7 @@ cdef class Counted:
     cdef readonly str key_id
     cdef readonly long long since_us, until_us
     cdef readonly tuple accounts
+    cdef readonly Kin kin
     cdef readonly object usually
 
 

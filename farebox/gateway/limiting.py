@@ -16,7 +16,7 @@ from farebox.core.meters import MILLION
 from farebox.core.told import refusal
 from farebox.core.windows import MINUTE_US
 from farebox.errors import CallRefused, LimitRefused, UnboundedCall, UnpricedModel
-from farebox.gateway.asking import REMEMBERED_MAX, Asking, Histories
+from farebox.gateway.asking import REMEMBERED_MAX, Asking, Histories, Kin
 from farebox.gateway.holds import Hold
 from farebox.gateway.leases import KEPT_S, REQUESTS, TOKENS, USD, WAIT_S, Leases, LocalAccount
 from farebox.gateway.waiters import Waiters
@@ -34,7 +34,7 @@ OUTPUT_UNBOUNDED: Final = 16_384
 class Counted:
     """The accounts that one attribution leads to, while all of their windows hold the moment."""
 
-    __slots__ = ("accounts", "key_id", "since_us", "until_us", "usually", "who")
+    __slots__ = ("accounts", "key_id", "kin", "since_us", "until_us", "usually", "who")
 
     def __init__(
         self, who: Attribution, key_id: str, since_us: int, until_us: int, accounts: tuple[LocalAccount, ...]
@@ -45,6 +45,7 @@ class Counted:
         """Clocks are also put back."""
         self.until_us = until_us
         self.accounts = accounts
+        self.kin = Kin()
         self.usually = Limits(tuple([local.limit_id for local in accounts]))
 
 
@@ -151,6 +152,7 @@ class Gate:
     def _fill(self, hold: Hold, counted: Counted, asking: Asking, since_s: float) -> bool:
         """Hold on every account, or tell that some must be asked for first."""
         short, plain, estimated = False, True, False
+        asking.kin = counted.kin
         for local in counted.accounts:
             unit = local.unit
             if unit == USD:

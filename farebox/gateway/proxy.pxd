@@ -5,7 +5,7 @@ from farebox.core.events_layout cimport Head
 from farebox.directory.snapshot_layout cimport KeyView
 from farebox.gateway.admission cimport Caller, attribute, body_fields, check_model, check_route, identify
 from farebox.gateway.bounds cimport Bounds
-from farebox.gateway.asking cimport Asking
+from farebox.gateway.asking cimport Asking, new_asking
 from farebox.gateway.call cimport Call, now_us
 from farebox.gateway.exchange cimport Exchange
 from farebox.gateway.holds cimport Hold

@@ -22,7 +22,7 @@ from farebox.errors import (
     UnboundedCall,
 )
 from farebox.gateway.admission import Caller, attribute, body_fields, check_model, check_route, identify
-from farebox.gateway.asking import Asking
+from farebox.gateway.asking import Asking, new_asking
 from farebox.gateway.call import BYTES_PER_TOKEN, LIMIT_ENDED, Call, now_us
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.holds import Hold
@@ -347,10 +347,10 @@ class ProxyExchange(Exchange):
         """What the call holds of its limits; None where it waits and comes here again. Raises what refuses it."""
         caller, worker, target = self._caller, self.worker, self._target
         assert caller is not None
-        asking = Asking(
-            worker.gate.histories, who, caller.key.id, caller.key.audience != "customer", caller.byok, target.provider,
-            self._endpoint, self._intent, buffered if body is not None else b"", self._tally, worker.book,
-            target.region, now_us(), self._waits_since_us,
+        asking = new_asking(
+            worker.gate.histories, who, caller.key.id, caller.key.audience != "customer", caller.byok,
+            target.prices_as, self._endpoint, self._intent, buffered if body is not None else b"", self._tally,
+            worker.book, target.region, now_us(), self._waits_since_us,
         )  # fmt: skip
         self._started_us = asking.now_us
         self._place(asking)

@@ -10,13 +10,12 @@ from farebox.core.attribution import Attribution
 from farebox.core.limits import Account, Limit
 from farebox.core.windows import MINUTE_US
 from farebox.errors import KeeperUnavailable
-from farebox.gateway.asking import Asking
+from farebox.gateway.asking import new_asking
 from farebox.gateway.holds import Hold
 from farebox.gateway.leases import ANSWER_S, MESSAGE_MAX, SYNC_S, Leases, LocalAccount
 from farebox.gateway.limiting import Gate
 from farebox.gateway.waiters import Waiters
 from farebox.keeper.messages import Answer
-from farebox.providers import by_name
 from farebox.providers.charging import Charged
 from farebox.providers.protocol import Endpoint, Intent
 from farebox.providers.sheets import load_book
@@ -143,12 +142,11 @@ def test_a_call_counts_in_the_window_of_its_moment_also_where_the_clock_is_put_b
         loop = asyncio.get_running_loop()
         gate = Gate(leases, loop.time, lambda: NOON_US, Limits(grace=0), Waiters(loop, 0))
         gate.use((LIMIT,))
-        who, openai = Attribution(user="ann"), by_name("openai")
-        assert openai is not None
+        who = Attribution(user="ann")
         for now_us in (NOON_US, NOON_US + MINUTE_US, NOON_US - MINUTE_US, NOON_US - 1, NOON_US):
-            asking = Asking(
-                gate.histories, who, "", True, False, openai, Endpoint("chat", "chat"), Intent("gpt-4o-mini"), b"{}",
-                None, BOOK, None, now_us,
+            asking = new_asking(
+                gate.histories, who, "", True, False, "openai", Endpoint("chat", "chat"), Intent("gpt-4o-mini"),
+                b"{}", None, BOOK, None, now_us, 0,
             )  # fmt: skip
             while (hold := gate.admit(asking, 0.0)) is None:
                 await asyncio.sleep(SYNC_S)

@@ -9,12 +9,11 @@ import msgspec
 from farebox.core.accounts import Lease
 from farebox.core.attribution import Attribution
 from farebox.core.limit_text import read_limit
-from farebox.gateway.asking import Asking
+from farebox.gateway.asking import new_asking
 from farebox.gateway.leases import PAUSE_S, Leases
 from farebox.gateway.limiting import Gate
 from farebox.gateway.waiters import Waiters
 from farebox.ledger.client import SOCKET_NAME, AsyncKeeperClient
-from farebox.providers import by_name
 from farebox.providers.protocol import Endpoint, Intent
 from farebox.providers.sheets import load_book
 from farebox.settings import Limits
@@ -56,11 +55,9 @@ class Scene:
 
     def admit(self) -> bool:
         """Whether a call passes at once; else it waits for the authority's word."""
-        provider = by_name("openai")
-        assert provider is not None
-        asking = Asking(
-            self.gate.histories, self.who, "key_1", True, False, provider, Endpoint(operation="chat", family=""),
-            Intent(model="gpt-4.1-mini"), b"{}", None, load_book(()), None, self.now_us,
+        asking = new_asking(
+            self.gate.histories, self.who, "key_1", True, False, "openai", Endpoint(operation="chat", family=""),
+            Intent(model="gpt-4.1-mini"), b"{}", None, load_book(()), None, self.now_us, 0,
         )  # fmt: skip
         hold = self.gate.admit(asking, 0.0)
         return hold is not None

@@ -17,13 +17,12 @@ from farebox.core.attribution import Attribution
 from farebox.core.limits import Account, Limit, Who
 from farebox.core.meters import MILLION
 from farebox.errors import CallRefused, KeeperUnavailable, LedgerError, LimitRefused
-from farebox.gateway.asking import Asking
+from farebox.gateway.asking import Asking, new_asking
 from farebox.gateway.holds import Hold, Part
 from farebox.gateway.leases import REQUESTS, TOKENS, USD, Leases
 from farebox.gateway.limiting import Gate
 from farebox.gateway.waiters import Waiters
 from farebox.keeper.authority import Authority
-from farebox.providers import by_name
 from farebox.providers.charging import Charged
 from farebox.providers.protocol import Endpoint, Intent
 from farebox.providers.sheets import load_book
@@ -31,7 +30,6 @@ from farebox.providers.worth import Ceiling
 from farebox.settings.table import Limits
 
 BOOK = load_book()
-OPENAI = by_name("openai")
 CHAT = Endpoint("chat", "chat.completions")
 MODEL = "gpt-4o-mini"
 BODY = b'{"model":"gpt-4o-mini","max_tokens":60,"messages":[{"role":"user","content":"Say something nice."}]}'
@@ -67,9 +65,9 @@ class Call:
 
     def _ask(self) -> None:
         worker = self.worker
-        asking = Asking(
-            worker.gate.histories, self.who, "", True, False, OPENAI, CHAT, Intent(MODEL, output_max=OUTPUT_MAX), BODY,
-            None, BOOK, None, worker.now_us(),
+        asking = new_asking(
+            worker.gate.histories, self.who, "", True, False, "openai", CHAT, Intent(MODEL, output_max=OUTPUT_MAX),
+            BODY, None, BOOK, None, worker.now_us(), 0,
         )  # fmt: skip
         try:
             hold = worker.gate.admit(asking, self.since_s)
