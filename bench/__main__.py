@@ -12,12 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench import gate, keeping, latency, limited, overshoot, pages, routed, sdk, soak, streaming, throughput
 from bench.load import find_wrk
-from bench.machine import CannotMeasure, Cores, describe, first_line, pick_cores, raise_file_limit
+from bench.machine import CannotMeasure, Cores, awake, describe, first_line, pick_cores, raise_file_limit
 from bench.nginx import find_nginx
 from bench.report import print_bench, save, write_section
 
@@ -35,6 +36,9 @@ BENCHES = {
     "sdk": sdk.run,
 }
 
+LOADED: Final = frozenset({"throughput", "limits", "routes"})
+"""Where a core is loaded from the other one, which must not fall asleep."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
@@ -49,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench: {reason}", file=sys.stderr)
         return 1
     benches = {name: _measured(name, cores, options) for name in options.only or BENCHES}
+    with awake() as idling:
+        machine = describe(idling)
     results = {
-        "machine": describe(),
+        "machine": machine,
         "versions": versions,
         "quick": options.quick,
         "at": time.time(),
@@ -68,7 +74,10 @@ def _measured(name: str, cores: Cores, options: argparse.Namespace) -> dict[str,
     print(f"{name} …", flush=True)
     own = {"soak": {"calls": options.calls}, "pages": {"events": options.events}}
     further = own.get(name, {})
-    with tempfile.TemporaryDirectory(prefix=f"farebox-bench-{name}-") as directory:
+    with (
+        tempfile.TemporaryDirectory(prefix=f"farebox-bench-{name}-") as directory,
+        awake() if name in LOADED else nullcontext(),
+    ):
         try:
             figures: dict[str, Any] = BENCHES[name](Path(directory), cores, quick=options.quick, **further)
         except CannotMeasure as reason:

@@ -49,6 +49,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def provenance(machine: Mapping[str, str], command: str) -> str:
     """When, where and by which command, in one line."""
     parts = [f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}", machine["kernel"]]
+    if machine["idling"]:
+        parts.append(f"under load {machine['idling']}")
     return f"`{command}`, {time.strftime('%Y-%m-%d')}: {', '.join(parts)}, Python {machine['python']}."
 
 

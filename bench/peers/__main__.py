@@ -11,7 +11,17 @@ from typing import Any, Protocol
 from bench import nginx
 from bench.contenders import Contender
 from bench.latency import added
-from bench.machine import CannotMeasure, Cores, descendants, describe, pick_cores, pin_tree, raise_file_limit, rss_bytes
+from bench.machine import (
+    CannotMeasure,
+    Cores,
+    awake,
+    descendants,
+    describe,
+    pick_cores,
+    pin_tree,
+    raise_file_limit,
+    rss_bytes,
+)
 from bench.peers import hardcap, litellm, portkey
 from bench.peers.installing import Installed
 from bench.report import print_peers, save, write_section
@@ -43,12 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     raise_file_limit()
     try:
         cores = pick_cores()
-        with tempfile.TemporaryDirectory(prefix="farebox-peers-") as directory:
+        with tempfile.TemporaryDirectory(prefix="farebox-peers-") as directory, awake() as idling:
             rows = measure_all(Path(directory), options.environments, cores, quick=options.quick)
     except CannotMeasure as reason:
         print(f"bench-peers: {reason}", file=sys.stderr)
         return 1
-    results = {"machine": describe(), "quick": options.quick, "rows": rows}
+    results = {"machine": describe(idling), "quick": options.quick, "rows": rows}
     save(results, "peers.json")
     print(print_peers(results))
     if not options.quick:

@@ -22,7 +22,7 @@ cdef class Hold:
     cdef readonly long long ensured, started_us
     cdef readonly Usual usual
     cdef Leases _leases
-    cdef str _event_id
+    cdef readonly str event_id
     cdef long long _output
     cdef bint _done
     @cython.locals(part=Part)

@@ -40,7 +40,7 @@ class Hold:
     """An admitted call's parts of all accounts that it counts in, from admitted to settled or released."""
 
     __slots__ = (
-        "_done", "_event_id", "_leases", "_output", "downgraded_by", "dry_run", "ended_by", "ensured", "lines", "model",
+        "_done", "_leases", "_output", "downgraded_by", "dry_run", "ended_by", "ensured", "event_id", "lines", "model",
         "output_max", "parts", "proven", "requested", "requested_of", "requests", "saved", "started_us", "strict",
         "tally", "unchecked", "usual", "usually", "warned",
     )  # fmt: skip
@@ -76,7 +76,7 @@ class Hold:
         self.usually: Limits | None = None
         """What events say of these limits where nothing is out of the ordinary."""
         self._leases = leases
-        self._event_id = ""
+        self.event_id = ""
         self._output = 0
         self._done = False
 
@@ -110,9 +110,9 @@ class Hold:
 
     def named(self, event_id: str, started_us: int) -> None:
         """The call's event: under its id the authority tells who holds what."""
-        self._event_id = event_id
+        self.event_id = event_id
         self.started_us = started_us
-        self._leases.open[event_id] = self
+        self._leases.open.add(self)
 
     def held_parts(self) -> list[tuple[Account, int]]:
         return [(part.local.account, part.held) for part in self.parts]
@@ -249,8 +249,10 @@ class Hold:
         self._end()
         usual = self.usual
         if usual is not None and usd is not None and state == "done" and charged.cost_source == "computed":
-            usual.history.output.add(output_tokens(used) // max(1, choices))
-            usual.history.usd.add(usd)
+            if usual.history.by_tokens:
+                usual.history.output.add(output_tokens(used) // max(1, choices))
+            else:
+                usual.history.usd.add(usd)
         return charged
 
     def release(self) -> None:
@@ -273,4 +275,4 @@ class Hold:
 
     def _end(self) -> None:
         self._done = True
-        self._leases.open.pop(self._event_id, None)
+        self._leases.open.discard(self)

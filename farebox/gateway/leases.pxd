@@ -18,7 +18,8 @@ cdef class LocalAccount:
 
 
 cdef class Leases:
-    cdef readonly dict accounts, open
+    cdef readonly dict accounts
+    cdef readonly set open
     cdef public bint reachable
     cdef readonly list _dirty
     cdef list _lending, _waiting

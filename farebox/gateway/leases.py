@@ -120,6 +120,8 @@ class OpenCall(Protocol):
     """What is told of a call that holds parts of accounts."""
 
     @property
+    def event_id(self) -> str: ...
+    @property
     def started_us(self) -> int: ...
     def held_parts(self) -> list[tuple[Account, int]]: ...
 
@@ -147,8 +149,8 @@ class Leases:
         self._keeper = keeper
         self._epoch = 0
         self._whole = True
-        self.open: dict[str, OpenCall] = {}
-        """Calls that hold something, by their event's id."""
+        self.open: set[OpenCall] = set()
+        """Calls that hold something."""
         self._dirty: list[LocalAccount] = []
         self._lending: list[LocalAccount] = []
         """Accounts that were used lately."""
@@ -347,9 +349,9 @@ class Leases:
             return None
         self._told_calls_s = now
         found: dict[Account, list[tuple[str, int, int]]] = {}
-        for event_id, call in self.open.items():
+        for started_us, event_id, call in sorted([(call.started_us, call.event_id, call) for call in self.open]):
             for account, held in call.held_parts():
-                found.setdefault(account, []).append((event_id, call.started_us, held))
+                found.setdefault(account, []).append((event_id, started_us, held))
         return found
 
     def _said(self, local: LocalAccount, calls: dict[Account, list[tuple[str, int, int]]] | None) -> tuple[object, ...]:
