@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-
 _HALT_POLL: Final = Path("/sys/module/haltpoll/parameters/guest_halt_poll_ns")
 _HALT_POLL_NS: Final = 1_000_000
 
@@ -38,8 +37,8 @@ def pick_cores() -> Cores:
 def awake() -> Iterator[str]:
     """Where this is a virtual machine whose kernel can be told so: idle cores look for work for a moment before they
     sleep. Else whoever is measured pays for waking the core that loads it, at each call and the more the slower it is:
-    some 10 µs, which is a matter of the virtual machine and not of the gateway. -> how it is, in words, '' where nothing
-    was changed."""
+    some 10 µs, which is a matter of the virtual machine and not of the gateway. -> how it is, in words; '' where
+    nothing was changed."""
     try:
         before = _HALT_POLL.read_text()
         _HALT_POLL.write_text(str(_HALT_POLL_NS))

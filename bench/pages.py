@@ -64,7 +64,7 @@ def run(directory: Path, cores: Cores, *, quick: bool, events: int | None = None
     key = os.urandom(32)
     settings = Settings(data=directory / "data")
     count = large.build(settings, wanted, time.time_ns() // 1000)
-    return measured(directory, cores, settings, key, count, rounds=5 if quick else 20, quick=quick)
+    return measured(directory, cores, settings, key, count, rounds=5 if quick else 40, quick=quick)
 
 
 def measured(

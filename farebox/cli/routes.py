@@ -86,11 +86,14 @@ def set_(
         else:
             made = remote.call("PATCH", f"/routes/{quoted(name)}", body=written)
     else:
-        directory, table = directory_of(data, config), settings_of(data, config).route_table
-        row = directory.routes.in_force(table).get(name)
+        from farebox.directory.routes import checked_targets
+
+        directory, settings = directory_of(data, config), settings_of(data, config)
+        row = directory.routes.in_force(settings.route_table).get(name)
         _budgeted(written, budget, [] if row is None else _shown(row)["targets"])
         route = read_route(name, written) if row is None else changed_route(row.route, written)
-        made = _shown(directory.routes.set(route, by=actor()))
+        checked = checked_targets(route, directory.providers.known(settings))
+        made = _shown(directory.routes.set(checked, by=actor()))
     print_json(made) if as_json else _print_routes([made])
 
 

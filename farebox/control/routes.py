@@ -10,8 +10,8 @@ from farebox.control.answers import Json
 from farebox.control.forms import RouteChange, RouteForm
 from farebox.control.listing import asked, author, paged, parameters
 from farebox.control.parts import parts_of
-from farebox.core.routes import changed_route, read_route
-from farebox.directory.routes import RouteRow, checked_removal
+from farebox.core.routes import Route, changed_route, read_route
+from farebox.directory.routes import RouteRow, checked_removal, checked_targets
 from farebox.directory.showing import route_shown
 from farebox.telemetry import read_targets
 
@@ -28,8 +28,14 @@ def set_route(request: Request, form: RouteForm) -> Response:
     """Set a route: 201 where it is new, else 200. What is left out is the default. In force within a second. One of
     the settings' file is set aside by one of the same name here."""
     written = form.model_dump(exclude_unset=True)
-    row = parts_of(request).directory.routes.set(read_route(written.pop("name"), written), by=author(request))
+    row = _set(request, read_route(written.pop("name"), written))
     return Json(_shown(request, row), status_code=201 if row.changed_at_us == row.created_at_us else 200)
+
+
+def _set(request: Request, route: Route) -> RouteRow:
+    parts = parts_of(request)
+    checked = checked_targets(route, parts.directory.providers.known(parts.settings))
+    return parts.directory.routes.set(checked, by=author(request))
 
 
 @router.get("", dependencies=[needs("analyst")], openapi_extra=parameters({}))
@@ -54,7 +60,7 @@ def get_route(request: Request, name: str) -> Response:
 def change_route(request: Request, name: str, change: RouteChange) -> Response:
     """Change what is sent; what is left out stays, null is the default."""
     changed = changed_route(_found(request, name).route, change.model_dump(exclude_unset=True))
-    return Json(_shown(request, parts_of(request).directory.routes.set(changed, by=author(request))))
+    return Json(_shown(request, _set(request, changed)))
 
 
 @router.delete("/{name}", dependencies=[needs("admin")])

@@ -7,10 +7,10 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, tzinfo
-from typing import Final
+from typing import Final, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from farebox.core.events import DIMENSIONS, iso_us
+from farebox.core.events import DIMENSIONS, CostSource, State, iso_us
 from farebox.core.queries import COLUMNS, DEFAULT_MEASURES, PERIODS, EventsQuery, UsageQuery, check
 from farebox.errors import QueryError
 
@@ -26,6 +26,8 @@ _RELATIVE: Final = re.compile(r"(\d{1,6})([smhdw])")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _PLUS_LOST: Final = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
 """An offset whose '+' stood in a query string as it is, where it means a blank."""
+_VALUES: Final[Mapping[str, tuple[str, ...]]] = {"state": get_args(State), "cost_source": get_args(CostSource)}
+"""Of filters that know a few fixed ones: another is a slip, and would be answered with nothing."""
 _FLAGS: Final = {"true": "true", "1": "true", "yes": "true", "false": "false", "0": "false", "no": "false"}
 
 
@@ -113,6 +115,8 @@ def _filter_value(name: str, value: str) -> str:
         raise QueryError(f"there is no filter {name!r}{nearest(name, FILTERS)}; a tag's filter is tag.{name}")
     if name == "status" and value and not value.isdecimal():
         raise QueryError(f"status is an HTTP status such as 429, not {value[:40]!r}")
+    if value and value not in _VALUES.get(name, (value,)):
+        raise QueryError(f"{name} is one of {', '.join(_VALUES[name])}, not {value[:40]!r}")
     if name not in ("streaming", "byok"):
         return value
     if value.lower() not in _FLAGS:

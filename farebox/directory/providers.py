@@ -15,7 +15,7 @@ from farebox.directory.views import OTHER_WIRE, credential_context, json_texts
 from farebox.directory.writing import Change, Database, json
 from farebox.errors import InvalidEntry, NotFound
 from farebox.providers import PROVIDERS, google_accounts
-from farebox.settings import check_provider_name, check_region
+from farebox.settings import Settings, check_provider_name, check_region
 
 CREDENTIAL_CHARS_MAX: Final = 8192
 DEPLOYMENTS_MAX: Final = 1024
@@ -44,6 +44,11 @@ class Providers:
         table = schema.providers
         with self._database.reading() as connection:
             return [_provider(row) for row in connection.execute(select(table).order_by(table.c.name)).all()]
+
+    def known(self, settings: Settings) -> set[str]:
+        """The names of all that calls can go to, once they have a credential."""
+        stored = {row.name for row in self.list()}
+        return {*(provider.name for provider in PROVIDERS), *settings.providers, *stored}
 
     def get(self, name: str) -> ProviderRow | None:
         with self._database.reading() as connection:

@@ -1,6 +1,6 @@
 """Routes: set, listed, removed. Those of the settings are not here, but stand beside them in `in_force`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +24,18 @@ class RouteRow(msgspec.Struct, frozen=True):
     @property
     def is_of_settings(self) -> bool:
         return not self.created_at_us
+
+
+def checked_targets(route: Route, known: Collection[str]) -> Route:
+    """The same route. Raises InvalidRoute where a target's provider is none of the known ones: calls would pass it by
+    without a word."""
+    for target in route.targets:
+        if target.provider not in known:
+            raise InvalidRoute(
+                f"route {route.name}: there is no provider {target.provider[:64]!r} for {target.name[:160]}; there are "
+                f"{', '.join(sorted(known))}. A further one is added by 'farebox providers set'"
+            )
+    return route
 
 
 class Routes:

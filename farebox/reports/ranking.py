@@ -67,16 +67,18 @@ def rank(
     needed = max(asked.top, BARS)
     limit = EXPORT_ROWS_MAX if every else needed + SPARE
     found = facts.usage(question(asked, groups, measures, limit=limit))
-    if limit == len(found) < EXPORT_ROWS_MAX and sum(row[groups[-1]] is not None for row in found) < needed:
+    rest = without(asked, facts, groups[-1], measures)
+    has_names = rest is None or any(rest[name] != whole[name] for name in ("calls", "attempts", "spend"))
+    few = sum(row[groups[-1]] is not None for row in found) < needed
+    if limit == len(found) < EXPORT_ROWS_MAX and few and has_names:
         limit = EXPORT_ROWS_MAX
         found = facts.usage(question(asked, groups, measures, limit=limit))
     has_name = [row for row in found if row[groups[-1]] is not None]
     rows = [_shown(row, groups, more, spend) for row in has_name[:needed]]
-    rest = without(asked, facts, groups[-1], measures)
     has_rest = rest is not None and (rest["attempts"] or pico(rest["spend"]))
     none = _shown({**dict.fromkeys(groups), **rest}, groups, more, spend) if rest is not None and has_rest else None
     total_row = _shown({**dict.fromkeys(groups), **whole}, groups, more, spend)
-    return Ranking(rows, has_name, none, total_row, len(found) < limit)
+    return Ranking(rows, has_name, none, total_row, len(found) < limit or not has_names)
 
 
 def _of_calls(asked: Asked) -> Asked:

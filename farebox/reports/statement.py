@@ -77,6 +77,7 @@ class Statement:
                 _by(rows, ("provider", "model"), "By model", (Column("provider", "Provider"), _MODEL), behind),
             ),
             notes=(
+                *_unheard_of(tenant, books, is_empty=not rows),
                 _exact(spend),
                 *_open(window, asked),
                 *_agreement(rows, spend),
@@ -84,6 +85,12 @@ class Statement:
                 _made(asked),
             ),
         )
+
+
+def _unheard_of(tenant: str, books: Books, *, is_empty: bool) -> tuple[str, ...]:
+    if tenant in books.customers or not is_empty:
+        return ()
+    return (f"No customer is called {label(tenant)}, and no call of this month names one: look at how it is written.",)
 
 
 def _tenant(asked: Asked) -> str:

@@ -12,7 +12,7 @@ from farebox.reports import earnings, months, spending
 from farebox.reports.cells import day_text, label
 from farebox.reports.customers_pnl import losing_of, sentence
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
-from farebox.reports.spending import NOTHING, Row, Spend, money, percent, spend_of, usage, usd
+from farebox.reports.spending import NOTHING, Row, Spend, money, percent, question, spend_of, usage, usd
 
 ROWS: Final = 8
 NEAR: Final = 0.8
@@ -139,8 +139,11 @@ def _compared(asked: Asked, facts: Facts, week: Weeks, title: str, groups: tuple
     def key(row: Row) -> tuple[Any, ...]:
         return tuple(row[name] for name in groups)
 
-    this = {key(row): spend_of(row) for row in usage(facts, asked, groups, week.since_us, week.until_us)}
-    before = {key(row): spend_of(row) for row in usage(facts, asked, groups, week.before_us, week.since_us)}
+    def sums(since_us: int, until_us: int) -> dict[tuple[Any, ...], Spend]:
+        rows = facts.usage_unordered(question(asked, groups, since_us, until_us))
+        return {key(row): spend_of(row) for row in rows}
+
+    this, before = sums(week.since_us, week.until_us), sums(week.before_us, week.since_us)
 
     def place(group: tuple[Any, ...]) -> tuple[Any, ...]:
         changed = _changed(this.get(group, NOTHING), before.get(group, NOTHING))

@@ -37,6 +37,7 @@ def test_a_targets_budget_is_given_by_its_name(shell: Shell) -> None:
     [
         (("set", "smart"), "needs targets"),
         (("set", "smart", "gpt-4.1"), "PROVIDER/MODEL"),
+        (("set", "smart", "nobody/gpt-4.1"), "no provider 'nobody'"),
         (("set", "a b", "openai/m"), "cannot be called"),
         (("set", "smart", "openai/m", "--timeout", "soon"), "a span of time"),
         (("remove", "smart"), "there is no route"),

@@ -34,6 +34,16 @@ def test_what_cannot_be_a_route_is_refused_by_name(api) -> None:
     assert api.ask("POST", "/api/v1/routes", json={**SMART, "retries": 2}).status_code in (400, 422)
 
 
+def test_a_target_at_a_provider_that_is_not_there_is_refused_until_it_is(api) -> None:
+    route = {"name": "own", "targets": ["corner/llama", *SMART["targets"]]}
+    answer = api.ask("POST", "/api/v1/routes", json=route)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_route")
+    assert "no provider 'corner'" in answer.json()["error"]["message"]
+    assert "openai" in answer.json()["error"]["message"]
+    api.ask("PUT", "/api/v1/providers/corner", json={"base_url": "http://127.0.0.1:1/v1"})
+    assert api.ask("POST", "/api/v1/routes", json=route).status_code == 201
+
+
 def test_how_targets_fare_is_summed_over_workers(api) -> None:
     api.ask("POST", "/api/v1/routes", json=SMART)
     row = {"target": "openai/gpt-4.1-mini", "calls": 3, "failed": 1, "failures": 1, "first_byte_s": 0.2, "rests_s": 0.0}

@@ -99,6 +99,8 @@ def test_flags_accept_the_usual_words():
         ([("day", "2026-11-21")], "no parameter"),
         ([("tag.", "x")], "no filter"),
         ([("status", "teapot")], "HTTP status"),
+        ([("state", "broken")], "state is one of done, refused"),
+        ([("cost_source", "guessed")], "cost_source is one of provider, computed"),
         ([("group_by", "customer_id")], "is written tenant here"),
         ([("measures", "units")], "units.NAME"),
         ([("measures", "units.a b")], "no measure"),

@@ -353,5 +353,6 @@ def test_a_route_is_made_changed_and_removed(browser: Browser) -> None:
     (row,) = routes.list()
     assert (row.route.retry_on, row.route.sticky, row.route.timeout_s) == (("5xx",), True, None)
     assert faults(browser.send("/routes", "/routes/set", name="x", targets="gpt", order="listed"))
+    assert faults(browser.send("/routes", "/routes/set", name="x", targets="nobody/gpt", order="listed"))
     assert done(browser.send("/routes?route=smart", "/routes/remove?route=smart")) == "/routes"
     assert routes.list() == []

@@ -19,6 +19,7 @@ from farebox.errors import LedgerError
 from farebox.keeper import authority as authority_module
 from farebox.keeper.authority import COUNT_S, HEARD_S, Authority
 from farebox.keeper.explaining import explain
+from farebox.keeper.following import ODD_S
 from farebox.keeper.messages import Message
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.journal import JournalWriter
@@ -331,6 +332,28 @@ def test_a_window_that_clocks_disagree_about_is_lent_from_once_its_past_is_known
     scene.tick()
     assert granted(NOON + 3 * MINUTE_US, 3).settled == 8 * USD
     assert granted(NOON + 4 * MINUTE_US, 1).given >= 4 * USD
+
+
+def test_a_window_that_is_looked_after_once_more_is_worth_what_it_was(scene: Scene) -> None:
+    scene.limits.append(limit(window="minute"))
+    gone, other = scene.worker("worker-0-a"), scene.worker("worker-1-b")
+    start_us = NOON - 5 * MINUTE_US
+    scene.spend(gone, "8", counted=("lim_1",), at_us=start_us + 1)
+    scene.journals.pop(gone).close()
+    scene.restart()
+
+    def asked(number: int) -> Any:
+        said = ["lim_1", "acme/u", start_us, start_us + MINUTE_US, number, 0, 0, USD, USD]
+        return lease(scene.authority, [other, True, [said]])[2][0]
+
+    for number in (1, 3):
+        assert asked(number) is None
+        scene.tick()
+        found = asked(number + 1)
+        assert found.settled == 8 * USD
+        assert found.given >= USD
+        scene.now_s += ODD_S  # nobody asks for so long
+        scene.tick()
 
 
 def test_a_late_first_word_of_the_dead_counts_nothing_twice(scene: Scene) -> None:

@@ -160,6 +160,8 @@ def test_a_statement_asks_whose_and_when():
 def test_a_statement_of_nobody_is_empty():
     answer = statement(Ledger([]), tenant="nobody")
     assert (answer.rows, answer.totals["calls"], answer.totals["spend"]) == ([], 0, 0)
+    assert "No customer is called nobody" in answer.notes[0]
+    assert not any("No customer" in note for note in statement(company(), tenant="acme").notes)
 
 
 OPTIONS = {"statement": {"tenant": NASTY}, "plan-calculator": {"price": "5", "like": "acme"}}

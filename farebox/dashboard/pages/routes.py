@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from farebox.core.routes import Route, changed_route, read_route, read_target, target_text, written_route
 from farebox.dashboard.forms import Field, Form, as_typed
 from farebox.dashboard.page import Action, Done, Page, View, Visit
-from farebox.directory.routes import RouteRow, checked_removal
+from farebox.directory.routes import RouteRow, checked_removal, checked_targets
 from farebox.reports.report import Answer, Column
 from farebox.reports.words import some
 from farebox.settings import run_dir
@@ -60,7 +60,8 @@ async def set_route(visit: Visit) -> Done:
     written = _written(visit.form)
     row = (await visit.run(_in_force, visit)).get(name) if _named(visit) else None
     route = read_route(name, written) if row is None else changed_route(row.route, written)
-    await visit.run(visit.parts.directory.routes.set, route, by=visit.by)
+    known = await visit.run(visit.parts.directory.providers.known, visit.parts.settings)
+    await visit.run(visit.parts.directory.routes.set, checked_targets(route, known), by=visit.by)
     return Done(_href(name), f"Set route {name}; in force within a second.")
 
 

@@ -38,6 +38,8 @@ QUERIES = (
     UsageQuery(("tenant",), MIDNIGHT_US + DAY_US, LATER_US, measures=SUMS),
     UsageQuery(("month",), measures=("spend", "users"), time_zone="Europe/Berlin"),
     UsageQuery(("tenant", "day"), measures=("spend",), peak_min=2 * 10**9),
+    UsageQuery(("feature", "model"), measures=("spend", "sessions")),
+    UsageQuery((), MIDNIGHT_US, LATER_US, {"tenant": ("acme",)}, ("sessions", "users")),
 )
 
 

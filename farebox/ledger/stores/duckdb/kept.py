@@ -16,9 +16,9 @@ from typing import Final, Literal
 
 FILE_NAME: Final = "kept.duckdb"
 WANTED_MAX: Final = 64
-ROWS_MAX: Final = 3_000_000
+ROWS_MAX: Final = 6_000_000
 """Of one; what would have more is not kept."""
-ROWS_ALL_MAX: Final = 20_000_000
+ROWS_ALL_MAX: Final = 30_000_000
 """Of all together, at some 50 bytes of disk each. Those that nobody asked for longest go first."""
 FRESH_EVENTS: Final = 20_000
 IDLE_S: Final = 3600.0

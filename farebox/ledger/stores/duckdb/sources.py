@@ -40,7 +40,7 @@ BASE_COLUMNS: Final = frozenset({"charges", "firsts", "priced", "unpriced"})
 """Columns that any rows of sums have, beside cost and last_at."""
 SHORT_ROWS: Final = 50_000
 """Kept sums of so many rows are read in no time; longer ones only where no roll-up is shorter."""
-ONCE: Final = ("users", "tenants")
+ONCE: Final = ("users", "tenants", "sessions")
 """Measures that count things once each of which sums can be kept."""
 UTC_NAMES: Final = ("UTC", "Etc/UTC")
 _MORE_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
@@ -206,9 +206,14 @@ def _is_keepable(part: UsageQuery) -> bool:
     return (
         part.as_of_us is None
         and "corrections" not in part.measures  # counts rows, which sums do not keep apart
-        and dims_of(part) <= KEPT_DIMS | {name for name, _ in kept_where(part)}
+        and dims_of(part) <= KEPT_DIMS | {name for name, _ in kept_where(part)} | _counted_once(part)
         and all(map(is_whole_hour, (edges.since, edges.until)))
     )
+
+
+def _counted_once(part: UsageQuery) -> set[str]:
+    """What is in no roll-up, and yet in sums that count it: sessions, where nothing else is asked for."""
+    return {"session"} if part.measures == ("sessions",) and "session" not in (*part.group_by, *part.where) else set()
 
 
 def kept_where(query: UsageQuery) -> tuple[tuple[str, tuple[str, ...]], ...]:
