@@ -122,6 +122,8 @@ class Keeping:
         self.path = path
         self.bounds = Bounds()
         self.is_attached = False
+        self.noted_s: float | None = None
+        """When what is kept was noted for the next start; None before it is known what the last one has noted."""
         self._linger_s = linger_s
         self._lock = threading.Lock()
         self._entries: dict[Shape | Counts, _Entry] = {}
@@ -164,6 +166,12 @@ class Keeping:
         if before is None or before[0] != rolled:
             self._sizes = before = rolled, count()
         return before[1]
+
+    def asked_lately(self) -> list[tuple[Shape | Counts, object]]:
+        """Those that somebody asked for within IDLE_S, each with a question that it answers."""
+        now = time.monotonic()
+        with self._lock:
+            return [(shape, one.part) for shape, one in self._entries.items() if now - one.asked_at < IDLE_S]
 
     def used(self, kept: Kept | Tally) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ import msgspec
 
 from farebox.core.queries import UsageQuery
 from farebox.errors import FareboxError
-from farebox.ledger.stores.duckdb import sources, tasks, waste
+from farebox.ledger.stores.duckdb import kept_recall, sources, tasks, waste
 from farebox.ledger.stores.duckdb.kept import Counts, Kept, Shape, Tally
 from farebox.ledger.stores.duckdb.sources import Scan
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
@@ -22,8 +22,13 @@ def keep_sums(store: Store) -> bool:
     """Make or bring on what is most wanted. -> whether there was any. Raises LedgerError where the ledger cannot be
     read; what cannot be made (too many rows for the memory) is not tried again for a while."""
     _drop(store)
+    if store.kept.noted_s is None:
+        store.kept.noted_s = time.monotonic()
+        kept_recall.recall(store)
     found = store.kept.next_wanted() or _due(store)
     if found is None:
+        if time.monotonic() - store.kept.noted_s >= kept_recall.NOTED_S:
+            _note(store)
         return False
     shape, part = found
     began = time.monotonic()
@@ -33,7 +38,13 @@ def keep_sums(store: Store) -> bool:
         store.kept.refuse(shape)
         raise
     store.kept.take(part, kept, time.monotonic() - began)
+    _note(store)
     return True
+
+
+def _note(store: Store) -> None:
+    store.kept.noted_s = time.monotonic()
+    kept_recall.note(store)
 
 
 def _due(store: Store) -> tuple[Shape | Counts, object] | None:
