@@ -147,7 +147,17 @@ def scene(simulated: SimulatedProviders, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def used_up(scene: Scene) -> str:
     """The limit that lets customer `stopped` make no call at all."""
-    return scene.limited("stopped", "0 requests", message="nothing is left")
+    made = scene.limited("stopped", "0 requests", message="nothing is left")
+
+    def is_refused() -> bool:
+        try:
+            scene.call("openai", "gateway", "hi", streaming=False, is_async=False, tenant_id="stopped")
+        except LimitExceeded:
+            return True
+        return False
+
+    assert until(is_refused), "in force at the worker, too"
+    return made
 
 
 @every_kind

@@ -49,12 +49,12 @@ def test_the_sdk_sends_the_same(what: str) -> None:
     provider = by_name("openai")
     assert provider is not None
     headers = {"content-type": "application/json"}
-    metered = begin(Service(provider, "/v1"), "POST", "/v1/chat/completions", "api.openai.com", headers, asked, NOBODY)
+    metered = begin(Service(provider, "/v1"), "POST", "/v1/chat/completions", "api.openai.com", asked, NOBODY)
     assert metered is not None
     metered.answered(int(status[:3]), headers)
     metered.take(answer)
-    event = metered.finish("done")
-    assert event is not None and event["outcome"] == expected
+    assert metered.finish("done")
+    assert metered.event()["outcome"] == expected
 
 
 def test_a_call_that_the_provider_cut_has_failed(gateway: Start) -> None:
