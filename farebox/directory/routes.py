@@ -32,8 +32,8 @@ def checked_targets(route: Route, known: Collection[str]) -> Route:
     for target in route.targets:
         if target.provider not in known:
             raise InvalidRoute(
-                f"route {route.name}: there is no provider {target.provider[:64]!r} for the target {target.name[:160]}; there are "
-                f"{', '.join(sorted(known))}. A further one is added by 'farebox providers set'"
+                f"route {route.name}: there is no provider {target.provider[:40]!r} for target {target.name[:160]}; "
+                f"there are {', '.join(sorted(known))}. A further one is added by 'farebox providers set'"
             )
     return route
 
