@@ -16,6 +16,7 @@ from farebox.ledger import records
 from farebox.ledger.intake import Intake
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.stores.duckdb import Store, open_store
+from farebox.ledger.stores.duckdb.kept_making import keep_sums
 from farebox.ledger.stores.duckdb.writing import apply, journal_state
 
 START_US = 1_763_600_000_000_000  # 2025-11-20T00:53:20Z
@@ -152,6 +153,15 @@ def add_events(store: Store, events: Iterable[Event], booked_us: int = START_US)
     write(writer, events)
     writer.close()
     ingest(intake_of(data, store), store, booked_us)
+
+
+def keep_all(store: Store) -> int:
+    """Make all sums and counts that are wanted, as the keeper does one after the other. -> how many."""
+    made = 0
+    while keep_sums(store):
+        made += 1
+        assert made < 100
+    return made
 
 
 def naive_usage(

@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from ledger_making import HOUR_US, START_US, add_events, random_events, store_with, unpriced
+from ledger_making import HOUR_US, START_US, add_events, keep_all, random_events, store_with, unpriced
 
 from farebox.core.events import Event
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.stores.duckdb import Store
 from farebox.ledger.stores.duckdb.kept import Bounds
-from farebox.ledger.stores.duckdb.kept_making import keep_sums
 from farebox.ledger.stores.duckdb.tasks import Tasks, tasks
 from farebox.ledger.stores.duckdb.waste import Asked, Loops, loops, waste
 from farebox.ledger.stores.duckdb.writing import apply
@@ -74,14 +73,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made.kept.bounds = Bounds(from_s=0, from_rows=0, ranked_rows=1, fresh_events=1, rest=0, tasks_at_once=70)
     yield made
     made.close()
-
-
-def keep_all(store: Store) -> int:
-    made = 0
-    while keep_sums(store):
-        made += 1
-        assert made < 100
-    return made
 
 
 @pytest.mark.parametrize(("ask", "question"), QUESTIONS)

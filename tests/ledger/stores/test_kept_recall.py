@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ledger_making import START_US, random_events, store_with
+from ledger_making import START_US, keep_all, random_events, store_with
 
 from farebox.core.queries import UsageQuery
 from farebox.ledger.stores.duckdb import Store, kept_recall
@@ -27,14 +27,6 @@ def opened(home: Path, number: int = 0) -> Store:
     store = store_with(home, random_events(200, seed=5) if not number else [])
     store.kept.bounds = Bounds(from_s=0, from_rows=0, ranked_rows=1, fresh_events=1, rest=0)
     return store
-
-
-def keep_all(store: Store) -> int:
-    made = 0
-    while keep_sums(store):
-        made += 1
-        assert made < 100
-    return made
 
 
 def ask_all(store: Store) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from ledger_making import HOUR_US, START_US, add_events, random_events, store_with
+from ledger_making import HOUR_US, START_US, add_events, keep_all, random_events, store_with
 
 from farebox.core.events import Event
 from farebox.core.money import parse_usd
@@ -15,7 +15,6 @@ from farebox.core.queries import UsageQuery
 from farebox.errors import LedgerError
 from farebox.ledger.stores.duckdb import Store
 from farebox.ledger.stores.duckdb.kept import Bounds
-from farebox.ledger.stores.duckdb.kept_making import keep_sums
 from farebox.ledger.stores.duckdb.rollups import roll_up
 from farebox.ledger.stores.duckdb.spreads import Spread, spread
 from farebox.ledger.stores.duckdb.usage import usage
@@ -62,14 +61,6 @@ def store(tmp_path: Path, events: list[Event]) -> Iterator[Store]:
 
 def sources(answer: dict[str, Any]) -> list[str]:
     return list(answer["meta"]["sources"])
-
-
-def keep_all(store: Store) -> int:
-    made = 0
-    while keep_sums(store):
-        made += 1
-        assert made < 100
-    return made
 
 
 def assert_as_from_events(store: Store, query: UsageQuery) -> None:
