@@ -39,8 +39,6 @@ ELSEWHERE: Final = (
 _LOST: Final = {"upstream_unreachable": CONNECT, "upstream_closed": CONNECT, "upstream_timeout": TIMEOUT}
 USABLE_MAX: Final = 4096
 """Callers and paths whose targets are remembered, for each route."""
-ERROR_WITHIN: Final = 256
-"""Bytes of a body in which an answer that is an error says so."""
 _BAD_ANSWERS: Final = frozenset({408, 409, 429})
 
 
@@ -222,7 +220,7 @@ class FallbackExchange(ProxyExchange):
         if health.failures or rung.timeout_s:
             now = self.worker.loop.time()
             self._until_s = now + rung.timeout_s if rung.timeout_s else 0.0
-            health.begins(now, ladder.route)
+            health.tries_again(now, ladder.route)
 
     def _place(self, asking: Asking) -> None:
         ProxyExchange._place(self, asking)
@@ -289,7 +287,7 @@ class FallbackExchange(ProxyExchange):
             call = self._call
             if (
                 self._is_held()
-                and data.find(b'"error"', 0, ERROR_WITHIN) >= 0
+                and data.find(b'"error"') >= 0
                 and call is not None
                 and call.status == 200
                 and call.failed()

@@ -8,7 +8,7 @@ cdef class Health:
     cdef public long long calls, failed, failures
     cdef public double first_byte_s, rest_until, rested_s
     cpdef bint is_resting(self, double now) except -1
-    cpdef begins(self, double now, route)
+    cpdef tries_again(self, double now, route)
     @cython.locals(mean=double)
     cpdef answered(self, double first_byte_s)
     cpdef fails(self, double now, route, double wait_s)

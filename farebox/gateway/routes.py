@@ -44,7 +44,7 @@ class Health:
     def is_resting(self, now: float) -> bool:
         return now < self.rest_until
 
-    def begins(self, now: float, route: Route) -> None:
+    def tries_again(self, now: float, route: Route) -> None:
         """A call goes to it, which has failed. After a rest one call tries it; the others wait for what becomes of
         that."""
         if self.failures >= route.break_after and not self.is_resting(now):

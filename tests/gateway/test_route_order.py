@@ -77,13 +77,13 @@ def test_a_target_rests_after_so_many_failures_and_twice_as_long_each_time() -> 
     health.fails(1.0, route, 0.0)
     assert order(found, now=1.0) == "bca"
     assert order(found, now=11.5) == "abc"
-    health.begins(11.5, route)  # one call tries it; the others go elsewhere meanwhile
+    health.tries_again(11.5, route)  # one call tries it; the others go elsewhere meanwhile
     assert order(found, now=12.0) == "bca"
     health.fails(12.0, route, 0.0)
     assert order(found, now=31.0) == "bca"
     assert order(found, now=32.5) == "abc"
     health.answered(0.1)
-    health.begins(33.0, route)
+    health.tries_again(33.0, route)
     assert order(found, now=33.0) == "abc"
 
 
