@@ -4,6 +4,7 @@ The readers are the gateway's own, and so are the counts. Nothing of a prompt or
 longer than it takes until the event is made: that is done by whoever sends it, out of the app's way.
 """
 
+import logging
 import os
 import time
 import zlib
@@ -32,6 +33,7 @@ ROUTES_MAX: Final = 256
 """Routes remembered: an app calls few."""
 RAW_BYTES_MAX: Final = 16_384
 """A longer usage object is not sent: a batch of events fits into one request."""
+_log = logging.getLogger("farebox.client")
 _CODINGS: Final = frozenset({"gzip", "deflate"})
 _MICROSECONDS: Final = 1_000_000
 _RETRIES: Final = b"x-stainless-retry-count"
@@ -185,12 +187,8 @@ class Call:
 
     def event(self) -> dict[str, object]:
         """What it came to; asked for once, after `finish`."""
-        if self._content:
-            self._read().feed(self._content)
-            self._content = b""
-        self.end()
         state, is_answered = self._state, self._status is not None
-        metered = self._read().metered() if is_answered else Metered()
+        metered = self._metered() if is_answered else Metered()
         if state == "client_closed" and metered.complete and metered.quality == "exact":
             state = "done"  # it has missed nothing
         if state == "done" and (metered.error is not None or (self._status or 0) >= 400):
@@ -202,6 +200,18 @@ class Call:
         if not self._is_sent:
             event["cost_usd"] = "0"
         return event
+
+    def _metered(self) -> Metered:
+        reader = self._read()
+        try:
+            if self._content:
+                reader.feed(self._content)
+                self._content = b""
+            reader.end()
+            return reader.metered()
+        except Exception:  # noqa: BLE001 - a defect, whatever an answer holds: the call was made, and is paid
+            _log.exception("the answer of call %s cannot be read: its prompt is booked by estimate", self.id)
+            return Metered(usage={"input": self._input_estimate}, quality="estimated")
 
     def _event(self, metered: Metered, state: str, error: str | None, outcome: str | None) -> dict[str, object]:
         """What is not known is left out."""

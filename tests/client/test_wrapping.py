@@ -79,3 +79,21 @@ def test_parameters_say_which_method_they_are_for() -> None:
         assert method_for(client, {"prompt": ""}) == client.completions.create
     with pytest.raises(FareboxError, match="cannot be wrapped"):
         method_for(object(), {})
+
+
+def test_an_answer_that_no_reader_stands_is_booked_by_estimate(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def feed(self, data: bytes) -> bytes:
+            raise ValueError("a defect")
+
+    with openai.OpenAI(api_key="k") as client:
+        service = service_of(client)
+    call = begin(service, "POST", "/v1/chat/completions", "h", BODY, NOBODY)
+    assert call is not None
+    call.answered(200, {"content-type": "application/json"})
+    call._reader = Broken()  # type: ignore[assignment]
+    assert call.take_whole(b"{}") == b"{}"
+    assert call.finish("done")
+    event = call.event()
+    assert (event["cost_source"], event["usage"]) == ("estimated", {"input": len(BODY) // 4 + 1})
+    assert "cannot be read" in caplog.text

@@ -62,6 +62,15 @@ def test_what_was_kept_is_there_before_the_first_question(home: Path) -> None:
     store.close()
 
 
+def test_what_ends_the_keeper_is_not_tried_again_by_the_next_one(home: Path) -> None:
+    store = opened(home, 1)
+    assert keep_sums(store)
+    store.close()  # as if it had died over the second one
+    again = opened(home, 2)
+    assert keep_all(again) == 1
+    again.close()
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"at_s":"now"}', b'{"at_s":1e999}', b'{"at_s":0,"counts":[{}]}'])
 def test_a_note_that_cannot_be_read_is_as_none(home: Path, content: bytes) -> None:
     (home / FILE_NAME).write_bytes(content)

@@ -52,9 +52,13 @@ def note(store: Store) -> None:
 
 
 def recall(store: Store) -> int:
-    """Want again what was kept before this start, if that is no longer ago than an hour. -> how many."""
+    """Want again what was kept before this start, if that is no longer ago than an hour. -> how many. The note is gone
+    then, and made anew of what has been made: what ends the keeper is not tried again by the next one."""
+    target = store.path.with_name(FILE_NAME)
     try:
-        noted = msgspec.json.decode(store.path.with_name(FILE_NAME).read_bytes(), type=_Noted)
+        content = target.read_bytes()
+        target.unlink()
+        noted = msgspec.json.decode(content, type=_Noted)
         counts = [(one.what, msgspec.convert(one.asked, _KINDS[one.what]), _tuple(one.options)) for one in noted.counts]
     except (OSError, msgspec.MsgspecError):
         return 0
