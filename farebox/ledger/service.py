@@ -28,7 +28,7 @@ from farebox.ledger.stores.duckdb import backtest, checks, counting, spent, spre
 from farebox.ledger.stores.duckdb.events import get_event, list_events
 from farebox.ledger.stores.duckdb.exporting import export_events
 from farebox.ledger.stores.duckdb.store import one
-from farebox.ledger.stores.duckdb.usage import columns, usage
+from farebox.ledger.stores.duckdb.usage import Position, columns, usage
 from farebox.ledger.stores.duckdb.writing import apply, stamp
 from farebox.ledger.what_if import CHANGES_MAX, PRICES_MAX, Swap, WhatIf, seller_of
 from farebox.providers.charging import CHARGED_HOLD
@@ -118,7 +118,7 @@ class ChangedSums(msgspec.Struct, frozen=True):
     """`position` is meta's of the answer that the asker has."""
 
     query: UsageQuery
-    position: tuple[int, str | None] | None = None
+    position: Position | None = None
 
 
 class Nothing(msgspec.Struct, frozen=True):

@@ -25,7 +25,8 @@ class HeldSums:
         self._lock = Lock()
 
     def rows(self, query: UsageQuery, ask: Callable[[str, object], Any]) -> list[Row]:
-        question = msgspec.msgpack.encode(query)
+        # "Until now" is the same question a moment later: the ledger says whether what is held is of the same time.
+        question = msgspec.msgpack.encode(msgspec.structs.replace(query, until_us=None))
         with self._lock:
             position, before = self._held.get(question, (None, {}))
         answer = ask("changed_sums", {"query": query, "position": position})

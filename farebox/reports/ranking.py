@@ -66,7 +66,10 @@ def rank(
     spend = pico(whole["spend"])
     needed = max(asked.top, BARS)
     limit = EXPORT_ROWS_MAX if every else needed + SPARE
-    found = facts.usage(question(asked, groups, measures, limit=limit))
+    if every:
+        found = _every(asked, facts, groups, measures)
+    else:
+        found = facts.usage(question(asked, groups, measures, limit=limit))
     rest = without(asked, facts, groups[-1], measures)
     has_names = rest is None or any(rest[name] != whole[name] for name in ("calls", "attempts", "spend"))
     few = sum(row[groups[-1]] is not None for row in found) < needed
@@ -79,6 +82,16 @@ def rank(
     none = _shown({**dict.fromkeys(groups), **rest}, groups, more, spend) if rest is not None and has_rest else None
     total_row = _shown({**dict.fromkeys(groups), **whole}, groups, more, spend)
     return Ranking(rows, has_name, none, total_row, len(found) < limit or not has_names)
+
+
+def _every(asked: Asked, facts: Facts, groups: tuple[str, ...], measures: tuple[str, ...]) -> list[dict[str, Any]]:
+    """All there are, in the order in which the ledger gives the first of them."""
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        names = [(row[name] is None, row[name] or "") for name in groups]
+        return (row["spend"] is None, -pico(row["spend"]), *names)
+
+    return sorted(facts.usage_unordered(question(asked, groups, measures)), key=place)
 
 
 def _of_calls(asked: Asked) -> Asked:

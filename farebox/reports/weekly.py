@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from typing import Any, Final, Literal, NamedTuple
 
 from farebox.core import asking, limit_text
+from farebox.core.money import parse_usd
 from farebox.errors import FareboxError, QueryError
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
@@ -139,22 +140,30 @@ def _compared(asked: Asked, facts: Facts, week: Weeks, title: str, groups: tuple
     def key(row: Row) -> tuple[Any, ...]:
         return tuple(row[name] for name in groups)
 
-    def sums(since_us: int, until_us: int) -> dict[tuple[Any, ...], Spend]:
-        rows = facts.usage_unordered(question(asked, groups, since_us, until_us))
-        return {key(row): spend_of(row) for row in rows}
+    def rows_of(since_us: int, until_us: int) -> dict[tuple[Any, ...], Row]:
+        return {key(row): row for row in facts.usage_unordered(question(asked, groups, since_us, until_us))}
 
-    this, before = sums(week.since_us, week.until_us), sums(week.before_us, week.since_us)
+    def spent(found: dict[tuple[Any, ...], Row], group: tuple[Any, ...]) -> Spend:
+        row = found.get(group)
+        return NOTHING if row is None else spend_of(row)
 
-    def place(group: tuple[Any, ...]) -> tuple[Any, ...]:
-        changed = _changed(this.get(group, NOTHING), before.get(group, NOTHING))
-        return (-abs(changed or 0), *map(str, group))
-
+    this, before = rows_of(week.since_us, week.until_us), rows_of(week.before_us, week.since_us)
+    changed = {group: abs(_moved(this.get(group), before.get(group))) for group in {**this, **before}}
+    least = min(nlargest(ROWS, changed.values()), default=0)
+    among = [group for group, amount in changed.items() if amount >= least]
+    first = nsmallest(ROWS, among, key=lambda group: (-changed[group], *map(str, group)))
     rows = [
-        {**dict(zip(groups, group, strict=True)), **_change(this.get(group, NOTHING), before.get(group, NOTHING))}
-        for group in nsmallest(ROWS, {**this, **before}, key=place)
+        {**dict(zip(groups, group, strict=True)), **_change(spent(this, group), spent(before, group))}
+        for group in first
     ]
     named = tuple(Column(name, head if name == groups[-1] else name.capitalize(), door=name) for name in groups)
     return Section(title=title, columns=(*named, *_CHANGE), rows=rows)
+
+
+def _moved(this: Row | None, before: Row | None) -> int:
+    """What a group's spend changed by, in pico-dollars; 0 where one of the two is unknown."""
+    now, then = ("0" if row is None else row["spend"] for row in (this, before))
+    return 0 if now is None or then is None else parse_usd(now) - parse_usd(then)
 
 
 def _losing(asked: Asked, facts: Facts, week: Weeks) -> Section:

@@ -77,6 +77,26 @@ def test_what_has_not_changed_is_not_asked_for_again(tmp_path: Path) -> None:
     store.close()
 
 
+def test_until_now_is_the_same_question_a_moment_later(tmp_path: Path) -> None:
+    events = sorted(random_events(500, seed=12), key=lambda event: event.head.started_at_us)
+    ends = [event.head.started_at_us + 1 for event in events]
+    store = store_with(tmp_path, events[:450])
+    held, ask = HeldSums(), Asking(store)
+    for number, until_us, is_whole in (
+        (450, ends[449], True),
+        (460, ends[459], False),
+        (470, ends[200], True),  # what had ended by then is another question
+        (480, ends[470], True),
+        (490, ends[-1], True),
+        (500, ends[-1] + 1, False),
+    ):
+        query = UsageQuery(("tenant", "user"), START_US, until_us, measures=SUMS, limit=ROWS)
+        assert sorted((tuple(row.values()) for row in held.rows(query, ask)), key=str) == new(store, query)
+        assert (ask.rows == len(new(store, query))) == is_whole
+        add_events(store, events[number : number + 10])
+    store.close()
+
+
 def test_an_answer_that_is_too_long_is_not_held(tmp_path: Path) -> None:
     store = store_with(tmp_path, random_events(200, seed=12))
     held, ask = HeldSums(rows_max=2), Asking(store)

@@ -17,6 +17,7 @@ from farebox.ledger.stores.duckdb import Store
 from farebox.ledger.stores.duckdb.kept import Bounds
 from farebox.ledger.stores.duckdb.rollups import roll_up
 from farebox.ledger.stores.duckdb.spreads import Spread, spread
+from farebox.ledger.stores.duckdb.tallies import standing
 from farebox.ledger.stores.duckdb.usage import usage
 
 DAY_US = 24 * HOUR_US
@@ -141,9 +142,13 @@ def test_sums_that_are_not_kept_any_more_are_forgotten_with_the_ledger(store: St
     assert not store.kept.path.exists()
 
 
-def test_a_spread_tells_the_ranks_of_what_each_user_cost(store: Store, events: list[Event]) -> None:
-    query = UsageQuery(("tier",), measures=("spend",), limit=1)
-    first = UsageQuery(("tier", "tenant", "user"), measures=("spend", "attempts"), order="-spend", limit=1)
+@pytest.mark.parametrize("where", [{}, {"tenant": ("acme", "")}, {"feature": ("chat",)}], ids=str)
+def test_a_spread_tells_the_ranks_of_what_each_user_cost(
+    store: Store, events: list[Event], where: dict[str, tuple[str, ...]]
+) -> None:
+    query = UsageQuery(("tier",), where=where, measures=("spend",), limit=1)
+    first = UsageQuery(("tier", "tenant", "user"), where=where, measures=("spend", "attempts"), limit=1)
+    subjects = Spread(query, "user").subjects
     for turn in range(3):
         rows: Any = usage(store, msgspec.structs.replace(first, limit=1000), from_events=True)["rows"]
         amount = parse_usd(sorted(row["spend"] for row in rows if row["spend"])[len(rows) // 2])
@@ -160,8 +165,10 @@ def test_a_spread_tells_the_ranks_of_what_each_user_cost(store: Store, events: l
             told = {int(place): int(cost) for place, cost in row["costs"].items()}
             assert {0, (len(own) - 1) // 2, len(own) - 1, (len(own) * 95 + 99) // 100 - 1} <= told.keys()
             assert all(own[place] == cost for place, cost in told.items())
-        usage(store, first)  # a ranking of the same groups is kept, too
-        keep_all(store)
+        assert keep_all(store)
+        with store.reading() as cursor:
+            assert (tally := standing(cursor, store, "subjects", subjects, subjects.options).tally) is not None
+            assert tally.rows == sum(row["user"] is not None for row in rows)
         add_events(store, events[600 + 100 * turn : 700 + 100 * turn])
 
 

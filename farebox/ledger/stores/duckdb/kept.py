@@ -8,7 +8,7 @@ roll-ups, and the sums are made beside. They stand in a file of their own, which
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,11 @@ ROWS_ALL_MAX: Final = 30_000_000
 """Of all together, at some 50 bytes of disk each. Those that nobody asked for longest go first."""
 FRESH_EVENTS: Final = 20_000
 IDLE_S: Final = 3600.0
-"""Those that nobody asked for so long are not brought on, and dropped once they are as old again."""
+"""Those that nobody asked for so long are not brought on, and dropped once they are as old again; but those that are
+expected are kept, and brought on seldom."""
+LATELY_S: Final = 7 * 86_400.0
+"""What was asked within so long is expected to be asked again."""
+ASKED_MAX: Final = 128
 REFUSED_S: Final = 3600.0
 REST: Final = 30
 FROM_S: Final = 0.02
@@ -66,7 +70,7 @@ class Counts:
     """What is kept of one question that only events answer: of those that began from `since` until before `until`,
     under `where`, with further `options` of its own."""
 
-    what: Literal["waste", "loops", "tasks"]
+    what: Literal["waste", "loops", "tasks", "subjects"]
     since: datetime | None
     until: datetime | None
     where: tuple[tuple[str, tuple[str, ...]], ...]
@@ -96,8 +100,16 @@ class _Entry:
     made_at: float
     took_s: float
 
-    def may_be_brought_on(self, now: float, rest: float) -> bool:
-        return now - self.asked_at < IDLE_S and now - self.made_at >= rest * self.took_s
+    def is_idle(self, now: float) -> bool:
+        return now - self.asked_at >= IDLE_S
+
+
+@dataclass(slots=True)
+class _Asked:
+    part: object
+    at: float
+    is_answerable: bool = False
+    """Whether sums for it, or for what it asks on a later day, have been made."""
 
 
 @dataclass(slots=True)
@@ -105,12 +117,14 @@ class Bounds:
     """What is worth keeping: sums of answers that took `from_s` and whose roll-up has `from_rows`. From `ranked_rows`
     on they know each group's place by spend, so that who asks for the first ones reads no others. They are brought on
     once `fresh_events` came since, or a sixteenth of their own rows, and not before `rest` times as long as
-    it took, however fast calls come. Tasks are counted of so many events at a time: bounds the memory that it takes."""
+    it took, however fast calls come; those that are expected and that nobody asked for lately, once
+    `idle_fresh_events` came. Tasks are counted of so many events at a time: bounds the memory that it takes."""
 
     from_s: float = FROM_S
     from_rows: int = FROM_ROWS
     ranked_rows: int = RANKED_ROWS_MIN
     fresh_events: int = FRESH_EVENTS
+    idle_fresh_events: int = 10 * FRESH_EVENTS
     rest: float = REST
     tasks_at_once: int = TASKS_AT_ONCE
 
@@ -124,10 +138,16 @@ class Keeping:
         self.is_attached = False
         self.noted_s: float | None = None
         """When what is kept was noted for the next start; None before it is known what the last one has noted."""
+        self.looked_s: float | None = None
+        """When it was last looked what is expected to be asked."""
         self._linger_s = linger_s
         self._lock = threading.Lock()
         self._entries: dict[Shape | Counts, _Entry] = {}
         self._wanted: dict[Shape | Counts, object] = {}
+        self._asked: dict[Shape | Counts, _Asked] = {}
+        """The latest come last."""
+        self._expected: dict[Shape | Counts, Shape | Counts] = {}
+        """What is expected to be asked, and what was asked that says so."""
         self._refused: dict[Shape | Counts, float] = {}
         self._dropped: list[tuple[float, str]] = []
         self._number = 0
@@ -167,25 +187,48 @@ class Keeping:
             self._sizes = before = rolled, count()
         return before[1]
 
-    def asked_lately(self) -> list[tuple[Shape | Counts, object]]:
-        """Those that somebody asked for within IDLE_S, each with a question that it answers."""
+    def asked_lately(self, *, answerable: bool = False) -> list[tuple[Shape | Counts, object, float]]:
+        """What somebody asked for within LATELY_S, with a question that it answers and how many seconds ago that was;
+        the latest first. `answerable`: only that of which sums could be made."""
         now = time.monotonic()
         with self._lock:
-            return [(shape, one.part) for shape, one in self._entries.items() if now - one.asked_at < IDLE_S]
+            asked = [
+                (shape, one.part, now - one.at) for shape, one in reversed(self._asked.items())
+                if one.is_answerable or not answerable
+            ]  # fmt: skip
+        return [one for one in asked if one[2] < LATELY_S]
+
+    def recall(self, asked: Sequence[tuple[Shape | Counts, object, float]]) -> None:
+        """What was asked before this start, as `asked_lately` gave it."""
+        now = time.monotonic()
+        with self._lock:
+            before = {shape: _Asked(part, now - ago_s) for shape, part, ago_s in reversed(asked)}
+            self._asked = {**before, **self._asked}
 
     def used(self, kept: Kept | Tally) -> None:
         with self._lock:
             if (entry := self._entries.get(kept.shape)) is not None:
                 entry.asked_at = time.monotonic()
+                self._note_asked(kept.shape, entry.part, entry.asked_at)
 
     def want(self, shape: Shape | Counts, part: object) -> None:
-        """Have these made when there is time. `part` is a question that they answer: a UsageQuery for sums."""
+        """Have these made when there is time, before what is only expected. `part` is a question that they answer: a
+        UsageQuery for sums."""
+        now = time.monotonic()
         with self._lock:
-            refused = self._refused.get(shape)
-            if refused is not None and time.monotonic() - refused < REFUSED_S:
-                return
-            if shape not in self._entries and len(self._wanted) < WANTED_MAX:
-                self._wanted.setdefault(shape, part)
+            if self._may_be_wanted(shape, now):
+                self._note_asked(shape, part, now)
+                self._wanted = {shape: self._wanted.pop(shape, part), **self._wanted}
+
+    def expect(self, found: Sequence[tuple[Shape | Counts, object, Shape | Counts]]) -> None:
+        """Have these made when there is nothing else to make, and keep them: shape, question, and what was asked that
+        lets it be expected."""
+        now = time.monotonic()
+        with self._lock:
+            self._expected = {shape: asked for shape, _, asked in found}
+            for shape, part, _ in found:
+                if self._may_be_wanted(shape, now):
+                    self._wanted.setdefault(shape, part)
 
     def next_wanted(self) -> tuple[Shape | Counts, object] | None:
         with self._lock:
@@ -195,9 +238,14 @@ class Keeping:
         """Those that are to be brought on. `fresh` counts the events after a batch."""
         with self._lock:
             now, rest = time.monotonic(), self.bounds.rest
-            entries = [entry for entry in self._entries.values() if entry.may_be_brought_on(now, rest)]
+            entries = [
+                entry for entry in self._entries.values()
+                if now - entry.made_at >= rest * entry.took_s
+                and (not entry.is_idle(now) or entry.kept.shape in self._expected)
+            ]  # fmt: skip
         for entry in entries:
-            if fresh(entry.kept.batch) >= max(self.bounds.fresh_events, entry.kept.rows // 16):
+            least = self.bounds.idle_fresh_events if entry.is_idle(now) else self.bounds.fresh_events
+            if fresh(entry.kept.batch) >= max(least, entry.kept.rows // 16):
                 return entry.kept.shape, entry.part
         return None
 
@@ -210,6 +258,9 @@ class Keeping:
         now = time.monotonic()
         with self._lock:
             before = self._entries.pop(kept.shape, None)
+            for shape in (kept.shape, self._expected.get(kept.shape, kept.shape)):
+                if shape in self._asked:
+                    self._asked[shape].is_answerable = True
             self._wanted.pop(kept.shape, None)
             if kept.rows > ROWS_MAX:
                 self._refused[kept.shape] = now
@@ -229,8 +280,10 @@ class Keeping:
         """Tables that no question can be reading any more."""
         now = time.monotonic()
         with self._lock:
-            for entry in [one for one in self._entries.values() if now - one.asked_at > 2 * IDLE_S]:
-                self._drop(self._entries.pop(entry.kept.shape).kept)
+            old = [shape for shape, one in self._entries.items() if now - one.asked_at > 2 * IDLE_S]
+            for shape in old:
+                if shape not in self._expected:
+                    self._drop(self._entries.pop(shape).kept)
             gone = [table for at, table in self._dropped if now - at > self._linger_s]
             self._dropped = [(at, table) for at, table in self._dropped if now - at <= self._linger_s]
         return gone
@@ -247,6 +300,19 @@ class Keeping:
         for path in (self.path, self.path.with_name(self.path.name + ".wal")):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def _may_be_wanted(self, shape: Shape | Counts, now: float) -> bool:
+        refused = self._refused.get(shape)
+        if refused is not None and now - refused < REFUSED_S:
+            return False
+        return shape in self._wanted or (shape not in self._entries and len(self._wanted) < WANTED_MAX)
+
+    def _note_asked(self, shape: Shape | Counts, part: object, now: float) -> None:
+        asked = self._asked.pop(shape, None) or _Asked(part, now)
+        asked.at = now
+        self._asked[shape] = asked
+        while len(self._asked) > ASKED_MAX:
+            del self._asked[next(iter(self._asked))]
 
     def _drop(self, kept: Kept | Tally) -> None:
         now = time.monotonic()

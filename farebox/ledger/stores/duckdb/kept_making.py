@@ -7,7 +7,7 @@ import msgspec
 
 from farebox.core.queries import UsageQuery
 from farebox.errors import FareboxError
-from farebox.ledger.stores.duckdb import kept_recall, sources, tasks, waste
+from farebox.ledger.stores.duckdb import kept_recall, sources, spreads, tasks, waste
 from farebox.ledger.stores.duckdb.kept import Counts, Kept, Shape, Tally
 from farebox.ledger.stores.duckdb.sources import Scan
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
@@ -21,10 +21,12 @@ INDEX_ROWS_A_ROW: Final = 8
 def keep_sums(store: Store) -> bool:
     """Make or bring on what is most wanted. -> whether there was any. Raises LedgerError where the ledger cannot be
     read; what cannot be made (too many rows for the memory) is not tried again for a while."""
-    _drop(store)
     if store.kept.noted_s is None:
         store.kept.noted_s = time.monotonic()
         kept_recall.recall(store)
+    if store.kept.looked_s is None or time.monotonic() - store.kept.looked_s >= kept_recall.LOOKED_S:
+        kept_recall.look_ahead(store)
+    _drop(store)
     found = store.kept.next_wanted() or _due(store)
     if found is None:
         if time.monotonic() - store.kept.noted_s >= kept_recall.NOTED_S:
@@ -67,6 +69,9 @@ def _counts(store: Store, shape: Counts, asked: object) -> Tally:
         if isinstance(asked, tasks.Tasks):
             index, ordered, rows = tasks.make(cursor, table, asked, before, store.kept.bounds.tasks_at_once)
             return Tally(shape, table, batch, rows // INDEX_ROWS_A_ROW, index, ordered)
+        if isinstance(asked, spreads.Subjects):
+            spreads.make(cursor, store, table, asked, before)
+            return Tally(shape, table, batch, _rows(cursor, table))
         if isinstance(asked, waste.Loops):
             sql, parameters = waste.minutes_sql(cursor, asked, before)
         else:

@@ -43,7 +43,7 @@ class Standing(NamedTuple):
 def standing(
     cursor: Cursor,
     store: Store,
-    what: Literal["waste", "loops", "tasks"],
+    what: Literal["waste", "loops", "tasks", "subjects"],
     asked: Spanned,
     options: tuple[object, ...] = (),
 ) -> Standing:

@@ -71,6 +71,9 @@ ORDER_SQL: Final = {
 PICO_DIGITS: Final = 12
 MONEY: Final = ("spend", "spend_estimated", "spend_byok")
 _QUANTILES: Final = {"p50_latency_ms": 50, "p95_latency_ms": 95}
+Position = tuple[int, str | None, int | None]
+"""Where an answer stands: the newest batch that is in it, from when on events were kept, and its end in microseconds
+since 1970, where something began after that."""
 
 
 def usage(
@@ -84,9 +87,7 @@ def usage(
     return {"columns": [*groups, *query.measures], "rows": [_shaped(row, groups, query) for row in rows], "meta": meta}
 
 
-def columns(
-    store: Store, query: UsageQuery, limit_max: int, position: tuple[int, str | None] | None = None
-) -> dict[str, object]:
+def columns(store: Store, query: UsageQuery, limit_max: int, position: Position | None = None) -> dict[str, object]:
     """The same answer by columns, for many rows: {"columns": names, "values": a list for each, "meta"}. With the
     `position` of an answer of before, where meta's `is_whole` is False, only rows of groups of which something is
     newer: they stand in place of the former ones, the others hold."""
@@ -106,7 +107,7 @@ def _asked(
     *,
     from_events: bool = False,
     limit_max: int = LIMIT_MAX,
-    position: tuple[int, str | None] | None = None,
+    position: Position | None = None,
 ) -> tuple[list[str], list[tuple[Any, ...]], dict[str, object], dict[str, object]]:
     """(names of the statement's columns, its rows, meta, where it stands)."""
     check(query, limit_max)
@@ -119,7 +120,8 @@ def _asked(
         known = known_by(cursor, store)
         query = _until_newest(query, known.newest)
         dropped = _iso(known.dropped_before)
-        holds = position is not None and position[1] == dropped and _can_change_apart(query, groups)
+        stood = (dropped, query.until_us)
+        holds = position is not None and position[1:] == stood and _can_change_apart(query, groups)
         after = position[0] if position is not None and holds else None
         planned: list[tuple[UsageQuery, list[sources.Scan]]] = []
 
@@ -142,7 +144,7 @@ def _asked(
         "time_zone": query.time_zone,
         "events_kept_from": dropped,
     }
-    return names, rows, meta, {"position": (known.batch, dropped), "is_whole": after is None}
+    return names, rows, meta, {"position": (known.batch, *stood), "is_whole": after is None}
 
 
 def _can_change_apart(query: UsageQuery, groups: tuple[str, ...]) -> bool:
