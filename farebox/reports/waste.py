@@ -68,6 +68,7 @@ class Waste:
             "until_us": asked.until_us,
             "where": asked.where,
             "as_of_us": asked.as_of_us,
+            "time_zone": asked.time_zone,
         }
         spend = pico(whole["spend"])
         rows = [_row(row, spend) for row in facts.ask("waste", span_asked)]

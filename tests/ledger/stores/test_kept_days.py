@@ -55,7 +55,10 @@ def test_all_there_is_stays_all_there_is(asked: object) -> None:
     assert on_day(asked, us(FRIDAY), us("2027-01-01")) == [asked]
 
 
-def test_counts_without_a_zone_move_by_days_of_utc() -> None:
+def test_counts_move_with_the_days_of_their_zone() -> None:
+    since_us = us("2026-10-29", "Asia/Kolkata")
+    (moved,) = on_day(Asked(since_us, time_zone="Asia/Kolkata"), us(FRIDAY), us("2026-11-29T01:00"))
+    assert moved.since_us == since_us + 2 * 86_400_000_000
     (moved,) = on_day(Asked(us("2026-10-29"), None, {"tier": ("free",)}), us(FRIDAY), us("2026-11-29T01:00"))
     assert moved == Asked(us("2026-10-31"), None, {"tier": ("free",)})
     assert on_day(Asked(us("2026-10-29T05:00")), us(FRIDAY), us("2026-11-29")) == []

@@ -55,12 +55,14 @@ _MINUTE_LENGTH: Final = timedelta(minutes=1)
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """Which attempts; times in microseconds since 1970, `until_us` exclusive."""
+    """Which attempts; times in microseconds since 1970, `until_us` exclusive. `time_zone` says whose days its time may
+    begin with."""
 
     since_us: int | None = None
     until_us: int | None = None
     where: dict[str, tuple[str, ...]] = {}
     as_of_us: int | None = None
+    time_zone: str = "UTC"
 
 
 class Loops(Asked, frozen=True):
