@@ -52,11 +52,11 @@ class Optimize:
         self._rates = rates
 
     def answer(self, asked: Asked, facts: Facts) -> Answer:
-        measures = (*savings.METERS, "attempts", "retries", "sessions")
+        measures = (*savings.METERS, "attempts", "retries")
         rows = usage(facts, asked, GROUPS, asked.since_us, asked.until_us, measures)
         spend = spending.total(spend_of(row) for row in rows)
         price = known_rates(self._rates, facts, asked.now_us)
-        uses = [_use(row) for row in rows if row["provider"] and row["model"]]
+        uses = _in_sessions(asked, facts, [_use(row) for row in rows if row["provider"] and row["model"]])
         found = savings.findings(uses, _sessionless(asked, facts), price)
         found += [*_failed(asked, facts), *_batches(asked, facts)]
         least = spend.known * WORTH_PERCENT_MIN // 100
@@ -80,6 +80,23 @@ class Optimize:
         )
 
 
+def _in_sessions(asked: Asked, facts: Facts, uses: list[Use]) -> list[Use]:
+    """With how many sessions each has, where that is of any use: counting them is dear."""
+    if not any(use.is_long for use in uses):
+        return uses
+    rows = usage(facts, asked, GROUPS, asked.since_us, asked.until_us, ("sessions",))
+    sessions = {_key(row): row["sessions"] for row in rows}
+    return [use._replace(sessions=sessions.get(_named(use), 0)) for use in uses]
+
+
+def _named(use: Use) -> tuple[str | None, str, str, str]:
+    return use.feature, use.provider, use.model, use.operation
+
+
+def _key(row: Row) -> tuple[str | None, str, str, str]:
+    return row["feature"], row["provider"], row["model"], row["operation"] or "other"
+
+
 def _use(row: Row) -> Use:
     """A row that was not asked for a measure has none of it."""
     return Use(
@@ -91,7 +108,6 @@ def _use(row: Row) -> Use:
         {meter: row.get(meter, 0) for meter in savings.METERS},
         row.get("retries", 0),
         row.get("attempts", 0),
-        row.get("sessions", 0),
     )
 
 
@@ -99,7 +115,7 @@ def _sessionless(asked: Asked, facts: Facts) -> dict[tuple[str | None, str, str,
     if "session" in asked.where:
         return {}
     rows = usage(facts, asked, GROUPS, asked.since_us, asked.until_us, (), {"session": ("",)})
-    return {(row["feature"], row["provider"], row["model"], row["operation"] or "other"): row["calls"] for row in rows}
+    return {_key(row): row["calls"] for row in rows}
 
 
 def _failed(asked: Asked, facts: Facts) -> list[Finding]:

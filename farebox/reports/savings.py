@@ -65,6 +65,14 @@ class Use(NamedTuple):
     def prompt(self) -> int:
         return sum(self.counts[meter] for meter in ("input", "cache_read", *WRITES))
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it sends long prompts for short answers."""
+        return (
+            self.prompt >= max(1, SESSION_PROMPT_MIN * self.spend.calls)
+            and self.counts["output"] * 100 <= self.prompt * SESSION_ANSWER_PERCENT_MAX
+        )
+
 
 class Finding(NamedTuple):
     kind: Kind
@@ -168,13 +176,7 @@ def reasoning(use: Use, own: Price) -> Finding | None:
 
 def long_sessions(use: Use, own: Price, calls: int) -> Finding | None:
     """Sessions that send a long context again with each call, for short answers."""
-    if (
-        not use.sessions
-        or calls < SESSION_CALLS_MIN * use.sessions
-        or use.prompt < SESSION_PROMPT_MIN * use.spend.calls
-    ):
-        return None
-    if use.counts["output"] * 100 > use.prompt * SESSION_ANSWER_PERCENT_MAX:
+    if not use.sessions or calls < SESSION_CALLS_MIN * use.sessions or not use.is_long:
         return None
     cost = sum(_part(own, meter, use.counts[meter]) for meter in ("input", "cache_read", *WRITES))
     sent, answered = use.prompt // use.spend.calls, use.counts["output"] // use.spend.calls

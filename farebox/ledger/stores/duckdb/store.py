@@ -57,8 +57,9 @@ class Store:
             yield cursor
         except duckdb.InterruptException:
             raise QueryError(
-                f"the question took longer than ledger.query_timeout_s = {limit:g} s: ask for a shorter time or "
-                "fewer groups, or raise the setting"
+                f"the question took longer than ledger.query_timeout_s = {limit:g} s: ask again in some minutes (its "
+                "sums are made meanwhile, where they can be kept), for a shorter time or for fewer groups, or raise "
+                "the setting"
             ) from None
         except duckdb.OutOfMemoryException as error:
             raise QueryError(f"the question needs more than ledger.memory_bytes: ask for less ({error})") from error
