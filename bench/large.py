@@ -25,8 +25,9 @@ _COPY: Final = """INSERT INTO events SELECT * EXCLUDE (place) REPLACE (
     started_at + $shift AS started_at, finished_at + $shift AS finished_at,
     format('t{:05d}', (place * place * $tenants)::INTEGER) AS tenant, 'u_' || (place * $users)::INTEGER AS "user",
     ['free', 'pro', 'team'][(place * place * $tenants)::INTEGER % 3 + 1] AS tier)
-    FROM (SELECT *, pow((hash(id, $copy) % 1000003) / 1000003.0, 2) AS place FROM seed)"""
-"""A call's place between 0 and 1 says whose it is: most are of the first users, and those of the first customers."""
+    FROM (SELECT *, pow((hash(session, $copy) % 1000003) / 1000003.0, 2) AS place FROM seed)"""
+"""A session's place between 0 and 1 says whose its calls are: most are of the first users, and those of the first
+customers."""
 
 
 def build(settings: Settings, events: int, now_us: int) -> int:

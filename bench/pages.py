@@ -39,6 +39,8 @@ LARGE: Final = 30_000_000
 """Events from which on the bound is that of a very large ledger."""
 P95_MS_MAX: Final = 300.0
 P95_MS_MAX_LARGE: Final = 600.0
+LARGE_MEMORY_BYTES: Final = 4 * 1024**3
+"""What such a ledger is given, in place of the gigabyte that is the default."""
 P99_TIMES_MAX: Final = 2.0
 WARM_ROUNDS: Final = 2
 """The first after a start reads the file and is answered from the roll-ups; beside the second, what it waited for is
@@ -75,11 +77,14 @@ def measured(
     large.fill_directory(directory_of_it)
     directory_of_it.users.create("bench", "admin", Passwords().hash(PASSWORD))
     directory_of_it.close()
+    environment = {VARIABLE: key.hex()}
+    if events >= LARGE:
+        environment["FAREBOX_LEDGER_MEMORY_BYTES"] = str(LARGE_MEMORY_BYTES)
     with (
         nginx.static_upstream(directory / "upstream", cores.subject) as upstream,
         farebox(
             directory / "farebox", cores, f"http://127.0.0.1:{upstream.port}", data=settings.data,
-            settings={VARIABLE: key.hex()},
+            settings=environment,
         ) as subject,
     ):  # fmt: skip
         for pid in subject.helpers:

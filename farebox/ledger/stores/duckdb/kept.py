@@ -26,13 +26,14 @@ IDLE_S: Final = 3600.0
 expected are kept, and brought on seldom."""
 LATELY_S: Final = 7 * 86_400.0
 """What was asked within so long is expected to be asked again."""
-ASKED_MAX: Final = 128
+ASKED_MAX: Final = 256
 REFUSED_S: Final = 3600.0
 REST: Final = 30
 FROM_S: Final = 0.02
 FROM_ROWS: Final = 50_000
 RANKED_ROWS_MIN: Final = 100_000
 TASKS_AT_ONCE: Final = 4_000_000
+"""For each gigabyte of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +232,13 @@ class Keeping:
                     self._wanted.setdefault(shape, part)
 
     def next_wanted(self) -> tuple[Shape | Counts, object] | None:
+        """Tasks last: in a large ledger they take as long as all others."""
         with self._lock:
-            return next(iter(self._wanted.items()), None)
+            return min(
+                self._wanted.items(),
+                key=lambda one: isinstance(one[0], Counts) and one[0].what == "tasks",
+                default=None,
+            )
 
     def due(self, fresh: Callable[[int], int]) -> tuple[Shape | Counts, object] | None:
         """Those that are to be brought on. `fresh` counts the events after a batch."""

@@ -13,7 +13,7 @@ import duckdb
 from farebox.errors import LedgerError, LedgerLocked, QueryError
 from farebox.ledger.stores.duckdb import schema
 from farebox.ledger.stores.duckdb.kept import FILE_NAME as KEPT_NAME
-from farebox.ledger.stores.duckdb.kept import Keeping
+from farebox.ledger.stores.duckdb.kept import TASKS_AT_ONCE, Keeping
 
 GIB: Final = 1024**3
 WAL_BYTES_MAX: Final = 128 * 1024 * 1024
@@ -176,8 +176,9 @@ def open_store(
     """Open or create. 0 for `memory_bytes` is the smaller of 1 GiB and a quarter of the machine, 0 `threads` one for
     each core up to four. Raises LedgerLocked where another process has it open."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    memory = memory_bytes or _default_memory()
     config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{(memory_bytes or _default_memory()) // 1024}KiB",
+        "memory_limit": f"{memory // 1024}KiB",
         "threads": threads or min(4, os.cpu_count() or 1),
         "temp_directory": str(path.parent / "tmp"),
         "wal_autocheckpoint": f"{WAL_BYTES_MAX // 1024}KiB",
@@ -192,7 +193,9 @@ def open_store(
         _promote(connection, tags, now_us)
         return connection
 
-    return Store(connect, path, query_timeout_s, tags)
+    store = Store(connect, path, query_timeout_s, tags)
+    store.kept.bounds.tasks_at_once = max(1, TASKS_AT_ONCE * memory // GIB)
+    return store
 
 
 def _connect(path: Path, config: dict[str, str | bool | int | float | list[str]]) -> Cursor:
