@@ -154,7 +154,10 @@ def _units(given: list[str] | None, option: str) -> dict[str, int | str] | str |
         return None if given is None else NOTHING
     found: dict[str, int | str] = dict(pairs(given, option))
     if option == "--included":
-        found = {unit: _count(str(value), f"{option} {unit}") or 0 for unit, value in found.items()}
+        found = {
+            unit: value if unit == "usd" else _count(str(value), f"{option} {unit}") or 0
+            for unit, value in found.items()
+        }
     return found
 
 

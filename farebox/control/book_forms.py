@@ -18,7 +18,9 @@ class PlanChange(Form):
     price: Usd | None = Field(default=None, description="for each period; nothing unless said")
     period: Text | None = Field(default=None, json_schema_extra={"enum": ["month", "year", None]})
     seats: int | None = Field(default=None, description="seats that it has; null: not counted")
-    included: dict[str, int] | None = Field(default=None, description="units included in a billing month")
+    included: dict[str, int | Usd] | None = Field(
+        default=None, description="units included in a billing month; of usd an amount as text"
+    )
     overage_price: dict[str, Usd] | None = Field(default=None, description="dollars for each unit beyond")
     other_cogs: Usd | None = Field(default=None, description="what serving a customer costs beside AI, a month")
     expected_ai_cost: Usd | None = Field(default=None, description="what AI may cost for a customer, a month")

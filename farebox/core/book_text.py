@@ -90,7 +90,7 @@ def shown_plan(plan: Plan) -> dict[str, object]:
         "price": shown_amount(plan.price, "usd"),
         "period": plan.period,
         "seats": plan.seats,
-        "included": plan.included,
+        "included": {unit: shown_amount(count, unit) for unit, count in plan.included.items()},
         "overage_price": {unit: shown_amount(price, "usd") for unit, price in plan.overage_price.items()},
         "other_cogs": shown_amount(plan.other_cogs, "usd"),
         "expected_ai_cost": None if expected is None else shown_amount(expected, "usd"),
@@ -107,6 +107,9 @@ def _units(value: object) -> Mapping[str, object]:
 
 
 def _included(unit: str, count: object) -> int:
+    """A count; of usd pico-dollars."""
+    if unit == "usd":
+        return _not_negative(amount(count, "included usd"), unit)
     if not _is_count(count):
         raise InvalidBooks(f"included {unit} is a whole number, not {count!r}")
     assert isinstance(count, int)

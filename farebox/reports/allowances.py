@@ -33,8 +33,9 @@ class Allowance(NamedTuple):
 
 
 def allowances(asked: Asked, facts: Facts, books: Books, since_us: int, until_us: int) -> list[Allowance]:
-    """Of each billing month that overlaps the period, for customers whose plan includes or prices units. The plan is
-    the one on the billing month's first day, or on the first day with one."""
+    """Of each billing month that begins in the period, so that each stands in one calendar month; for customers whose
+    plan includes or prices units. The plan is the one on the billing month's first day, or on the first day with
+    one."""
     wanted = asked.where.get("tenant")
     counts = Counts(asked, facts)
     found: list[Allowance] = []
@@ -44,7 +45,9 @@ def allowances(asked: Asked, facts: Facts, books: Books, since_us: int, until_us
             continue
         if customer.anchor_day not in by_anchor:
             windows = billing_months(customer, since_us, min(until_us, asked.now_us + 1), asked.time_zone)
-            by_anchor[customer.anchor_day] = [(window, days_of(window, asked.time_zone)) for window in windows]
+            by_anchor[customer.anchor_day] = [
+                (window, days_of(window, asked.time_zone)) for window in windows if window.start_us >= since_us
+            ]
         for window, (first, last) in by_anchor[customer.anchor_day]:
             plan = plan_between(books, customer, first, last)
             if plan is not None:
@@ -127,10 +130,15 @@ class Counts:
         return {row["tenant"]: None if row["spend"] is None else parse_usd(row["spend"]) for row in rows}
 
     def _named(self, unit: str, window: Window) -> dict[str, int | None] | None:
-        """Units of a product's own: {"unit", "since_us", "until_us"} -> [{"tenant", "used"}]."""
-        params: dict[str, object] = {"unit": unit, "since_us": window.start_us, "until_us": window.end_us}
+        """Units of a product's own: {"unit", "since_us", "until_us", "as_of_us"} -> [{"tenant", "used"}]."""
+        params: dict[str, object] = {
+            "unit": unit,
+            "since_us": window.start_us,
+            "until_us": window.end_us,
+            "as_of_us": self._asked.as_of_us,
+        }
         try:
             rows: Iterable[Mapping[str, object]] = self._facts.ask("units", params)
         except QueryError:
             return None
-        return {str(row["tenant"]): int(str(row["used"])) for row in rows}
+        return {str(row["tenant"]): int(str(row["used"])) for row in rows if row["tenant"] is not None}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+from farebox.core.customers import Books
 from farebox.reports import definitions as of
 from farebox.reports import months, spending
 from farebox.reports.allowances import Allowance, allowances
@@ -34,8 +35,8 @@ class Overages:
     options: tuple[Option, ...] = ()
 
     def answer(self, asked: Asked, facts: Facts) -> Answer:
-        span = months.span(asked)
-        found = allowances(asked, facts, facts.books(asked.as_of_us), span.since_us, span.until_us)
+        span, books = months.span(asked), facts.books(asked.as_of_us)
+        found = allowances(asked, facts, books, span.since_us, span.until_us)
         order = sorted(
             found, key=lambda one: (-(one.amount or 0), -(one.beyond or 0), one.customer.tenant, one.from_day)
         )
@@ -48,6 +49,7 @@ class Overages:
             charts=_charts(order),
             notes=(
                 *_open(asked, found),
+                *_begun(books),
                 *_unpriced(found),
                 *uncounted(found),
                 *spending.left_off(len(shown), len(found)),
@@ -89,6 +91,12 @@ def _sentence(found: Sequence[Allowance], span: Span) -> str:
 def _open(asked: Asked, found: Sequence[Allowance]) -> tuple[str, ...]:
     running = sum(1 for one in found if one.window.end_us is not None and one.window.end_us > asked.now_us)
     return ("Billing months that are not over count what was used so far.",) if running else ()
+
+
+def _begun(books: Books) -> tuple[str, ...]:
+    if all(customer.anchor_day == 1 for customer in books.customers.values()):
+        return ()
+    return ("A billing month stands in the calendar month in which it begins, also while it runs on into the next.",)
 
 
 def _unpriced(found: Sequence[Allowance]) -> tuple[str, ...]:

@@ -199,11 +199,7 @@ def _by(
 def _allowance(asked: Asked, facts: Facts, window: Window, books: Books) -> tuple[Section, ...]:
     """What the plan includes, of the billing months that begin in the statement's month."""
     end_us = window.end_us or asked.now_us
-    found = [
-        one
-        for one in allowances(asked, facts, books, window.start_us, end_us)
-        if window.start_us <= one.window.start_us < end_us
-    ]
+    found = allowances(asked, facts, books, window.start_us, end_us)
     if not found:
         return ()
     kept = tuple(column for column in overages.COLUMNS if column.name not in ("tenant", "name", "statement"))

@@ -12,7 +12,7 @@ from farebox.core.money import PICO_PER_USD, format_usd
 from farebox.errors import InvalidBooks
 
 WRITTEN = {
-    "price": "29.00", "period": "month", "seats": 5, "included": {"analyses": 100},
+    "price": "29.00", "period": "month", "seats": 5, "included": {"analyses": 100, "usd": "5.00"},
     "overage_price": {"analyses": "0.05"}, "other_cogs": "3.00", "expected_ai_cost": "8.50",
 }  # fmt: skip
 
@@ -20,6 +20,7 @@ WRITTEN = {
 def test_a_plan_reads_back_as_it_is_shown() -> None:
     plan = read_plan("pro", WRITTEN)
     assert (plan.price, plan.expected_ai_cost) == (29 * PICO_PER_USD, 8_500_000_000_000)
+    assert plan.included == {"analyses": 100, "usd": 5 * PICO_PER_USD}
     assert shown_plan(plan) == {"name": "pro", **WRITTEN}
     shown = shown_plan(plan)
     shown.pop("name")
@@ -41,6 +42,8 @@ def test_what_a_plan_does_not_say_is_unknown_not_nothing() -> None:
         ({"seats": 0}, "at least 1"),
         ({"seats": True}, "at least 1"),
         ({"included": {"analyses": "many"}}, "whole number"),
+        ({"included": {"usd": "-1"}}, "not below zero"),
+        ({"included": {"usd": 1.5}}, "text in dollars"),
         ({"included": ["analyses"]}, "mapping"),
         ({"overage_price": {"Analyses!": "1"}}, "no unit"),
     ],

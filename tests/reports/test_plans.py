@@ -40,9 +40,13 @@ def test_an_overage_is_what_was_used_beyond_times_the_plans_price():
 def test_billing_months_begin_on_the_customers_own_day():
     pro = plan("pro", "50", included={"requests": 1}, overage_price={"requests": MILL})
     events = [*calls("acme", 3, "2026-10-20"), *calls("acme", 5, "2026-11-14"), *calls("acme", 2, "2026-11-15")]
-    answer = Overages().answer(asked(), Ledger(events, books([customer("acme", "pro", anchor_day=15)], pro)))
-    found = {row["from"]: (row["used"], row["beyond"]) for row in answer.rows}
-    assert found == {"2026-10-15": (8, 7), "2026-11-15": (2, 1)}
+    ledger = Ledger(events, books([customer("acme", "pro", anchor_day=15)], pro))
+    october, november = asked("2026-10-01", at("2026-10-31T23:59")), asked()
+    months = ((october, {"2026-10-15": (8, 7)}), (november, {"2026-11-15": (2, 1)}))
+    for month, begun in months:  # each stands in one month alone
+        answer = Overages().answer(month, ledger)
+        assert {row["from"]: (row["used"], row["beyond"]) for row in answer.rows} == begun
+        assert any("in which it begins" in note for note in answer.notes)
 
 
 def test_units_that_cannot_be_counted_or_have_no_price_are_unknown_and_said():
@@ -60,13 +64,15 @@ def test_a_products_own_units_are_asked_for():
 
     def units(params):
         asked_for.append(params)
-        return [{"tenant": "acme", "used": 14}]
+        return [{"tenant": "acme", "used": 14}, {"tenant": None, "used": 70}]
 
     team = plan("team", "50", included={"analyses": 10}, overage_price={"analyses": dollars(1)})
-    ledger = Ledger([], books([customer("acme", "team"), customer("b", "team")], team), {"units": units})
+    named = [customer(tenant, "team") for tenant in ("acme", "b", "None")]
+    ledger = Ledger([], books(named, team), {"units": units})
     answer = Overages().answer(asked(), ledger)
-    assert {row["tenant"]: row["amount"] for row in answer.rows} == {"acme": Decimal(4), "b": Decimal(0)}
-    assert len(asked_for) == 1 and asked_for[0]["unit"] == "analyses"
+    owed = {row["tenant"]: row["amount"] for row in answer.rows}
+    assert owed == {"acme": Decimal(4), "b": Decimal(0), "None": Decimal(0)}
+    assert len(asked_for) == 1 and asked_for[0]["unit"] == "analyses" and asked_for[0]["as_of_us"] is None
 
 
 def test_no_plans_make_no_overages():

@@ -98,7 +98,9 @@ def _written(form: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = given(form, "price", "period", "other_cogs", "expected_ai_cost")
     seats = form.get("seats", "").strip()
     found["seats"] = int(seats) if seats.isascii() and seats.isdecimal() else seats or None
-    found["included"] = {unit: _count(unit, text) for unit, text in pairs(form.get("included", "")).items()}
+    found["included"] = {
+        unit: text if unit == "usd" else _count(unit, text) for unit, text in pairs(form.get("included", "")).items()
+    }
     found["overage_price"] = dict(pairs(form.get("overage_price", "")))
     return found
 

@@ -118,6 +118,18 @@ def test_units_are_what_done_calls_counted(ledger: Ledger) -> None:
         asked(ledger, "units", unit='analyses" or 1')
 
 
+def test_units_are_those_that_had_been_booked_by_then(ledger: Ledger) -> None:
+    sent(ledger, {"tenant": "acme", "units": {"analyses": 2}}, {"units": {"analyses": 4}})
+    between = now_us()
+    post_more = {"id": "later", "provider": "openai", "model": "gpt-4.1-mini", "usage": {"input": 1}}
+    sent(ledger, {**post_more, "tenant": "acme", "units": {"analyses": 40}})
+    assert asked(ledger, "units", unit="analyses", as_of_us=between) == [
+        {"tenant": None, "used": 4},
+        {"tenant": "acme", "used": 2},
+    ]
+    assert asked(ledger, "units", unit="analyses")[0] == {"tenant": "acme", "used": 42}
+
+
 def test_usage_counts_units_as_limits_do(ledger: Ledger) -> None:
     sent(
         ledger,

@@ -14,9 +14,12 @@ EDGES_MAX: Final = 32
 
 
 class Units(msgspec.Struct, frozen=True):
+    """`as_of_us`: only what had been booked by then."""
+
     unit: str
     since_us: int
     until_us: int | None = None
+    as_of_us: int | None = None
 
 
 class CustomerUnits(msgspec.Struct, frozen=True):
@@ -30,11 +33,13 @@ class CustomerUnits(msgspec.Struct, frozen=True):
 
 
 def units(store: Store, asked: Units) -> list[dict[str, Any]]:
-    """[{"tenant", "used"}]: what the done calls of each tenant counted in a unit."""
+    """[{"tenant", "used"}]: what the done calls of each tenant counted in a unit; None those of calls that name none."""
     named: dict[str, object] = {"since": stamp(asked.since_us), "unit": f'$."{asked.unit}"'}
     until = ""
     if asked.until_us is not None:
         named["until"], until = stamp(asked.until_us), " AND started_at < $until"
+    if asked.as_of_us is not None:
+        named["as_of"], until = stamp(asked.as_of_us), f"{until} AND ingested_at <= $as_of"
     if not asked.unit.isidentifier():
         raise QueryError(f"{asked.unit[:80]!r} is no unit")
     sql = f"""SELECT tenant, sum(json_extract_string(units, $unit)::BIGINT)::BIGINT AS used FROM events
