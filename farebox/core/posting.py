@@ -276,8 +276,10 @@ def _checked(said: _Posted) -> None:
         raise InvalidEvent(f"operation is {said.operation[:40]!r}: give one of {', '.join(OPERATIONS)}")
     if said.state not in STATES:
         raise InvalidEvent(f"state is {said.state[:40]!r}: give one of {', '.join(STATES)}")
-    if not 0 <= said.attempt <= 1000 or not 0 <= said.retries <= 1000:
-        raise InvalidEvent("attempt and retries are numbers from 0 to 1000")
+    if not 1 <= said.attempt <= 1000:
+        raise InvalidEvent("attempt is a number from 1, the first of its call, to 1000")
+    if not 0 <= said.retries <= 1000:
+        raise InvalidEvent("retries is a number from 0 to 1000")
     if said.status is not None and not 100 <= said.status <= 599:
         raise InvalidEvent(f"status is {said.status}: give an HTTP status")
     if said.state != "refused" and not (said.model_requested or said.model_billed):

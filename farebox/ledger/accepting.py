@@ -1,6 +1,6 @@
 """Taking in what was metered elsewhere: priced here, kept under its id, counted once."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -9,13 +9,10 @@ from farebox.core.events import Event, Head, Outcome, Tail, iso_us
 from farebox.core.money import format_usd
 from farebox.core.posting import EVENTS_MAX, GIVEN
 from farebox.errors import QueryError
-from farebox.ledger.correcting import booking_moment
+from farebox.ledger.correcting import LATE, booking_moment
 from farebox.ledger.ledger import Ledger, now_us
 from farebox.ledger.posted import Entry
 from farebox.ledger.records import encode_head, finished
-
-LATE: Final = "booked_late"
-"""The call's month was closed when the event came: it stands in the open one, and `called_at` says when it was."""
 
 
 class Post(msgspec.Struct, frozen=True):

@@ -14,8 +14,16 @@ from farebox.providers.charging import Charged
 
 CLOSES_AFTER: Final = timedelta(days=3)
 """How long after its end a month still takes entries."""
+LATE: Final = "booked_late"
+"""A mark: the call's month was closed by then, so that it stands in the open one. Of an event that was sent `called_at`
+says when it was. It is in no window of a limit but a lifetime: that which it belongs to is over."""
 _CORRECTION: Final = 5
 """First field of a correction's row. It is never in a journal: a correction is the keeper's own transaction."""
+
+
+def late(started_at_us: int, moment_us: int) -> tuple[str, ...]:
+    """The mark of what is not booked at the time of its call."""
+    return () if moment_us == started_at_us else (LATE,)
 
 
 def booking_moment(started_at_us: int, now_us: int) -> int:
@@ -45,7 +53,7 @@ def correction(event: Event, charged: Charged, now_us: int) -> bytes:
         price_id=charged.price_id,
         price_from=charged.price_from,
         parts=charged.parts,
-        marks=("repriced", *charged.marks),
+        marks=("repriced", *charged.marks, *late(event.head.started_at_us, moment)),
         qualifiers=charged.qualifiers,
     )
     return row_of(_kept(head), tail, event.head.id)

@@ -16,7 +16,7 @@ from pyarrow import compute
 from farebox.core.events import Event, Tail
 from farebox.core.meters import METERS
 from farebox.ledger.batches import Batch
-from farebox.ledger.correcting import booking_moment, corrected, row_of, rows_of
+from farebox.ledger.correcting import booking_moment, corrected, late, row_of, rows_of
 from farebox.ledger.objects import COLUMNS, ObjectIndex, Sighting, Verdicts, Who, sighted
 
 BEFORE: Final = "billed_before"
@@ -106,7 +106,7 @@ def _entry(event_id: str, sign: int, mark: str, who: Who | None, find: FindEvent
             return []
         event = msgspec.structs.replace(event, tail=msgspec.structs.replace(event.tail, cost=0, cost_source="computed"))
         mark = "repriced"
-    tail = event.tail
+    tail, moment = event.tail, booking_moment(event.head.started_at_us, now_us)
     signed = Tail(
         finished_at_us=event.head.started_at_us,
         first_byte_us=None,
@@ -122,10 +122,10 @@ def _entry(event_id: str, sign: int, mark: str, who: Who | None, find: FindEvent
         price_id=tail.price_id,
         price_from=tail.price_from,
         object_id=None,
-        marks=(mark,) if mark != "repriced" else (mark, BEFORE),
+        marks=(mark, *((BEFORE,) if mark == "repriced" else ()), *late(event.head.started_at_us, moment)),
         qualifiers=tail.qualifiers,
     )
-    head = corrected(event.head, entry_id, booking_moment(event.head.started_at_us, now_us))
+    head = corrected(event.head, entry_id, moment)
     if who is not None:
         values = msgspec.structs.asdict(who)
         tags = msgspec.json.decode(values.pop("tags") or "null")

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from farebox.core.events import Event, Head, Limits, Stored, Tail
+from farebox.core.events import Event, Head, Limits, Stored, Tail, iso_us
 from farebox.core.limit_text import read_limit
 from farebox.core.limits import Limit, Who
 from farebox.core.money import parse_usd
+from farebox.core.posting import read_event
 from farebox.core.windows import MINUTE_US
 from farebox.errors import LedgerError
 from farebox.keeper import authority as authority_module
@@ -21,6 +22,8 @@ from farebox.keeper.authority import COUNT_S, HEARD_S, Authority
 from farebox.keeper.explaining import explain
 from farebox.keeper.following import ODD_S
 from farebox.keeper.messages import Message
+from farebox.ledger import accepting
+from farebox.ledger.accepting import Post, post
 from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.journal import JournalWriter
 from farebox.ledger.ledger import Ledger
@@ -418,6 +421,27 @@ def test_corrections_and_calls_by_other_ways_count(scene: Scene) -> None:
     apply(scene.ledger.store, batch_of([row]), NOON)
     scene.tick()
     assert (scene.used(), scene.used("lim_2")) == (8 * USD, 10)
+
+
+def test_what_was_called_in_a_month_that_is_closed_counts_in_no_window_of_today(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is booked in the open month, where no limit of today may stop anybody for it."""
+    scene.limits += [limit(), limit(2, window="lifetime"), limit(3, "tenant", "1000 tokens", window="day")]
+    worker = scene.worker("worker-0-a")
+    scene.tick()
+    monkeypatch.setattr(accepting, "now_us", lambda: NOON)
+    long_ago = NOON - 100 * 86_400_000_000
+    said = {"id": "e-late", "provider": "openai", "model": "gpt", "tenant": "acme", "user": "u", "usage": {"input": 9}}
+    read = read_event({**said, "started_at": iso_us(long_ago), "cost_usd": "3"}, NOON)
+    asked = msgspec.to_builtins({"events": [(read.head, read.tail)]}, builtin_types=(bytes,))
+    assert [one["verdict"] for one in post(scene.ledger, msgspec.convert(asked, Post))] == ["accepted"]
+    old = scene.spend(worker, None, at_us=long_ago)
+    scene.tick()
+    charged = Charged(cost=5 * USD, cost_source="computed")
+    apply(scene.ledger.store, batch_of([correction(Event(old, Tail(NOON, None, 200, "done")), charged, NOON)]), NOON)
+    scene.tick()
+    assert (scene.used(), scene.used("lim_2"), scene.used("lim_3")) == (0, 8 * USD, 0)
 
 
 def test_only_the_current_window_counts_and_dimensions_and_conditions_are_kept_apart(scene: Scene) -> None:

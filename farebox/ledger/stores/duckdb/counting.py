@@ -33,7 +33,7 @@ class CustomerUnits(msgspec.Struct, frozen=True):
 
 
 def units(store: Store, asked: Units) -> list[dict[str, Any]]:
-    """[{"tenant", "used"}]: what the done calls of each tenant counted in a unit; None those of calls that name none."""
+    """[{"tenant", "used"}]: what the done calls of each tenant counted in a unit. Tenant None: calls that name none."""
     named: dict[str, object] = {"since": stamp(asked.since_us), "unit": f'$."{asked.unit}"'}
     until = ""
     if asked.until_us is not None:

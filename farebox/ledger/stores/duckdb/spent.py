@@ -13,6 +13,7 @@ from farebox.core.events import Tag
 from farebox.core.limits import EVERYBODY, NO_DAYS, WITHIN_TENANT, Limit, Who, by_anchor, tag_text, window_of
 from farebox.core.units import AGAIN
 from farebox.core.windows import Window
+from farebox.ledger.correcting import LATE
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 from farebox.ledger.stores.duckdb.writing import stamp
 
@@ -151,6 +152,8 @@ def _window_sums(
     if span.only is not None:
         terms.append("tenant IN (SELECT unnest($only))")
         values["only"] = sorted(span.only)
+    if limit.window != "lifetime":
+        terms.append(f"NOT contains(coalesce(marks, ''), '\"{LATE}\"')")
     if limit.unit == "usd" and not limit.include_byok:
         terms.append("NOT byok")
     for number, (name, wanted) in enumerate(limit.where.items()):
