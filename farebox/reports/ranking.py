@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from farebox.core.money import to_decimal
+from farebox.core.money import divide_half_even, format_usd, to_decimal
 from farebox.core.queries import EXPORT_ROWS_MAX
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts
 from farebox.reports.sums import (
@@ -31,6 +31,9 @@ DOUBT: Final = (SURE, UNPRICED)
 CALLED: Final = ("done", "upstream_error", "client_closed", "timeout", "interrupted")
 """States of calls that were not refused."""
 BARS: Final = 10
+_OF_ITS_OWN: Final = ("spend", "spend_estimated", "avg_cost", "last_at")
+_ADDED: Final = ("calls", "attempts", "calls_unpriced", "errors", "input_tokens", "output_tokens", *_OF_ITS_OWN)
+"""Measures of which those of many rows follow from each row's."""
 
 
 SPARE: Final = 1000
@@ -62,15 +65,14 @@ def rank(
     """By `groups`, the last of which is what is ranked. `more` are further measures. Who was only refused is left
     out. Not more rows are asked for than can be shown, unless `every` is said: there may be a million users."""
     asked, measures = _of_calls(asked), (*MEASURES, *more)
-    whole = total(asked, facts, measures)
-    spend = pico(whole["spend"])
     needed = max(asked.top, BARS)
     limit = EXPORT_ROWS_MAX if every else needed + SPARE
     if every:
         found = _every(asked, facts, groups, measures)
     else:
         found = facts.usage(question(asked, groups, measures, limit=limit))
-    rest = without(asked, facts, groups[-1], measures)
+    whole, rest = _sums(asked, facts, found if len(found) < limit else None, groups[-1], measures)
+    spend = pico(whole["spend"])
     has_names = rest is None or any(rest[name] != whole[name] for name in ("calls", "attempts", "spend"))
     few = sum(row[groups[-1]] is not None for row in found) < needed
     if limit == len(found) < EXPORT_ROWS_MAX and few and has_names:
@@ -82,6 +84,41 @@ def rank(
     none = _shown({**dict.fromkeys(groups), **rest}, groups, more, spend) if rest is not None and has_rest else None
     total_row = _shown({**dict.fromkeys(groups), **whole}, groups, more, spend)
     return Ranking(rows, has_name, none, total_row, len(found) < limit or not has_names)
+
+
+def _sums(
+    asked: Asked, facts: Facts, found: list[dict[str, Any]] | None, name: str, measures: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Of everything, and of what has no name; None where the filters leave none of that. Where all rows are `found`
+    their sums are told of them, so that a page agrees with itself while calls are made."""
+    apart = tuple(measure for measure in measures if measure not in _ADDED)
+    nameless = [row for row in found or () if row[name] is None]
+    whole = None if found is None else _together(found, measures)
+    rest = _together(nameless, measures)
+    if whole is None or rest is None:
+        return total(asked, facts, measures), without(asked, facts, name, measures)
+    if "" not in asked.where.get(name, ("",)):
+        return {**whole, **(total(asked, facts, apart) if apart else {})}, None
+    if not apart:
+        return whole, rest
+    return {**whole, **total(asked, facts, apart)}, {**rest, **(without(asked, facts, name, apart) or {})}
+
+
+def _together(rows: list[dict[str, Any]], measures: tuple[str, ...]) -> dict[str, Any] | None:
+    """What one question for all of these rows answers, as far as it adds up; None where it cannot be told: of what has
+    no price and what cost nothing."""
+    known = sum(pico(row["spend"]) for row in rows)
+    if not known and any(row["spend"] is None for row in rows):
+        return None
+    found: dict[str, Any] = {
+        name: sum(row[name] for row in rows) for name in measures if name in _ADDED and name not in _OF_ITS_OWN
+    }
+    found["spend"] = format_usd(known)
+    found["spend_estimated"] = format_usd(sum(pico(row["spend_estimated"]) for row in rows))
+    found["avg_cost"] = format_usd(divide_half_even(known, found["calls"])) if found["calls"] else None
+    if "last_at" in measures:
+        found["last_at"] = max((row["last_at"] for row in rows if row["last_at"] is not None), default=None)
+    return found
 
 
 def _every(asked: Asked, facts: Facts, groups: tuple[str, ...], measures: tuple[str, ...]) -> list[dict[str, Any]]:
