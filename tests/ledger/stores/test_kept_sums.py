@@ -172,6 +172,20 @@ def test_a_spread_tells_the_ranks_of_what_each_user_cost(
         add_events(store, events[600 + 100 * turn : 700 + 100 * turn])
 
 
+def test_what_has_too_many_rows_is_kept_for_one_question_alone(store: Store, events: list[Event]) -> None:
+    query = UsageQuery(("tenant", "user"), where={"tenant": ("acme",)}, measures=SUMS, limit=5)
+    other = msgspec.structs.replace(query, where={"tenant": ("globex",)})
+    store.kept.bounds.rows = 100  # fewer than of all tenants, more than of this one
+    assert "kept" not in sources(usage(store, query))
+    assert keep_all(store) == 1  # of all tenants: thrown away
+    assert "kept" not in sources(usage(store, query))
+    assert keep_all(store) == 1
+    assert "kept" in sources(usage(store, query)) and "kept" not in sources(usage(store, other))
+    add_events(store, events[600:750])
+    assert_as_from_events(store, query)
+    assert_as_from_events(store, other)
+
+
 def test_a_making_that_is_stopped_leaves_every_answer_as_it_was(store: Store) -> None:
     query = UsageQuery(("tenant", "user"), measures=SUMS)
     before = usage(store, query)

@@ -17,7 +17,7 @@ from typing import Final, Literal
 FILE_NAME: Final = "kept.duckdb"
 WANTED_MAX: Final = 64
 ROWS_MAX: Final = 6_000_000
-"""Of one; what would have more is not kept."""
+"""Of one; what would have more is not kept, but for one question's own filters where it has any."""
 ROWS_ALL_MAX: Final = 30_000_000
 """Of all together, at some 50 bytes of disk each. Those that nobody asked for longest go first."""
 FRESH_EVENTS: Final = 20_000
@@ -27,7 +27,8 @@ expected are kept, and brought on seldom."""
 LATELY_S: Final = 7 * 86_400.0
 """What was asked within so long is expected to be asked again."""
 ASKED_MAX: Final = 256
-REFUSED_S: Final = 3600.0
+REFUSED_S: Final = 6 * 3600.0
+"""For how long what had too many rows, or could not be made, is not tried again."""
 REST: Final = 30
 FROM_S: Final = 0.02
 FROM_ROWS: Final = 50_000
@@ -128,6 +129,7 @@ class Bounds:
     idle_fresh_events: int = 10 * FRESH_EVENTS
     rest: float = REST
     tasks_at_once: int = TASKS_AT_ONCE
+    rows: int = ROWS_MAX
 
 
 class Keeping:
@@ -217,18 +219,17 @@ class Keeping:
         UsageQuery for sums."""
         now = time.monotonic()
         with self._lock:
-            if self._may_be_wanted(shape, now):
+            if self._may_be_wanted(shape):
                 self._note_asked(shape, part, now)
                 self._wanted = {shape: self._wanted.pop(shape, part), **self._wanted}
 
     def expect(self, found: Sequence[tuple[Shape | Counts, object, Shape | Counts]]) -> None:
         """Have these made when there is nothing else to make, and keep them: shape, question, and what was asked that
         lets it be expected."""
-        now = time.monotonic()
         with self._lock:
             self._expected = {shape: asked for shape, _, asked in found}
             for shape, part, _ in found:
-                if self._may_be_wanted(shape, now):
+                if self._may_be_wanted(shape):
                     self._wanted.setdefault(shape, part)
 
     def next_wanted(self) -> tuple[Shape | Counts, object] | None:
@@ -268,7 +269,7 @@ class Keeping:
                 if shape in self._asked:
                     self._asked[shape].is_answerable = True
             self._wanted.pop(kept.shape, None)
-            if kept.rows > ROWS_MAX:
+            if kept.rows > self.bounds.rows:
                 self._refused[kept.shape] = now
                 self._drop(kept)
             else:
@@ -307,9 +308,11 @@ class Keeping:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _may_be_wanted(self, shape: Shape | Counts, now: float) -> bool:
-        refused = self._refused.get(shape)
-        if refused is not None and now - refused < REFUSED_S:
+    def is_refused(self, shape: Shape | Counts) -> bool:
+        return time.monotonic() - self._refused.get(shape, -REFUSED_S) < REFUSED_S
+
+    def _may_be_wanted(self, shape: Shape | Counts) -> bool:
+        if self.is_refused(shape):
             return False
         return shape in self._wanted or (shape not in self._entries and len(self._wanted) < WANTED_MAX)
 

@@ -5,7 +5,7 @@ without it, who asks first waits."""
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -33,6 +33,8 @@ class _Question(msgspec.Struct):
     options: Any = ()
     """Of a sum, the groups whose places by spend it knows; of counts, what they are counted by."""
     ago_s: float = 0.0
+    is_narrow: bool = False
+    """Of sums that are kept under all filters of their question."""
 
 
 class _Noted(msgspec.Struct):
@@ -96,7 +98,9 @@ def look_ahead(store: Store) -> None:
 
 def _question(shape: Shape | Counts, part: object, ago_s: float) -> _Question:
     if isinstance(shape, Shape):
-        return _Question("sums", part, shape.ranked_by, ago_s)
+        query = cast(UsageQuery, part)
+        is_narrow = shape.where == sources.whole_where(query) != sources.kept_where(query)
+        return _Question("sums", part, shape.ranked_by, ago_s, is_narrow)
     return _Question(shape.what, part, shape.options, ago_s)
 
 
@@ -106,7 +110,7 @@ def _shapes(store: Store, asked: Sequence[_Question]) -> list[Shape | Counts | N
         return []
     with store.reading() as cursor:
         return [
-            sources.once_shape(one.asked) or sources.shape_of(one.asked, one.options, "")
+            sources.once_shape(one.asked) or sources.shape_of(one.asked, one.options, "", narrow=one.is_narrow)
             if one.what == "sums"
             else tallies.standing(cursor, store, one.what, one.asked, one.options).shape
             for one in asked

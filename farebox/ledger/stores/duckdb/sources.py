@@ -165,21 +165,21 @@ def serves(kept: Kept, query: UsageQuery) -> bool:
         and shape.step in _STEPS[periods[0] if periods else ""]
         and (not periods or query.time_zone in UTC_NAMES)
         and shape.latency == bool(set(query.measures) & set(LATENCY))
-        and shape.where in ((), kept_where(query))
+        and shape.where in ((), kept_where(query), whole_where(query))
         and dims_of(query) <= set(shape.dims)
         and (shape.latency or columns_of(query) <= set(shape.columns))
     )
 
 
-def shape_of(part: UsageQuery, groups: tuple[str, ...], order: str) -> Shape | None:
+def shape_of(part: UsageQuery, groups: tuple[str, ...], order: str, *, narrow: bool = False) -> Shape | None:
     """What would have to be kept for a part of a question: for its sums or its latencies. None for what cannot be
-    kept."""
+    kept. `narrow`: under all of its filters, and so for nobody else."""
     since, until = events_only(part).since, events_only(part).until
     periods = [name for name in part.group_by if name in PERIODS]
     if not _is_keepable(part) or (periods and part.time_zone not in UTC_NAMES):
         return None
     step = {"hour": "hour", "month": "month"}.get(periods[0], "day") if periods else ""
-    where = kept_where(part)
+    where = whole_where(part) if narrow else kept_where(part)
     ranked_by: tuple[str, ...] = ()
     if order in ("", "-spend") and groups and not periods and dict(where) == dict(part.where):
         ranked_by = groups
@@ -194,7 +194,7 @@ def once_shape(part: UsageQuery) -> Shape | None:
     """The same where a part counts one thing once each, for exactly its groups and filters."""
     if len(part.measures) != 1 or part.measures[0] not in ONCE or not _is_keepable(part):
         return None
-    where = tuple(sorted(part.where.items()))
+    where = whole_where(part)
     edges = events_only(part)
     periods = set(part.group_by) & set(PERIODS)
     zone = part.time_zone if periods else "UTC"
@@ -224,6 +224,10 @@ def kept_where(query: UsageQuery) -> tuple[tuple[str, tuple[str, ...]], ...]:
         for name, values in sorted(query.where.items())
         if name in ALWAYS or (name in NAMELESS and values == ("",))
     )
+
+
+def whole_where(query: UsageQuery) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple(sorted(query.where.items()))
 
 
 def columns_of(query: UsageQuery) -> frozenset[str]:

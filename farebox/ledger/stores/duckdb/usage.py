@@ -183,7 +183,10 @@ def note(
         rolled = next((sizes[scan.rollup.table] for scan in scans if scan.rollup), bounds.from_rows)
         if took_s < bounds.from_s or (rolled if has is None else has.rows) < bounds.from_rows:
             continue
-        shape = sources.once_shape(part) or sources.shape_of(part, groups if number == 0 else (), query.order)
+        first = groups if number == 0 else ()
+        shape = sources.once_shape(part) or sources.shape_of(part, first, query.order)
+        if shape is not None and part.where and store.kept.is_refused(shape):
+            shape = sources.shape_of(part, first, query.order, narrow=True)
         if shape is not None:
             store.kept.want(shape, part)
 
