@@ -187,6 +187,24 @@ def test_what_is_asked_is_made_before_what_is_expected(tmp_path: Path, clock: Cl
     store.close()
 
 
+def test_what_there_is_no_room_for_is_made_for_who_asks_alone(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path)
+    months = UsageQuery(("month",), measures=("spend",))
+    usage(store, months)
+    assert keep_all(store) == 1
+    clock.now_s += 10
+    usage(store, COUNTED)
+    monkeypatch.setattr(kept, "ROWS_ALL_MAX", 40)
+    assert keep_all(store) == 2  # its sums and its sessions: one of them alone is too many
+    clock.now_s += 3 * 60
+    assert keep_all(store) == 0
+    assert "kept" not in usage(store, months)["meta"]["sources"]
+    assert keep_all(store) == 1
+    store.close()
+
+
 def test_what_is_asked_for_on_and_on_is_noted_on_and_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_recall, "NOTED_S", 0.0)
     store = opened(home, 1)

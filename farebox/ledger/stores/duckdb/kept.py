@@ -152,6 +152,8 @@ class Keeping:
         self._expected: dict[Shape | Counts, Shape | Counts] = {}
         """What is expected to be asked, and what was asked that says so."""
         self._refused: dict[Shape | Counts, float] = {}
+        self._crowded_out: dict[Shape | Counts, float] = {}
+        """What there was no room for, and when: it is made again for who asks, not for who is expected to."""
         self._dropped: list[tuple[float, str]] = []
         self._number = 0
         self._newest: tuple[int, datetime | None] = (0, None)
@@ -226,10 +228,11 @@ class Keeping:
     def expect(self, found: Sequence[tuple[Shape | Counts, object, Shape | Counts]]) -> None:
         """Have these made when there is nothing else to make, and keep them: shape, question, and what was asked that
         lets it be expected."""
+        now = time.monotonic()
         with self._lock:
             self._expected = {shape: asked for shape, _, asked in found}
             for shape, part, _ in found:
-                if self._may_be_wanted(shape):
+                if self._may_be_wanted(shape) and now - self._crowded_out.get(shape, -REFUSED_S) >= REFUSED_S:
                     self._wanted.setdefault(shape, part)
 
     def next_wanted(self) -> tuple[Shape | Counts, object] | None:
@@ -265,15 +268,15 @@ class Keeping:
         now = time.monotonic()
         with self._lock:
             before = self._entries.pop(kept.shape, None)
-            for shape in (kept.shape, self._expected.get(kept.shape, kept.shape)):
-                if shape in self._asked:
-                    self._asked[shape].is_answerable = True
             self._wanted.pop(kept.shape, None)
             if kept.rows > self.bounds.rows:
                 self._refused[kept.shape] = now
                 self._drop(kept)
             else:
                 self._entries[kept.shape] = _Entry(part, kept, before.asked_at if before else now, now, took_s)
+                for shape in (kept.shape, self._expected.get(kept.shape, kept.shape)):
+                    if shape in self._asked:
+                        self._asked[shape].is_answerable = True
             if before is not None:
                 self._drop(before.kept)
             self._make_room()
@@ -335,3 +338,4 @@ class Keeping:
         while sum(entry.kept.rows for entry in self._entries.values()) > ROWS_ALL_MAX:
             oldest = min(self._entries.values(), key=lambda entry: entry.asked_at)
             self._drop(self._entries.pop(oldest.kept.shape).kept)
+            self._crowded_out[oldest.kept.shape] = time.monotonic()
