@@ -85,7 +85,10 @@ def test_a_limit_is_set_changed_overridden_and_removed(browser):
     assert where == f"/limits?limit={row.id}"
     assert (row.limit.amount, row.limit.where, row.limit.warn_at) == (5 * 10**12, {"tier": "free"}, (0.5, 0.8))
     assert logged(browser) == ("limit.set", row.id)
-    assert "each user where tier=free: 5 usd a month, then block" in browser.get("/limits").text
+    assert "each user where tier=free: $5 a month, then block" in browser.get("/limits").text
+    own = browser.get(where).text
+    assert "</span> Each user where tier=free: $5 a month, then block</h1>" in own
+    assert 'value="50 %, 80 %"' in own
 
     done(browser.send(where, f"/limits/change?limit={row.id}", amount="7.50 usd", action="warn", warn_at="0.9"))
     assert limits.get(row.id).limit.amount == 7_500_000_000_000
