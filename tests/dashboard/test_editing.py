@@ -201,7 +201,7 @@ def test_a_file_of_customers_is_taken_and_its_errors_told_by_line(browser):
     table = b"tenant,name,month,revenue\nacme,Acme,2026-12,29\nglobex,Globex,2026-12,many\n,Nobody,,\n"
     answer = _upload(browser, table)
     assert answer.status_code == 200
-    assert "2 lines have errors: 1 customers are new" in answer.text
+    assert "2 lines have errors: 1 customer is new" in answer.text
     assert re.search(r'class="number">3</th>.*?revenue is &#39;many&#39;', answer.text, re.S)
     assert [row.tenant for row in browser.site.directory.customers.list()] == ["acme"]
     assert "nothing was taken" in _upload(browser, table.replace(b"acme", b"other"), all_or_none="yes").text
