@@ -52,7 +52,10 @@
     const isLabelled = spec.layer.some((layer) => layer.data?.name === "labels");
     spec.layer = spec.layer.filter((layer) => layer.data?.name !== "labels");
     for (const { encoding } of spec.layer) {
-      if (isLabelled && encoding?.color) encoding.color.legend = { title: null, orient: "bottom", columns: 2 };
+      if (isLabelled && encoding?.color) {
+        const isLong = encoding.color.scale.domain.some((name) => name.length > 14);
+        encoding.color.legend = { title: null, orient: "bottom", columns: isLong ? 1 : 2 };
+      }
       if (encoding?.y?.axis?.labelLimit) encoding.y.axis.labelLimit = Math.round(width * 0.36);
     }
     return spec;
