@@ -37,7 +37,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class LimitReached(Spec, frozen=True, kw_only=True):
     kind = "limit"
-    about = "a limit has reached one of its warn_at shares, or is used up"
+    about = "a limit has come to a share at which it warns, or is used up"
     limits: Annotated[tuple[str, ...], _names("ids of limits; none: all of them")] = ()
 
 

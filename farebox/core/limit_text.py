@@ -1,6 +1,6 @@
 """A limit as people write and read it: amounts as text, dimensions by any of their names, and one sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, get_args
 
 import msgspec
@@ -95,26 +95,56 @@ def amount_text(amount: int, unit: str) -> str:
     return f"{dollars}.{rest:0<2} usd" if rest else f"{dollars} usd"
 
 
+def figure_text(amount: int, unit: str) -> str:
+    """The same to be read alone: '$5', '$0.50', '2,000 requests'."""
+    if unit != "usd":
+        return f"{amount:,} {unit}"
+    dollars, _, rest = amount_text(amount, unit).removesuffix(" usd").partition(".")
+    return f"${int(dollars):,}{'.' if rest else ''}{rest}"
+
+
 def sentence(limit: Limit) -> str:
-    """What the limit says, in a line: 'each user where tier=free: 5 usd a month, then block'."""
-    where = ", ".join(f"{name}={value}" for name, value in limit.where.items())
-    return f"{_whom(limit)}{f' where {where}' if where else ''}: {_how_much(limit)}, {_what_then(limit)}"
+    """What the limit says, in a line, as it is written: 'each user where tier=free: 5 usd a month, then block'."""
+    return f"{_of_whom(limit)}: {_how_much(limit, amount_text)}, {_what_then(limit)}"
 
 
-def _whom(limit: Limit) -> str:
-    if limit.per == EVERYBODY:
+def told(limit: Limit) -> str:
+    """The same for a page: 'each user where tier=free: $5 a month, then block'."""
+    return f"{_of_whom(limit)}: {_how_much(limit, figure_text)}, {_what_then(limit)}"
+
+
+def told_briefly(limit: Limit) -> str:
+    """'$5 a month, each user'."""
+    return f"{_how_much(limit, figure_text)}, {_of_whom(limit)}"
+
+
+def span_text(window: str) -> str:
+    """How often a limit begins anew, behind its amount: 'a month', 'an hour', 'for ever'."""
+    if window == "lifetime":
+        return "for ever"
+    return "a billing month" if window == "billing" else f"{'an' if window == 'hour' else 'a'} {window}"
+
+
+def whom_text(per: str, subject: str | None = None) -> str:
+    """'each user', 'user acme/u_7', 'all together'."""
+    if per == EVERYBODY:
         return "all together"
-    return f"each {limit.per}" if limit.subject is None else f"{limit.per} {limit.subject}"
+    return f"each {per}" if subject is None else f"{per} {subject}"
 
 
-def _how_much(limit: Limit) -> str:
-    amount = amount_text(limit.amount, limit.unit)
+def _of_whom(limit: Limit) -> str:
+    where = ", ".join(f"{name}={value}" for name, value in limit.where.items())
+    return f"{whom_text(limit.per, limit.subject)}{f' where {where}' if where else ''}"
+
+
+def _how_much(limit: Limit, shown: Callable[[int, str], str]) -> str:
+    amount = shown(limit.amount, limit.unit)
     if limit.window == "lifetime":
-        return f"{amount} for ever"
+        return f"{amount} {span_text(limit.window)}"
     zoned = "" if limit.time_zone == "UTC" or limit.window in ("minute", "hour") else f" ({limit.time_zone})"
     if limit.window == "billing":
         return f"{amount} a month from day {limit.anchor_day} on{zoned}"
-    return f"{amount} {'an' if limit.window == 'hour' else 'a'} {limit.window}{zoned}"
+    return f"{amount} {span_text(limit.window)}{zoned}"
 
 
 def _what_then(limit: Limit) -> str:

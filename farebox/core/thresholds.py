@@ -33,6 +33,9 @@ from farebox.core.windows import WindowKind, window_at, zone
 Fact = str | int | float | bool | None
 USED_UP: Final = "1"
 PROJECTED: Final = "projected"
+NEAR_SHARE: Final = 0.7
+"""From which used share of it on an account is near its limit, wherever nothing else is asked for."""
+NEAR_TEXT: Final = f"{NEAR_SHARE * 100:g} %"
 NEVER_PROJECTED: Final = frozenset({"minute", "lifetime"})
 FAILED_STATES: Final = frozenset({"timeout", "upstream_error"})
 _UTC: Final = zone("UTC")

@@ -1,6 +1,7 @@
 """Values as people read them, as HTML: digits by size, the exact value on hover, '–' with its reason, loss in colour
 and with a minus."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -10,10 +11,11 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup, escape
 
 from farebox.core import figures
+from farebox.core.events import DIMENSIONS
 from farebox.dashboard.filters import Filters, segment
 from farebox.reports.report import CellKind, Column
 
-NUMBERS: Final = frozenset({"count", "usd", "percent", "ratio", "ms"})
+NUMBERS: Final = frozenset({"count", "usd", "percent", "ratio", "ms", "amount"})
 """Kinds that stand to the right, and whose largest comes first."""
 WHY_NONE: Final[dict[str, str]] = {
     "usd": "not known: no price, or nothing to compute it from",
@@ -24,16 +26,23 @@ WHY_NONE: Final[dict[str, str]] = {
 }
 
 BAD_WORDS: Final = frozenset({"upstream error", "timeout", "interrupted", "loss", "over", "failed", "down"})
+NONE: Final = "(none)"
+"""What stands for a customer, a feature, a user … that calls do not name, in tables as in pictures."""
+CALLERS: Final = frozenset({*DIMENSIONS, "series"})
+EXACT: Final = frozenset({"started_at"})
+"""Moments with their second: those of single calls."""
 OFF_WORDS: Final = frozenset({"revoked", "expired", "removed", "default", "off"})
+
+_PERCENT: Final = re.compile(r"(?<=\d) %")
 
 Row = Mapping[str, Any]  # Any: raw values of a report
 
 
-def text_of(value: Any, kind: CellKind) -> str:
-    """A value as plain text."""
+def text_of(value: Any, kind: CellKind, year: int | None = None) -> str:
+    """A value as plain text; times of another year than `year`, where one is given, say theirs."""
     if value is None or value == "":
         return figures.NONE
-    match kind:
+    match _plain_kind(value, kind):
         case "usd":
             return figures.money(decimal(value))
         case "count":
@@ -45,10 +54,15 @@ def text_of(value: Any, kind: CellKind) -> str:
         case "ms":
             return figures.duration(float(value))
         case "month" | "day" | "moment":
-            return _when(str(value), kind)
+            return _when(str(value), kind, year)
         case "flag":
             return "yes" if value is True else "no" if value is False else str(value)
     return joined(value)
+
+
+def unbroken(text: str) -> str:
+    """A sentence in which no line ends between a figure and its percent sign."""
+    return _PERCENT.sub("\u00a0%", text)
 
 
 def joined(value: Any) -> str:
@@ -63,19 +77,22 @@ def joined(value: Any) -> str:
 def cell(row: Row, column: Column, filters: Filters) -> Markup:
     """The inside of a table's cell, with its door."""
     value = row.get(column.name)
-    inside = _marked(row, column, inline(value, column.kind))
+    if value is None and _names_something(column):
+        inside = Markup('<span class="none" title="{}">{}</span>').format(f"no {column.title.lower()} is named", NONE)
+    else:
+        inside = _marked(row, column, inline(value, column.kind, filters.year, is_exact=column.name in EXACT))
     if column.name in ("share", "used_share") and value is not None:
         inside = _small_bar(decimal(value)) + Markup('<span class="share">{}</span>').format(inside)
     href = door(row, column, filters)
     return Markup(f'<a href="{escape(href)}">{inside}</a>') if href else inside  # noqa: S704 (escaped)
 
 
-def inline(value: Any, kind: CellKind) -> Markup:
-    """A value with its exact form on hover."""
+def inline(value: Any, kind: CellKind, year: int | None = None, *, is_exact: bool = False) -> Markup:
+    """A value with its exact form on hover; `is_exact`: a moment with its second. Years as `text_of` has them."""
     if value is None or value == "":
         why = WHY_NONE.get(kind, "not known")
         return Markup('<span class="none" title="{}">–</span>').format(why)
-    text = text_of(value, kind)
+    text, kind = text_of(value, kind, year), _plain_kind(value, kind)
     if kind == "usd":
         return _money(text, decimal(value))
     if kind in ("percent", "ratio") and decimal(value) < 0:
@@ -83,7 +100,9 @@ def inline(value: Any, kind: CellKind) -> Markup:
     if kind == "count" and abs(int(value)) >= 10**7:
         return Markup('<span title="{}">{}</span>').format(f"{int(value):,}", text)
     if kind == "moment":
-        return Markup('<time datetime="{}" title="{}">{}</time>').format(value, _long(str(value)), text)
+        return Markup('<time datetime="{}" title="{}">{}</time>').format(
+            value, _long(str(value)), text + _seconds(str(value)) if is_exact else text
+        )
     if kind == "flag" and isinstance(value, str):
         tone = " bad" if value in BAD_WORDS else " off" if value in OFF_WORDS else ""
         return Markup('<span class="flag{}">{}</span>').format(tone, text)
@@ -109,6 +128,15 @@ def door(row: Row, column: Column, filters: Filters) -> str:
     if target in ("user", "workspace", "task", "session") and row.get("tenant"):
         pairs_of = {"tenant": str(row["tenant"]), **pairs_of}
     return filters.href("/calls?" + urlencode(pairs_of))
+
+
+def _plain_kind(value: Any, kind: CellKind) -> CellKind:
+    """What a limit's amount is a figure of: its text is dollars."""
+    return kind if kind != "amount" else "usd" if isinstance(value, str) else "count"
+
+
+def _names_something(column: Column) -> bool:
+    return column.kind == "text" and (column.door in CALLERS or column.name in CALLERS)
 
 
 def _report(row: Row, target: str) -> str:
@@ -179,14 +207,22 @@ def _percent(value: Decimal) -> str:
     return f"{value:.1f} %".replace("-", "−")
 
 
-def _when(text: str, kind: str) -> str:
+def _when(text: str, kind: str, year: int | None) -> str:
     try:
         if kind == "month":
             return f"{date.fromisoformat(text + '-01'):%b %Y}"
         moment = datetime.fromisoformat(text)
     except ValueError:
         return text
-    return f"{moment.day} {moment:%b}" if kind == "day" else f"{moment.day} {moment:%b %H:%M}"
+    day = f"{moment.day} {moment:%b}" + ("" if year in (None, moment.year) else f" {moment.year}")
+    return day if kind == "day" else f"{day} {moment:%H:%M}"
+
+
+def _seconds(text: str) -> str:
+    try:
+        return f":{datetime.fromisoformat(text):%S}"
+    except ValueError:
+        return ""
 
 
 def _long(text: str) -> str:

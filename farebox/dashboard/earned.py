@@ -41,17 +41,22 @@ class Earned(NamedTuple):
     lost: Decimal
     total: Sums
     span: Span
-    paying: int
-    """Customers whose revenue is known and not nothing."""
+    known: int
+    """Customers whose revenue is known, $0 too."""
 
     @property
     def revenue(self) -> Decimal | None:
         return usd(self.total.revenue)
 
     @property
-    def per_paying(self) -> Decimal | None:
-        """Revenue for each customer that pays."""
-        return self.revenue / self.paying if self.revenue is not None and self.paying else None
+    def arpu(self) -> Decimal | None:
+        return self.revenue / self.known if self.revenue is not None and self.known else None
+
+    @property
+    def blended(self) -> Decimal | None:
+        """All AI cost over the same customers as revenue in `arpu`, so that the two can be compared."""
+        cost = usd(self.total.spend.amount)
+        return cost / self.known if cost is not None and self.known else None
 
     @property
     def margin_percent(self) -> Decimal | None:
@@ -79,7 +84,7 @@ def earned(parts: Parts, filters: Filters, rows: int) -> Earned | None:
         to_decimal(lost),
         lines.sums(),
         span,
-        len(lines.standings(span.months).paying),
+        lines.earning(span.months[-1]),
     )
 
 

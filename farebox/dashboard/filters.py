@@ -54,6 +54,11 @@ class Filters:
         return f"{_day(self.since_us or 0)} to {_day(self.until_us - 1)}"
 
     @property
+    def year(self) -> int:
+        """The one that goes without saying."""
+        return datetime.fromtimestamp(self.now_us / 1_000_000, UTC).year
+
+    @property
     def days(self) -> int:
         return max(1, round((self.until_us - (self.since_us or 0)) / 86_400_000_000))
 

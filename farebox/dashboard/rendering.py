@@ -88,6 +88,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._env.filters["unbroken"] = cells.unbroken
         self._env.globals.update(
             static=assets.url,
             version=__version__,

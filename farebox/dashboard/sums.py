@@ -9,9 +9,11 @@ import msgspec
 
 from farebox.core import figures
 from farebox.core.queries import LIMIT_MAX
+from farebox.core.thresholds import NEAR_TEXT
 from farebox.dashboard.filters import Filters
 from farebox.dashboard.page import Visit
 from farebox.reports.report import Chart, Column
+from farebox.reports.words import some
 
 Row = dict[str, Any]
 TITLES: Final = {"hour": "Hourly spend", "day": "Daily spend", "month": "Monthly spend"}
@@ -76,6 +78,16 @@ def notes(rows: Sequence[Row]) -> tuple[str, ...]:
 def amount(shown: Any, unit: str) -> str:
     """A limit's figure with its unit: '$50.00', '1,200 requests'."""
     return figures.money(Decimal(str(shown))) if unit == "usd" else f"{figures.count(int(shown))} {unit}"
+
+
+def near_text(near: int, over: int) -> str:
+    """'3 accounts have used 70 % of a limit or more, 1 of them all of it'."""
+    if not near:
+        return f"no account has used {NEAR_TEXT} of one"
+    text = f"{some(near, 'account has', 'accounts have')} used {NEAR_TEXT} of a limit or more"
+    if near == 1:
+        return f"{text}: all of it" if over else text
+    return f"{text}, {over or 'none'} of them all of it"
 
 
 def named(name: Any) -> str:

@@ -74,7 +74,7 @@ def chosen(part: Answer | Section, filters: Filters, index: int = 0) -> list[Map
     rows: list[Mapping[str, Any]] = list(part.rows)
     words = filters.query.get("q", "").casefold().split() if index == 0 else []
     if words:
-        rows = [row for row in rows if all(word in _text(row, part.columns) for word in words)]
+        rows = [row for row in rows if all(word in _text(row, part.columns, filters.year) for word in words)]
     name = filters.query.get("sort" if index == 0 else f"sort{index}", "")
     columns = {column.name for column in part.columns}
     if name.removeprefix("-") in columns:
@@ -124,8 +124,8 @@ def _totals(part: Answer | Section, found: int) -> list[Markup] | None:
     return cells
 
 
-def _text(row: Mapping[str, Any], columns: Sequence[Column]) -> str:
-    return " ".join(text_of(row.get(column.name), column.kind) for column in columns).casefold()
+def _text(row: Mapping[str, Any], columns: Sequence[Column], year: int) -> str:
+    return " ".join(text_of(row.get(column.name), column.kind, year) for column in columns).casefold()
 
 
 def _raw(value: Any) -> Any:

@@ -40,7 +40,7 @@ TITLES: Final = {
     503: "The ledger is not answering",
 }
 WHAT_TO_DO: Final = {
-    404: "Check the address, or begin with the overview or the search.",
+    404: "Check the address, or begin with one of these pages.",
     500: "Its log says why: look at the output of `farebox serve`. Calls to providers are not affected.",
     503: "It may be restarting: calls still flow and are recorded. Try again in a moment; `farebox doctor` checks it.",
 }

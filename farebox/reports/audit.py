@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from farebox.core.events import iso_us
-from farebox.core.figures import exact
+from farebox.core.figures import money
 from farebox.core.money import to_decimal
 from farebox.core.windows import window_at, zone
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
@@ -151,7 +151,7 @@ def _corrections(asked: Asked, facts: Facts) -> Section:
     rows = [{**row, "spend": usd(row["spend"])} for row in found]
     amount = to_decimal(sum(pico(row["spend"]) for row in rows))
     number = sum(row["corrections"] for row in rows)
-    text = f"{some(number, 'correction')}, {exact(amount)} together." if number else "Nothing was corrected."
+    text = f"{some(number, 'correction')}, {money(amount)} together." if number else "Nothing was corrected."
     totals = {"corrections": number, "spend": amount}
     return Section(title="Corrections", sentence=text, columns=_CORRECTIONS, rows=rows, totals=totals)
 
@@ -186,13 +186,13 @@ def _sentence(asked: Asked, whole: Row, corrected: int) -> str:
     spend = usd(whole["spend"])
     if spend is None:
         return f"None of {some(whole['calls'], 'call')} has a price, {span(asked)}: `farebox report unpriced`."
-    text = f"{exact(spend)} in {some(whole['calls'], 'call')}, {span(asked)}"
+    text = f"{money(spend)} in {some(whole['calls'], 'call')}, {span(asked)}"
     estimated = percent(pico(whole["spend_estimated"]), pico(whole["spend"]))
     parts = [f"{percents(estimated)} of it estimated" if estimated else "none of it estimated"]
     if whole["calls_unpriced"]:
         parts.append(f"{some(whole['calls_unpriced'], 'call')} without a price")
     if whole["corrections"]:
-        parts.append(f"corrections of {exact(to_decimal(corrected))} in it")
+        parts.append(f"corrections of {money(to_decimal(corrected))} in it")
     return f"{text}: {', '.join(parts)}."
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from farebox.core import figures
 from farebox.reports.report import CellKind
 
-NUMBERS: Final = frozenset({"count", "usd", "percent", "ratio", "ms"})
+NUMBERS: Final = frozenset({"count", "usd", "percent", "ratio", "ms", "amount"})
 """Kinds that stand on the right."""
 LABEL_MAX: Final = 40
 """Characters of a name in a chart or a sentence."""
@@ -20,6 +20,8 @@ def shown(kind: CellKind, value: Any) -> str:  # Any: a row holds raw values of 
     """One value as text; None is '–'. A value that is not of its kind is shown as it is."""
     if value is None:
         return figures.NONE
+    if kind == "amount":
+        kind = "usd" if isinstance(value, str) else "count"
     if kind in ("usd", "percent", "ratio"):
         return _decimal(kind, Decimal(str(value)))
     if kind == "count":

@@ -88,11 +88,9 @@ class Standings(NamedTuple):
     places: dict[str | None, Place]
     losing: dict[str | None, int]
     """Margins of those who are known to cost more than they pay."""
-    paying: set[str | None]
-    """Whose revenue is known and not nothing."""
 
     def copy(self) -> "Standings":
-        return Standings(self.places.copy(), self.losing.copy(), self.paying.copy())
+        return Standings(self.places.copy(), self.losing.copy())
 
     def put(self, tenant: str | None, own: Sequence[Line]) -> None:
         """By all of a customer's lines."""
@@ -103,10 +101,6 @@ class Standings(NamedTuple):
             self.losing[tenant] = margin
         else:
             self.losing.pop(tenant, None)
-        if any(line.revenue for line in own):
-            self.paying.add(tenant)
-        else:
-            self.paying.discard(tenant)
 
 
 class Group(NamedTuple):
@@ -207,6 +201,10 @@ class Lines:
         months = frozenset(self.by_month if within is None else within)
         return _sums(_added(tally for group, tally in self._tallies.items() if group.month in months))
 
+    def earning(self, month: str) -> int:
+        """How many customers have known revenue in that month, $0 too: those whose average `arpu` is."""
+        return sum(tally[_EARNING] for group, tally in self._tallies.items() if group.month == month)
+
     def sums_by(self, key: Callable[[Group], Key]) -> dict[Key, Sums]:
         return {key: _sums(_added(own)) for key, own in self._by(key).items()}
 
@@ -222,7 +220,7 @@ class Lines:
     def standings(self, within: tuple[str, ...]) -> Standings:
         found = self._standings.get(within)
         if found is None:
-            found = Standings({}, {}, set())
+            found = Standings({}, {})
             for tenant in {tenant: None for month in within for tenant in self.by_month[month]}:
                 found.put(tenant, self.own(tenant, within))
             self._standings[within] = found
@@ -329,6 +327,7 @@ _Tally = tuple[int, ...]
 in margins; revenue, counted revenue, counted cost, counted cogs; cost that is known, that is estimated, calls, unpriced
 calls."""
 _NAMED: Final = 0
+_EARNING: Final = 1
 
 
 def _group(line: Line) -> Group:

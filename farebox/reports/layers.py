@@ -26,6 +26,8 @@ PARTIAL: Final = 0.45
 GAP: Final = 0.2
 """Between columns, of a step; between bars a little more."""
 BAR_GAP: Final = 0.3
+FIGURE_PX: Final = 32
+"""Right of bars, for what their figures need beyond the axis."""
 SHAPES_MAX: Final = 256
 XS, NAMES, COLOURS, VALUES, Y_TITLE = ("@xs",), ("@names",), ("@colours",), ("@values",), "@y_title"
 """Placeholders: no name of a caller's ever meets them, for it comes in with the filling."""
@@ -65,7 +67,7 @@ def _template(shape: Shape) -> dict[str, Any]:
     """Never changed by who gets it."""
     chart = alt.layer(*_layers(shape)).properties(
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-        padding={"left": 4, "top": 8, "bottom": 4, "right": 8},
+        padding={"left": 4, "top": 8, "bottom": 4, "right": FIGURE_PX if "figures" in shape.data else 8},
     )
     found: dict[str, Any] = chart.to_dict()
     return {name: part for name, part in found.items() if name != "config"}

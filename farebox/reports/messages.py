@@ -7,14 +7,13 @@ import html
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from farebox.reports.cells import label, shown
+from farebox.reports.cells import NUMBERS, label, shown
 from farebox.reports.charts import png
 from farebox.reports.palette import FONT, TOKENS
 from farebox.reports.report import Answer, Chart, Column, Section
 
 MAIL_ROWS: Final = 15
 PICTURES_MAX: Final = 4
-_NUMBERS: Final = ("count", "usd", "percent", "ratio", "ms")
 
 
 class Picture(NamedTuple):
@@ -73,12 +72,12 @@ def _cell(column: Column, row: dict[str, Any]) -> str:
 def _told(columns: Sequence[Column], row: dict[str, Any]) -> tuple[str, list[tuple[str, str]]]:
     """(what the row is of, its figures with their titles); what is not known is left out."""
     names = [
-        _cell(column, row) for column in columns if column.kind not in _NUMBERS and row.get(column.name) is not None
+        _cell(column, row) for column in columns if column.kind not in NUMBERS and row.get(column.name) is not None
     ]
     figures = [
         (column.title, _cell(column, row))
         for column in columns
-        if column.kind in _NUMBERS and row.get(column.name) is not None
+        if column.kind in NUMBERS and row.get(column.name) is not None
     ]
     return " · ".join(dict.fromkeys(names)) or "(none)", figures
 
@@ -116,7 +115,7 @@ def _mail_table(section: Section) -> str:
 
 
 def _side(column: Column) -> str:
-    return "right" if column.kind in _NUMBERS else "left"
+    return "right" if column.kind in NUMBERS else "left"
 
 
 def _tone(column: Column, row: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Who is near a limit, and when it will be used up at this pace."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -10,13 +10,13 @@ from farebox.core.events import iso_us
 from farebox.core.limit_text import sentence, shown_amount
 from farebox.core.limits import WITHIN_TENANT, Limit
 from farebox.core.money import divide_half_even
-from farebox.core.thresholds import NEVER_PROJECTED, NearAccount, projection
+from farebox.core.thresholds import NEAR_SHARE, NEVER_PROJECTED, NearAccount, projection
 from farebox.errors import QueryError
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option
 from farebox.reports.sums import percent
-from farebox.reports.words import many, named
+from farebox.reports.words import many, named, some
 
-SHARE: Final = "0.5"
+SHARE: Final = f"{NEAR_SHARE:g}"
 ELAPSED_MIN: Final = 0.1
 """A window is projected once a tenth of it is over."""
 _COLUMNS: Final = (
@@ -24,8 +24,8 @@ _COLUMNS: Final = (
     Column("per", "Per", "text", "What the limit counts by."),
     Column("limit", "Limit", "text", "What it says."),
     Column("action", "Action", "text", "What happens when it is used up."),
-    Column("used", "Used", "text", "Settled in this window, in the limit's unit: dollars for usd."),
-    Column("amount", "Amount", "text", "What the limit allows."),
+    Column("used", "Used", "amount", "Settled in this window, in the limit's unit: dollars for usd."),
+    Column("amount", "Amount", "amount", "What the limit allows."),
     Column("unit", "Unit"),
     Column("of_limit", "Of limit", "percent", "Used as a share of the amount."),
     Column("projected", "At window's end", "percent", "The same at the end of the window, at this pace."),
@@ -116,15 +116,16 @@ def _sentence(rows: Sequence[dict[str, Any]], limits: int, text: str) -> str:
     first = rows[0]
     which = f"{named(first['subject'])} has used {_used_of(first)}"
     if full:
-        verb = "is" if len(full) == 1 else "are"
-        rest = (
-            f", {len(rows) - len(full):,} more {'is' if len(rows) - len(full) == 1 else 'are'} near"
-            if len(rows) > len(full)
-            else ""
-        )
-        return f"{many(len(full), 'account')} {verb} at the limit{rest}: {which}."
-    verb = "is" if len(rows) == 1 else "are"
-    return f"{many(len(rows), 'account')} {verb} near a limit: {which}."
+        rest = f", {_near(len(rows) - len(full), text, 'more is', 'more are')}" if len(rows) > len(full) else ""
+        return f"{many(len(full), 'account is', 'accounts are')} at the limit{rest}: {which}."
+    return f"{_near(len(rows), text, 'account is', 'accounts are', many)}: {which}."
+
+
+def _near(number: int, text: str, one: str, more: str, counted: Callable[[int, str, str], str] = some) -> str:
+    """'Three accounts are near a limit (70 % used, or more)', or what the question holds for near."""
+    if text == "projected":
+        return f"{counted(number, one, more)} to reach it at this pace"
+    return f"{counted(number, one, more)} near a limit ({percent_of(text)} used, or more)"
 
 
 def _used_of(row: Mapping[str, Any]) -> str:

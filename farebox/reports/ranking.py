@@ -23,7 +23,7 @@ from farebox.reports.sums import (
     usd,
     without,
 )
-from farebox.reports.words import dollars, listed, named, nothing, percents, span
+from farebox.reports.words import NONE, dollars, listed, named, nothing, percents, span
 
 MEASURES: Final = ("spend", "calls", "avg_cost", "attempts", "spend_estimated", "calls_unpriced")
 RANK: Final = (SPEND, SHARE, CALLS, AVERAGE)
@@ -169,16 +169,16 @@ def answered(
 
 
 def bars(ranking: Ranking, groups: tuple[str, ...], title: str) -> Chart:
-    """The largest, the rest as one. Where the name needs its tenant to be one, both stand in it."""
+    """The largest, the rest as one, and what has no name. A name that needs its tenant to be one stands beside it."""
     shown = [
         {"name": " / ".join(named(row[name]) for name in groups), "spend": row["spend"], "calls": row["calls"]}
         for row in ranking.rows[:BARS]
     ]
     spend, calls = ranking.beyond(len(shown))
-    if ranking.none:
-        spend, calls = spend + pico(ranking.none["spend"]), calls + ranking.none["calls"]
-    if len(ranking.found) > BARS or ranking.none:
+    if len(ranking.found) > BARS:
         shown.append({"name": "other", "spend": to_decimal(spend), "calls": calls})
+    if ranking.none:
+        shown.append({"name": NONE, "spend": ranking.none["spend"], "calls": ranking.none["calls"]})
     return Chart(title=title, kind="bars", rows=shown, x="name", y="spend", y_title="Spend, USD")
 
 

@@ -12,9 +12,10 @@ from farebox.core.customers import Books
 from farebox.core.limits import Limit
 from farebox.core.queries import EventsQuery, UsageQuery
 
-CellKind = Literal["text", "count", "usd", "percent", "ratio", "ms", "month", "day", "moment", "flag"]
+CellKind = Literal["text", "count", "usd", "percent", "ratio", "ms", "month", "day", "moment", "flag", "amount"]
 """How a value is written. usd: Decimal dollars; percent: Decimal, 41.2 for 41.2 %; ratio: Decimal; ms: number;
-month '2026-11', day '2026-11-21', moment RFC 3339: text. None is '–' everywhere."""
+amount, of a limit: text is dollars, a whole number counts the limit's unit; month '2026-11', day '2026-11-21', moment
+RFC 3339: text. None is '–' everywhere."""
 
 
 class Column(msgspec.Struct, frozen=True):

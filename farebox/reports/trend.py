@@ -92,9 +92,10 @@ def checked(by: str) -> str:
 
 def _columns(by: str) -> tuple[Column, ...]:
     door = by if by in (*DIMENSIONS, *COLUMNS) or by.startswith("tag.") else ""
+    name = by.removeprefix("tag.").removeprefix("customer.").removeprefix("attr.")
     return (
         Column("day", "Day", "day", "A day of the asked time zone; the last may not be over."),
-        Column("series", by.removeprefix("tag.").removeprefix("customer.").removeprefix("attr."), "text", "", door),
+        Column("series", name[:1].upper() + name[1:], "text", "", door),
         SPEND,
         Column("share", "Share", "percent", "Share of that day's spend."),
         CALLS,

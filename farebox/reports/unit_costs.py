@@ -212,7 +212,7 @@ def _sentence(rows: Sequence[dict[str, Any]]) -> str:
     last, show = rows[-1], figures.money
     month = day_text(last["month"])
     if last["blended"] is not None:
-        return f"AI costs {show(last['blended'])} per customer of {show(last['arpu'])} revenue in {month}."
+        return f"In {month} the average customer pays {show(last['arpu'])} and costs {show(last['blended'])} of AI."
     if last["per_active_customer"] is not None:
         return f"AI costs {show(last['per_active_customer'])} per active customer in {month}; no revenue is known."
     return f"AI cost is {show(last['ai_cost'])} in {month}; no customer is named."

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from farebox.core import asking, limit_text
 from farebox.core.money import parse_usd
+from farebox.core.thresholds import NEAR_SHARE
 from farebox.errors import FareboxError, QueryError
 from farebox.reports import definitions as of
 from farebox.reports import earnings, months, spending
@@ -16,8 +17,6 @@ from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, 
 from farebox.reports.spending import NOTHING, Row, Spend, money, percent, question, spend_of, usage, usd
 
 ROWS: Final = 8
-NEAR: Final = 0.8
-"""Of a limit, used."""
 _CHANGE: Final = (
     Column("spend", "This week", "usd"),
     Column("before", "Week before", "usd"),
@@ -190,7 +189,7 @@ def _between(asked: Asked, since_us: int, until_us: int) -> Asked:
 def _near(facts: Facts) -> tuple[Section, ...]:
     """Limits that are nearly used up, as the authority knows them; none where it cannot be asked."""
     try:
-        accounts: Sequence[Sequence[Any]] = facts.ask("limits_near", {"share": NEAR})
+        accounts: Sequence[Sequence[Any]] = facts.ask("limits_near", {"share": NEAR_SHARE})
     except FareboxError:
         return ()
     known = {limit.id: limit for limit in facts.limits()}

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from farebox.core import limit_text
 from farebox.core.limit_text import FIELDS, amount_text, changed_limit, read_limit, sentence, shown_limit
 from farebox.core.limits import parse_amount, place
 from farebox.errors import InvalidLimit
@@ -169,6 +170,27 @@ def test_what_belongs_to_an_action_leaves_with_it() -> None:
 )
 def test_a_limit_is_told_in_a_sentence(written: dict[str, Any], told: str) -> None:
     assert sentence(read_limit(written)) == told
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "brief"),
+    [
+        (FREE, "each user where tier=free: $5 a month, then block", "$5 a month, each user where tier=free"),
+        (
+            {"per": "all", "amount": "1000.5 usd", "window": "hour"},
+            "all together: $1,000.50 an hour, then block",
+            "$1,000.50 an hour, all together",
+        ),
+        (
+            {"per": "tenant", "subject": "acme", "amount": "2000 requests"},
+            "tenant acme: 2,000 requests a month, then block",
+            "2,000 requests a month, tenant acme",
+        ),
+    ],
+)
+def test_a_page_tells_money_as_money(written: dict[str, Any], text: str, brief: str) -> None:
+    limit = read_limit(written)
+    assert (limit_text.told(limit), limit_text.told_briefly(limit)) == (text, brief)
 
 
 def test_the_place_of_a_limit_is_what_it_counts_and_whether_it_stops() -> None:

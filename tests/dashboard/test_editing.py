@@ -85,7 +85,10 @@ def test_a_limit_is_set_changed_overridden_and_removed(browser):
     assert where == f"/limits?limit={row.id}"
     assert (row.limit.amount, row.limit.where, row.limit.warn_at) == (5 * 10**12, {"tier": "free"}, (0.5, 0.8))
     assert logged(browser) == ("limit.set", row.id)
-    assert "each user where tier=free: 5 usd a month, then block" in browser.get("/limits").text
+    assert "each user where tier=free: $5 a month, then block" in browser.get("/limits").text
+    own = browser.get(where).text
+    assert "</span> Each user where tier=free: $5 a month, then block</h1>" in own
+    assert 'value="50 %, 80 %"' in own
 
     done(browser.send(where, f"/limits/change?limit={row.id}", amount="7.50 usd", action="warn", warn_at="0.9"))
     assert limits.get(row.id).limit.amount == 7_500_000_000_000
@@ -198,7 +201,7 @@ def test_a_file_of_customers_is_taken_and_its_errors_told_by_line(browser):
     table = b"tenant,name,month,revenue\nacme,Acme,2026-12,29\nglobex,Globex,2026-12,many\n,Nobody,,\n"
     answer = _upload(browser, table)
     assert answer.status_code == 200
-    assert "2 lines have errors: 1 customers are new" in answer.text
+    assert "2 lines have errors: 1 customer is new" in answer.text
     assert re.search(r'class="number">3</th>.*?revenue is &#39;many&#39;', answer.text, re.S)
     assert [row.tenant for row in browser.site.directory.customers.list()] == ["acme"]
     assert "nothing was taken" in _upload(browser, table.replace(b"acme", b"other"), all_or_none="yes").text

@@ -12,6 +12,7 @@ from dashboard_site import EVENT, NASTY, Browser, Losses, Site
 from farebox.core.limit_text import read_limit
 from farebox.core.queries import EventsQuery, UsageQuery
 from farebox.dashboard.page import Page, View
+from farebox.dashboard.rendering import STATIC
 from farebox.errors import KeeperUnavailable, NotFound
 from farebox.reports.plan_calculator import PlanCalculator
 from farebox.reports.statement import Statement
@@ -324,7 +325,35 @@ def test_limits_near_their_amount_stand_on_the_overview(browser):
     page = browser.get("/").text
     assert "Near their limit" in page
     assert "90.0 %" in page
-    assert "$4.50" in page
+    assert '<span class="currency">$</span>4.50' in page
+    assert "$5 a month, each tenant" in page
+    assert "1 account has used 70\u00a0% of a limit or more." in page
+
+
+def test_times_say_their_year_where_it_is_another_and_those_of_calls_their_second(browser):
+    (first, *_), *_ = cells(browser.get("/calls").text)
+    assert first == "26 Nov 2026 21:15:03"
+    browser.site.now_us -= 86_400_000_000 * 60
+    (first, *_), *_ = cells(browser.get("/calls").text)
+    assert first == "26 Nov 21:15:03"
+
+
+def test_who_has_no_name_is_called_the_same_in_tables_and_pictures(browser):
+    row = {"user": None, "tenant": "acme", "calls": 1, "spend": "1", "avg_cost": "1", "last_at": None}
+    browser.site.keeper.answers["usage"] = {"columns": list(row), "rows": [row]}
+    assert "(none)" in [cell for row in cells(browser.get("/users").text) for cell in row]
+
+
+def test_a_page_that_is_not_there_leads_on(browser):
+    page = browser.get("/nothing").text
+    assert all(f'href="{path}"' in page for path in ("/", "/customers", "/calls", "/reports", "/help"))
+
+
+def test_paper_is_light_whatever_theme_is_chosen():
+    style = (STATIC / "farebox.css").read_text()
+    dark = [match.start() for match in re.finditer(r"--ground: #131413", style)]
+    assert len(dark) == 2
+    assert all("@media screen" in style[:place].splitlines()[-3] + style[:place].splitlines()[-2] for place in dark)
 
 
 @pytest.mark.parametrize(("name", "field"), [("plan-calculator", "price"), ("statement", "tenant")])

@@ -280,7 +280,7 @@ def test_unit_costs_by_month():
     assert (november["customers"], november["arpu"], november["ai_share"]) == (3, 20, Decimal("33.33"))
     assert november["blended"] == to_decimal((usd("20") + 1) // 3)
     assert (rows["2026-10"]["tasks_successful"], rows["2026-10"]["per_task"]) == (1, 12)
-    assert answer.sentence == "AI costs $6.67 per customer of $20.00 revenue in Nov 2026."
+    assert answer.sentence == "In Nov 2026 the average customer pays $20.00 and costs $6.67 of AI."
 
 
 def test_tasks_that_cannot_be_counted_are_unknown_and_not_none():

@@ -38,6 +38,14 @@ def test_accounts_near_their_limit_come_with_share_and_pace(made):
     assert [row["of_limit"] for row in answer.rows] == sorted((row["of_limit"] for row in answer.rows), reverse=True)
 
 
+def test_it_says_from_which_share_on_an_account_is_near(made):
+    _, answer = made.answer(NEAR, ("share", "0.2"))
+    assert "near a limit (20 % used, or more)" in answer.sentence
+    _, answer = made.answer(NEAR)
+    assert "70 %" in answer.sentence
+    assert all(row["of_limit"] >= 70 for row in answer.rows)
+
+
 def test_projected_lists_who_will_use_all_of_it(made):
     _, answer = made.answer(NEAR, ("share", "projected"), ("top", "10000"))
     wanted = {

@@ -11,6 +11,7 @@ from farebox.dashboard.page import Action, Done, Page, View, Visit
 from farebox.directory.rows import RuleRow
 from farebox.errors import InvalidAlert
 from farebox.reports.report import Answer, Column, Section
+from farebox.reports.words import some
 
 HISTORY_ROWS: Final = 50
 DEAD_ROWS: Final = 10
@@ -90,7 +91,7 @@ async def remove(visit: Visit) -> Done:
 
 async def retry(visit: Visit) -> Done:
     sent = await visit.run(visit.parts.outbox.retry, visit.form.get("delivery", ""), visit.now_us)
-    return Done("/alerts", f"{len(sent)} messages are on their way again.")
+    return Done("/alerts", f"{some(len(sent), 'message is', 'messages are')} on the way again.")
 
 
 def _listed(row: RuleRow, names: Mapping[str, str]) -> dict[str, Any]:
@@ -133,9 +134,9 @@ def _letter(one: Delivery, names: Mapping[str, str]) -> dict[str, Any]:
 def _sentence(rows: list[RuleRow], found: int, dead: int) -> str:
     on = [row.rule for row in rows if row.rule.enabled]
     silent = sum(not rule.channels for rule in on)
-    text = f"{len(on)} rules watch"
-    text += f"; {silent} of them tell nobody: add a channel" if silent else ""
-    text += f"; {dead} messages could not be delivered" if dead else ""
+    text = some(len(on), "rule watches", "rules watch")
+    text += f"; {silent} of them {'tells' if silent == 1 else 'tell'} nobody: add a channel" if silent else ""
+    text += f"; {some(dead, 'message')} could not be delivered" if dead else ""
     return f"{text}." if found else f"{text}; nothing was found yet."
 
 

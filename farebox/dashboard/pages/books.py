@@ -16,12 +16,13 @@ from farebox.directory.rows import CustomerRow
 from farebox.directory.showing import customer_shown, entry_shown, months_shown
 from farebox.errors import InvalidBooks, NotFound
 from farebox.reports.report import Answer, Column, Section
+from farebox.reports.words import some
 
 COLUMNS: Final = (
     Column("tenant", "Customer", door="/books?customer={tenant}"),
     Column("name", "Name"),
     Column("plan", "Plan", door="/plans?plan={plan}"),
-    Column("started_on", "Since"),
+    Column("started_on", "Since", "day"),
     Column("source", "Source"),
     Column("campaign", "Campaign"),
     Column("owner_email", "Owner"),
@@ -67,7 +68,8 @@ async def show(visit: Visit) -> View:
             Field("all_or_none", "Take nothing where any line has an error", kind="check"),
         ), about="The same file again changes nothing. Any other column is an attribute of its name."),
     ]  # fmt: skip
-    sentence = f"{len(rows)} customers" + (f" are on plan {plan}." if plan is not None else " are in the books.")
+    count = some(len(rows), "customer is", "customers are")
+    sentence = f"{count} on plan {plan}." if plan is not None else f"{count} in the books."
     answer = Answer(sentence=sentence, columns=COLUMNS, rows=rows)
     more = {"managed": as_typed(visit, forms), "up": False}
     return View("Books", answer, template="manage.html", more=more, caption="Customers",
@@ -113,9 +115,13 @@ async def take(visit: Visit) -> View:
     wrong = [{"line": n, "tenant": tenant, "error": error} for n, tenant, error in lines]
     done = [took for took in taken if took.error is None]
     counts = sum(took.is_new for took in done), sum(took.changed for took in done), sum(took.booked for took in done)
-    text = "{} customers are new, {} changed, {} entries of revenue are booked".format(*counts)
+    new, changed, booked = counts
+    text = (
+        f"{some(new, 'customer is', 'customers are')} new, {changed} changed, "
+        f"{some(booked, 'entry of revenue is', 'entries of revenue are')} booked"
+    )
     if wrong:
-        text = f"{len(wrong)} lines have errors: " + (text if done else "nothing was taken")
+        text = f"{some(len(wrong), 'line has errors', 'lines have errors')}: " + (text if done else "nothing was taken")
     section = Section(title="Lines with errors", columns=LINES, rows=wrong[:ERRORS_MAX])
     table = table_of(section, visit.filters, "/books", section.title, 9, is_whole=False)
     shown = {"title": "Import", "sentence": f"{text}.", "table": table if wrong else None, "notes": ()}
@@ -220,7 +226,7 @@ def _fields(had: Mapping[str, Any]) -> tuple[Field, ...]:
     text = {name: "" if value is None else str(value) for name, value in had.items()}
     return (
         Field("name", "Name", text.get("name", "")),
-        Field("owner_email", "Owner's e-mail", text.get("owner_email", ""), "told by channels `to: owner`",
+        Field("owner_email", "Owner's e-mail", text.get("owner_email", ""), "channels that tell the owner write to it",
               words=("e-mail",)),
         Field("started_on", "Customer since", text.get("started_on", ""), kind="date"),
         Field("billing_anchor", "Billing day", text.get("billing_anchor", ""), "day of the month, 1 to 31", "number"),

@@ -8,6 +8,7 @@ from farebox.core import figures
 from farebox.core.meters import INPUT_METERS, OUTPUT_METERS
 from farebox.dashboard.page import Page, View, Visit
 from farebox.reports.report import Answer, Column
+from farebox.reports.words import some
 
 PAGE_ROWS: Final = 50
 COLUMNS: Final = (
@@ -65,9 +66,9 @@ def _sentence(rows: list[dict[str, Any]], visit: Visit, following: str | None) -
     if not rows:
         return "No call matches."
     if visit.filters.query.get("cursor"):
-        return f"{len(rows)} older calls, newest first."
+        return f"{some(len(rows), 'older call')}, newest first."
     if not following:
-        return f"{len(rows)} calls, newest first. A time or a cost leads to the evidence."
+        return f"{some(len(rows), 'call')}, newest first. A time or a cost leads to the evidence."
     return f"The newest {len(rows)} calls. A time or a cost leads to the evidence."
 
 

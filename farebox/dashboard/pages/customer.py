@@ -8,12 +8,14 @@ from urllib.parse import urlencode
 
 from farebox.core import figures
 from farebox.core.customers import Customer
+from farebox.core.limit_text import span_text, whom_text
 from farebox.dashboard import sums
 from farebox.dashboard.cells import text_of
 from farebox.dashboard.earned import MONTHS, months_of
 from farebox.dashboard.page import Page, Tile, View, Visit
 from farebox.errors import NotFound
 from farebox.reports.report import Answer, Column, Section
+from farebox.reports.words import some
 
 USERS: Final = (
     Column("user", "User", door="user"), sums.SPEND, sums.SHARE, sums.CALLS, sums.AVERAGE, sums.LAST,
@@ -86,7 +88,8 @@ async def limits_of(visit: Visit, who: Mapping[str, str]) -> list[dict[str, Any]
         {
             **entry,
             "share": _share(entry["used"], entry["amount"]),
-            "amount_text": sums.amount(entry["amount"], entry["unit"]),
+            "text": f"{sums.amount(entry['amount'], entry['unit'])} {span_text(entry['window']['kind'])}",
+            "whom": whom_text(entry["per"], entry["subject"] if entry["override"] else None),
             "used_text": sums.amount(entry["used"], entry["unit"]),
             "held_text": sums.amount(entry["held"], entry["unit"]) if Decimal(str(entry["held"])) else "",
         }
@@ -114,17 +117,21 @@ def _section(found: list[sums.Row], title: str, columns: tuple[Column, ...]) -> 
 
 def _tiles(visit: Visit, tenant: str, found: Mapping[str, Any], *, is_short: bool) -> tuple[Tile, ...]:
     calls = visit.filters.href("/calls", tenant=tenant)
-    tiles = (
-        Tile("Spend", sums.usd(found.get("spend")), "usd", visit.filters.label, calls),
-        Tile("Calls", found.get("calls") or 0, "count", href=calls),
-        Tile("Per call", sums.usd(found.get("avg_cost")), "usd"),
-        Tile("Users", found.get("users") or 0, "count"),
-        Tile(
-            "Refused", found.get("refused") or 0, "count", "Calls that a limit or a rule stopped.",
-            visit.filters.href("/calls?state=refused", tenant=tenant),
-        ),
+    label = visit.filters.label
+    period = f", {label[0].lower()}{label[1:]}"
+    sums_of_all = (
+        Tile(f"Spend{period}", sums.usd(found.get("spend")), "usd", href=calls),
+        Tile(f"Calls{period}", found.get("calls") or 0, "count", href=calls),
+    )
+    more = (
+        Tile("Per call", sums.usd(found.get("avg_cost")), "usd", f"Spend divided by calls{period}."),
+        Tile("Users", found.get("users") or 0, "count", f"That called{period}."),
+    )
+    refused = Tile(
+        f"Refused{period}", found.get("refused") or 0, "count", "Calls that a limit or a rule stopped.",
+        visit.filters.href("/calls?state=refused", tenant=tenant),
     )  # fmt: skip
-    return tuple(tile for tile in tiles if not is_short or tile.title in ("Spend", "Calls", "Refused"))
+    return (*sums_of_all, *(() if is_short else more), refused)
 
 
 def _money_tiles(months: list[dict[str, Any]]) -> tuple[Tile, ...]:
@@ -136,7 +143,7 @@ def _money_tiles(months: list[dict[str, Any]]) -> tuple[Tile, ...]:
         Tile("AI cost this month", now["ai_cost"], "usd", "Of the calendar month so far.", statement),
         Tile("Revenue this month", now["revenue"], "usd", "Of the whole month, as booked or by its plan."),
         Tile(
-            "Margin", now["margin"], "usd", "Revenue of the month less AI cost so far.",
+            "Margin this month", now["margin"], "usd", "Revenue of the month less AI cost so far.",
             note="" if now["margin_percent"] is None else text_of(now["margin_percent"], "percent"),
             tone="loss" if (now["margin"] or 0) < 0 else "",
         ),
@@ -162,9 +169,9 @@ def _about(known: Customer | None, months: list[dict[str, Any]]) -> str:
 def _sentence(found: Mapping[str, Any], period: str) -> str:
     if not found.get("calls"):
         return f"No calls in this time ({period.lower()})."
-    text = f"{figures.money(sums.usd(found['spend']))} for {figures.count(found['calls'])} calls, {period.lower()}"
+    text = f"{figures.money(sums.usd(found['spend']))} for {some(found['calls'], 'call')}, {period.lower()}"
     if found.get("users"):
-        text += f", by {figures.count(found['users'])} users"
+        text += f", by {some(found['users'], 'user')}"
     return text + "."
 
 

@@ -10,6 +10,7 @@ from farebox.directory.rows import KeyRow, KeySpec
 from farebox.directory.showing import key_shown
 from farebox.errors import DirectoryError
 from farebox.reports.report import Answer, Column
+from farebox.reports.words import some
 
 COLUMNS: Final = (
     Column("name", "Name"),
@@ -26,7 +27,7 @@ OVERLAPS: Final = {"0s": "at once", "1h": "in one hour", "24h": "in a day", "7d"
 async def show(visit: Visit) -> View:
     rows = [_shown(row, visit.now_us) for row in await visit.run(visit.parts.directory.keys.list)]
     active = [row for row in rows if row["state"] == "active"]
-    sentence = f"{len(active)} of {len(rows)} keys work now." if rows else "No key yet: calls need one."
+    sentence = f"{len(active)} of {some(len(rows), 'key')} can be used now." if rows else "No key yet: calls need one."
     answer = Answer(sentence=sentence, columns=COLUMNS, rows=rows[::-1])
     more = {"active": active[::-1], "overlaps": OVERLAPS, "secret": "", "secret_of": ""}
     return View(

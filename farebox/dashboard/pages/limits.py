@@ -12,11 +12,12 @@ from farebox.core.limit_text import (
     amount_text,
     changed_limit,
     read_limit,
-    sentence,
     shown_amount,
     shown_limit,
+    told,
 )
 from farebox.core.limits import Limit
+from farebox.core.thresholds import NEAR_SHARE, NEAR_TEXT
 from farebox.dashboard import sums
 from farebox.dashboard.filters import read_filters
 from farebox.dashboard.forms import Field, Form, as_typed, given, pairs
@@ -24,10 +25,10 @@ from farebox.dashboard.page import Action, Done, Page, View, Visit
 from farebox.dashboard.tables import Table, table_of
 from farebox.directory.rows import LimitRow, checked_limit
 from farebox.errors import InvalidLimit
+from farebox.reports.cells import day_text
 from farebox.reports.report import Answer, Column, Section
 
 SIMULATE_TIMEOUT_S: Final = 600
-NEAR_SHARE: Final = 0.7
 ROWS: Final = 20
 AMOUNT_WORDS: Final = ("counted in",)
 """What errors say of a unit that is none."""
@@ -35,7 +36,7 @@ PERS: Final = "user, tenant, workspace, tier, feature, key, tag.NAME, or all tog
 COLUMNS: Final = (
     Column("limit", "Limit", door="/limits?limit={id}"),
     Column("action", "When it is used up", "flag"),
-    Column("near", "Near", "count", "Accounts of which more than 70 % is used."),
+    Column("near", "Near", "count", f"Accounts of which {NEAR_TEXT} is used, or more."),
     Column("over", "Used up", "count", "Accounts of which nothing is left."),
     Column("fullest", "Fullest", hint="The account of which most is used."),
     Column("used_share", "Used", "percent", "Of the fullest one."),
@@ -44,7 +45,7 @@ COLUMNS: Final = (
 ACCOUNTS: Final = (
     Column("subject", "Whose"),
     Column("used_share", "Used", "percent", "Of the amount, in the current window."),
-    Column("used", "So far"),
+    Column("used", "So far", "amount", "In what the limit counts."),
     Column("resets_at", "Resets", "moment", "When it begins anew (UTC)."),
 )
 STOPPED: Final = (
@@ -98,7 +99,7 @@ async def preview(visit: Visit) -> View:
     found = await visit.parts.keeper.call("simulate", question, timeout_s=SIMULATE_TIMEOUT_S)
     view = await show(visit)
     shown = {
-        "title": f"In {SPANS.get(span, SPANS['30d'])}: {sentence(limit)}",
+        "title": f"In {SPANS.get(span, SPANS['30d'])}: {told(limit)}",
         "sentence": headline(found),
         "table": _stopped(visit, found),
         "notes": [*unsure(found), found["in_flight"]] if found["totals"]["subjects"] else unsure(found),
@@ -112,13 +113,13 @@ async def preview(visit: Visit) -> View:
 async def set_limit(visit: Visit) -> Done:
     limits = visit.parts.directory.limits
     row = await visit.run(limits.set, read_limit(_written(visit.form)), by=visit.by)
-    return Done(f"/limits?limit={row.id}", f"Set: {sentence(row.limit)}. In force within a second.")
+    return Done(f"/limits?limit={row.id}", f"Set: {told(row.limit)}. In force within a second.")
 
 
 async def change(visit: Visit) -> Done:
     limits, limit_id = visit.parts.directory.limits, visit.filters.query.get("limit", "")
     row = await visit.run(limits.change, limit_id, _written(visit.form), by=visit.by)
-    return Done(f"/limits?limit={row.id}", f"Changed: {sentence(row.limit)}. In force within a second.")
+    return Done(f"/limits?limit={row.id}", f"Changed: {told(row.limit)}. In force within a second.")
 
 
 async def override(visit: Visit) -> Done:
@@ -132,13 +133,13 @@ async def override(visit: Visit) -> Done:
     kept = {name: said[name] for name in ("per", "window", "time_zone", "action", "model", "rate", "strict", "message")}
     spec = read_limit({**kept, "subject": subject, "amount": _amount(visit.form.get("amount", ""), row.limit.unit)})
     made = await visit.run(limits.set, spec, by=visit.by)
-    return Done(f"/limits?limit={made.id}", f"Set: {sentence(made.limit)}. In force within a second.")
+    return Done(f"/limits?limit={made.id}", f"Set: {told(made.limit)}. In force within a second.")
 
 
 async def remove(visit: Visit) -> Done:
     limits = visit.parts.directory.limits
     row = await visit.run(limits.remove, visit.filters.query.get("limit", ""), by=visit.by)
-    return Done("/limits", f"Removed: {sentence(row.limit)}. Nothing counts against it within a second.")
+    return Done("/limits", f"Removed: {told(row.limit)}. Nothing counts against it within a second.")
 
 
 def _meant(visit: Visit) -> Limit:
@@ -163,10 +164,19 @@ def _written(form: Mapping[str, str]) -> dict[str, Any]:
 
 def _shares(text: str) -> list[float] | None:
     try:
-        return [float(part.strip().removesuffix("%")) / (100 if "%" in part else 1) for part in text.split(",")
-                if part.strip()] or None  # fmt: skip
-    except ValueError:
-        raise InvalidLimit(f"warn at {text[:40]!r} is no share: write 0.8, or 80 %") from None
+        return [_share(part.strip()) for part in text.split(",") if part.strip()] or None
+    except ArithmeticError:
+        raise InvalidLimit(f"warn at {text[:40]!r} is no share: write 80 %, or 0.8") from None
+
+
+def _share(text: str) -> float:
+    """Raises ArithmeticError for what is no number."""
+    return float(Decimal(text.removesuffix("%").strip()) / (100 if text.endswith("%") else 1))
+
+
+def _share_text(share: float) -> str:
+    """As `_share` reads it back to the last digit."""
+    return f"{(Decimal(repr(share)) * 100).normalize():f} %"
 
 
 def _whole(text: str, name: str) -> int | None:
@@ -187,11 +197,10 @@ async def _near(visit: Visit) -> dict[str, list[sums.Row]]:
     found: dict[str, list[sums.Row]] = {}
     for limit_id, subject, _, end_us, amount, used in await visit.ask("limits_near", {"share": NEAR_SHARE}):
         if limit_id in limits:
-            unit = limits[limit_id].unit
             found.setdefault(limit_id, []).append({
                 "subject": subject or "all together",
                 "used_share": Decimal(used) * 100 / amount,
-                "used": sums.amount(shown_amount(used, unit), unit),
+                "used": shown_amount(used, limits[limit_id].unit),
                 "resets_at": None if end_us is None else iso_us(end_us),
             })  # fmt: skip
     return {limit_id: sorted(rows, key=lambda row: -row["used_share"]) for limit_id, rows in found.items()}
@@ -200,7 +209,7 @@ async def _near(visit: Visit) -> dict[str, list[sums.Row]]:
 def _listed(row: LimitRow, near: list[sums.Row]) -> sums.Row:
     first = near[0] if near else None
     return {
-        "limit": sentence(row.limit),
+        "limit": told(row.limit),
         "id": row.id,
         "action": ACTIONS[row.limit.action],
         "near": len(near),
@@ -216,22 +225,23 @@ def _sentence(rows: list[sums.Row]) -> str:
         return "No limit is set: every call passes."
     near, over = sum(row["near"] for row in rows), sum(row["over"] for row in rows)
     text = "One limit is" if len(rows) == 1 else f"{len(rows)} limits are"
-    return f"{text} in force; {near} accounts are near theirs, {over} of them have used it up."
+    return f"{text} in force; {sums.near_text(near, over)}."
 
 
 def _one(visit: Visit, row: LimitRow, near: list[sums.Row]) -> View:
     limit = row.limit
-    text = sentence(limit)
+    text = told(limit)
     forms = [] if row.removed_at_us is not None else [_change(row), *_overrides(row), _removal(row)]
-    facts = [("Time zone", limit.time_zone), ("Set", iso_us(row.created_at_us)[:10])]
+    facts = [("Time zone", limit.time_zone), ("Set", day_text(iso_us(row.created_at_us)[:10])), ("Id", row.id)]
     if limit.subject is not None:
         facts.append(("Override", f"in place of what holds for each {limit.per}"))
-    said = f"{text}." if row.removed_at_us is None else f"Removed: {text}."
+    over = sum(account["used_share"] >= 100 for account in near)
+    said = f"{sums.near_text(len(near), over)}." if row.removed_at_us is None else "It was removed, and stops nobody."
     answer = Answer(sentence=said[0].upper() + said[1:], columns=ACCOUNTS, rows=near)
     return View(
-        row.id, answer, template="manage.html", caption="Near it",
+        text[0].upper() + text[1:], answer, template="manage.html", caption="Near it",
         more={"managed": as_typed(visit, forms), "up": True, "facts": facts},
-        empty="No account has used more than 70 % of it in its current window.",
+        empty=f"No account has used {NEAR_TEXT} of it in its current window.",
     )  # fmt: skip
 
 
@@ -253,7 +263,7 @@ def _new(visit: Visit, *, is_open: bool) -> Form:
         Field(
             "subject", "Override for", subject, "one subject alone, such as acme/u_7; empty: each", words=("subject",)
         ),
-        *_fields("block", "", "", "0.8", "", is_strict=False),
+        *_fields("block", "", "", "80 %", "", is_strict=False),
     )
     tries = tuple((f"/limits/preview?span={span}", f"Try on {text}") for span, text in SPANS.items())
     return Form("/limits/set", "Set a limit", "Set limit", fields, is_open=is_open or bool(subject), others=tries)
@@ -266,7 +276,7 @@ def _change(row: LimitRow) -> Form:
               words=AMOUNT_WORDS),
         *_fields(
             limit.action, limit.model or "", "" if limit.rate is None else str(limit.rate),
-            ", ".join(f"{share:g}" for share in limit.warn_at), limit.message or "", is_strict=limit.strict,
+            ", ".join(map(_share_text, limit.warn_at)), limit.message or "", is_strict=limit.strict,
         ),
     )  # fmt: skip
     tries = tuple((f"/limits/preview?limit={row.id}&span={span}", f"Try on {text}") for span, text in SPANS.items())
@@ -279,7 +289,7 @@ def _fields(action: str, model: str, rate: str, warn_at: str, message: str, *, i
         Field("action", "When it is used up", action, kind="choice", options=ACTIONS, words=("action",)),
         Field("model", "Model to downgrade to", model, "for downgrade alone", words=("model", "downgrade")),
         Field("rate", "Calls a minute", rate, "for slowing down alone", "number", words=("rate", "throttle")),
-        Field("warn_at", "Warn at", warn_at, "shares of the amount: 0.5, 0.8"),
+        Field("warn_at", "Warn at", warn_at, "of the amount: 50 %, 80 %"),
         Field("message", "Message", message, "to the end customer; may use {amount} {used} {reset_at} {tier}",
               is_wide=True),
         Field("strict", "Strict", "yes" if is_strict else "", "never a cent above; calls without a bound are refused",
@@ -301,7 +311,7 @@ def _overrides(row: LimitRow) -> list[Form]:
 
 
 def _removal(row: LimitRow) -> Form:
-    question = f"Remove “{sentence(row.limit)}”? Within a second it stops nobody. Its counts are gone for good."
+    question = f"Remove “{told(row.limit)}”? Within a second it stops nobody. Its counts are gone for good."
     return Form(f"/limits/remove?limit={row.id}", "", "Remove", question=question)
 
 

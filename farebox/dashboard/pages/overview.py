@@ -8,15 +8,16 @@ from typing import Any, Final
 
 from farebox.core import figures
 from farebox.core.events import iso_us
-from farebox.core.limit_text import shown_amount
+from farebox.core.limit_text import shown_amount, told_briefly
+from farebox.core.thresholds import NEAR_SHARE
 from farebox.dashboard import sums
 from farebox.dashboard.earned import LOSING, Earned, earned
 from farebox.dashboard.filters import Filters, read_filters
 from farebox.dashboard.page import Page, Tile, View, Visit
 from farebox.directory.rows import LimitRow
 from farebox.reports.report import Answer, Asked, Chart, Column, Section
+from farebox.reports.words import some
 
-NEAR_SHARE: Final = 0.7
 NEAR_ROWS: Final = 8
 LOSING_ROWS: Final = 8
 CHANGES_ROWS: Final = 4
@@ -29,7 +30,7 @@ NEAR: Final = (
     Column("subject", "Whose", door="/customers/{tenant}"),
     Column("limit", "Limit", door="/limits?limit={limit_id}"),
     Column("used_share", "Used", "percent", "Of the limit's amount, in its current window."),
-    Column("used", "So far"),
+    Column("used", "So far", "amount", "In what the limit counts."),
     Column("resets_at", "Resets", "moment", "When it begins anew (UTC)."),
 )
 CHANGES: Final = (
@@ -98,13 +99,12 @@ def _tiles(month: Filters, spent: Mapping[str, Any]) -> tuple[Tile, ...]:
             change=_change(sums.usd(spent["calls"]), sums.usd(spent.get("calls_before"))),
         ),
         Tile("Customers that called", spent["tenants"] or 0, "count", href=month.href("/customers")),
-        Tile("Per customer", _per_customer(spent), "usd", "Spend divided by customers that called."),
+        _active_tile(spent),
     )  # fmt: skip
 
 
 def _money_tiles(month: Filters, spent: Mapping[str, Any], money: Earned) -> tuple[Tile, ...]:
     pnl = month.href("/reports/customers-pnl")
-    arpu = figures.money(money.per_paying)
     return (
         _spend_tile(month, spent),
         Tile("Revenue this month", money.revenue, "usd", "Of the whole month, as booked or by plan.", pnl),
@@ -112,10 +112,10 @@ def _money_tiles(month: Filters, spent: Mapping[str, Any], money: Earned) -> tup
             "Margin on AI", money.margin_percent, "percent",
             "Revenue of the whole month less AI cost so far, of revenue.", month.href("/reports/margin"),
         ),
-        Tile(
-            "Per customer", _per_customer(spent), "usd",
-            "Spend divided by customers that called; beside it revenue divided by customers that pay.",
-            month.href("/reports/unit-costs"), note=f"of {arpu} each that pays",
+        _active_tile(spent) if not money.known else Tile(
+            "AI cost per customer", money.blended, "usd",
+            "AI cost so far, and revenue of the whole month (ARPU), both over the customers whose revenue is known.",
+            month.href("/reports/unit-costs"), note=f"of {figures.money(money.arpu)} ARPU",
         ),
         Tile(
             "Customers at a loss", money.losing, "count", "They cost more than they pay this month.", pnl,
@@ -133,9 +133,10 @@ def _spend_tile(month: Filters, spent: Mapping[str, Any]) -> Tile:
     )  # fmt: skip
 
 
-def _per_customer(spent: Mapping[str, Any]) -> Decimal | None:
+def _active_tile(spent: Mapping[str, Any]) -> Tile:
     spend, count = sums.usd(spent["spend"]), spent["tenants"]
-    return spend / count if spend is not None and count else None
+    each = spend / count if spend is not None and count else None
+    return Tile("Per active customer", each, "usd", "Spend divided by customers that called.")
 
 
 async def _by_tier(visit: Visit) -> Chart:
@@ -165,21 +166,21 @@ async def _near(visit: Visit) -> list[sums.Row]:
 
 def _near_row(row: LimitRow, subject: str, end_us: int | None, amount: int, used: int) -> sums.Row:
     limit = row.limit
-    of = f"{sums.amount(shown_amount(amount, limit.unit), limit.unit)} per {limit.per}, {limit.window}"
     return {
         "subject": subject,
         "tenant": subject.partition("/")[0] if limit.per in ("tenant", "user") and subject else None,
-        "limit": of,
+        "limit": told_briefly(limit),
         "limit_id": limit.id,
         "used_share": Decimal(used) * 100 / amount,
-        "used": sums.amount(shown_amount(used, limit.unit), limit.unit),
+        "used": shown_amount(used, limit.unit),
         "resets_at": None if end_us is None else iso_us(end_us),
     }
 
 
 def _near_section(rows: list[sums.Row]) -> Section:
     over = sum(row["used_share"] >= 100 for row in rows)
-    text = f"{len(rows)} accounts have used more than {NEAR_SHARE:.0%} of their limit, {over} of them all of it."
+    said = sums.near_text(len(rows), over)
+    text = f"{said[0].upper()}{said[1:]}."
     return Section(title="Near their limit", sentence=text, columns=NEAR, rows=rows[:NEAR_ROWS])
 
 
@@ -215,7 +216,7 @@ def _sentence(spent: Mapping[str, Any], money: Earned | None, near: list[sums.Ro
     if money is not None and money.losing:
         text += f". {_who_loses(money)}"
     if over := sum(row["used_share"] >= 100 for row in near):
-        text += f"; {over} accounts have used up their limit"
+        text += f"; {some(over, 'account has used up its limit', 'accounts have used up their limit')}"
     return text + "."
 
 

@@ -13,6 +13,7 @@ from farebox.directory.showing import plan_shown
 from farebox.errors import InvalidBooks
 from farebox.reports.cells import named
 from farebox.reports.report import Answer, Column
+from farebox.reports.words import some
 
 _TERMS: Final = (
     Column("price", "Price", "usd", "For each period."),
@@ -41,7 +42,8 @@ async def show(visit: Visit) -> View:
     rows = await visit.run(visit.parts.directory.plans.list)
     on = [row.plan_on(today) for row in await visit.run(visit.parts.directory.customers.list)]
     shown = [{**_row(plan_shown(row, today)), "customers": on.count(row.name)} for row in rows]
-    sentence = f"{len(rows)} plans; {sum(plan is not None for plan in on)} customers are on one." if rows else (
+    held = sum(plan is not None for plan in on)
+    sentence = f"{named(len(rows), 'plan')}; {some(held, 'customer is', 'customers are')} on one." if rows else (
         "No plan yet. A plan's name is also the tier of its customers' calls."
     )  # fmt: skip
     forms = [_form(None, {}, is_open=not rows)]

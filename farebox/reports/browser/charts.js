@@ -4,6 +4,7 @@
 (() => {
   "use strict";
   const CONFIG = /* CONFIG */ {};
+  const NARROW = 480;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const drawn = new Map();
 
@@ -45,9 +46,24 @@
     tip.style.top = `${Math.max(4, top)}px`;
   }
 
+  // Where there is little room, what stands right of the last value stands below, and names beside bars are cut sooner.
+  function fitted(spec, width) {
+    if (width >= NARROW || !spec.layer) return spec;
+    const isLabelled = spec.layer.some((layer) => layer.data?.name === "labels");
+    spec.layer = spec.layer.filter((layer) => layer.data?.name !== "labels");
+    for (const { encoding } of spec.layer) {
+      if (isLabelled && encoding?.color) {
+        const isLong = encoding.color.scale.domain.some((name) => name.length > 14);
+        encoding.color.legend = { title: null, orient: "bottom", columns: isLong ? 1 : 2 };
+      }
+      if (encoding?.y?.axis?.labelLimit) encoding.y.axis.labelLimit = Math.round(width * 0.36);
+    }
+    return spec;
+  }
+
   async function draw(figure) {
     const place = figure.querySelector(".chart-drawn");
-    const spec = JSON.parse(figure.querySelector("script").textContent);
+    const spec = fitted(JSON.parse(figure.querySelector("script").textContent), place.clientWidth);
     const shown = theme();
     const before = drawn.get(figure);
     drawn.set(figure, { theme: shown });
