@@ -19,6 +19,7 @@ from farebox.reports.words import many, named
 SHARE: Final = "0.5"
 ELAPSED_MIN: Final = 0.1
 """A window is projected once a tenth of it is over."""
+OF_NOW: Final = "What is near a limit is always of now, whatever period is asked for."
 _COLUMNS: Final = (
     Column("subject", "Who", "text", "The subject as the limit counts it: a user with its customer."),
     Column("per", "Per", "text", "What the limit counts by."),
@@ -47,6 +48,8 @@ class NearLimits:
     def answer(self, asked: Asked, facts: Facts) -> Answer:
         if asked.where:
             raise QueryError("near-limits has no filters: it is about accounts of limits, not about calls")
+        if asked.as_of_us is not None:
+            raise QueryError("near-limits has no as_of: what is near a limit is always of now")
         text = asked.options.get("share") or SHARE
         share = Fraction(0) if text == "projected" else _share(text)
         limits = {limit.id: limit for limit in facts.limits()}
@@ -65,7 +68,7 @@ class NearLimits:
             columns=_COLUMNS,
             rows=shown,
             charts=_charts(shown),
-            notes=(f"{left:,} more are not shown (top={asked.top}).",) if left else (),
+            notes=(*((f"{left:,} more are not shown (top={asked.top}).",) if left else ()), OF_NOW),
         )
 
 
