@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from fastapi import FastAPI, Request
@@ -35,7 +35,11 @@ STATUS_OF: Final[tuple[tuple[type[errors.FareboxError], int, str], ...]] = (
     (errors.LedgerError, 503, "ledger_unavailable"),
 )
 """First match wins, so that a subclass stands above its parent."""
+UNREADABLE: Final = (
+    "the body cannot be read: send JSON in UTF-8, nested a few levels, with numbers of a few digits (an amount as text)"
+)
 _CODES: Final = {
+    400: "invalid_request",
     401: "invalid_token",
     403: "forbidden",
     404: "not_found",
@@ -92,6 +96,8 @@ def of_farebox(error: errors.FareboxError) -> ApiError:
 
 def of_http(error: HTTPException) -> ApiError:
     """Errors that the routing itself raises: no such path, no such method."""
+    if error.status_code == 400 and error.__cause__ is not None:  # raised from what reading the body raised
+        return ApiError(400, "invalid_request", UNREADABLE)
     code = _CODES.get(error.status_code, "http_error")
     hint = "; /api/v1/docs lists what there is" if error.status_code in (404, 405) else ""
     return ApiError(error.status_code, code, f"{error.detail}{hint}", headers=error.headers)
@@ -99,11 +105,21 @@ def of_http(error: HTTPException) -> ApiError:
 
 def of_validation(error: RequestValidationError) -> ApiError:
     """A body or parameter of the wrong shape. Values are left out of the answer: one could be a secret."""
-    found = [
-        {"where": ".".join(str(step) for step in item["loc"]), "problem": str(item["msg"])} for item in error.errors()
-    ]
-    first = found[0] if found else {"where": "body", "problem": "cannot be read"}
-    return ApiError(422, "invalid_request", f"{first['where']}: {first['problem']}", {"problems": found})
+    problems = error.errors()
+    found = [{"where": ".".join(str(step) for step in item["loc"]), "problem": str(item["msg"])} for item in problems]
+    return ApiError(422, "invalid_request", first_problem(problems), {"problems": found})
+
+
+def first_problem(problems: Sequence[Mapping[str, Any]]) -> str:  # Any: as pydantic tells them
+    """What is wrong first, without the value that is."""
+    if not problems:
+        return UNREADABLE
+    first = problems[0]
+    if first["type"] == "json_invalid":
+        return f"the body is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}"
+    steps = [str(step) for step in first["loc"]]
+    named = steps[1:] if steps[:1] == ["body"] and len(steps) > 1 else steps
+    return f"{'.'.join(named) or 'the line'}: {first['msg']}"
 
 
 def handle_errors(app: FastAPI) -> None:

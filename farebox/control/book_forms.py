@@ -2,13 +2,27 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SkipValidation
+from pydantic_core import PydanticCustomError
 
 from farebox.control.forms import Form, Text
 
-Usd = Annotated[str | int, Field(description="dollars; with a fraction as text", examples=["29.00", 29])]
+
+def _no_fraction(value: object) -> object:
+    """A number with a fraction has gone through a float before we see it."""
+    if value is None or (isinstance(value, str | int) and not isinstance(value, bool)):
+        return value
+    raise PydanticCustomError("amount", 'give an amount as text, such as "29.50"')
+
+
+Usd = Annotated[
+    str | int,
+    BeforeValidator(_no_fraction),
+    Field(description="dollars; with a fraction as text", examples=["29.00", 29]),
+]
 Day = Annotated[str, Field(max_length=10, examples=["2026-11-21"])]
 TAKEN_MAX = 10_000
+TENANT_CHARS_MAX = 256
 
 
 class PlanChange(Form):
@@ -52,7 +66,7 @@ class CustomerChange(Form):
 class CustomerForm(CustomerChange):
     """A customer to be set: who calls with this tenant."""
 
-    tenant: Annotated[str, Field(min_length=1, max_length=256, description="as calls name it")]
+    tenant: Annotated[str, Field(min_length=1, max_length=TENANT_CHARS_MAX, description="as calls name it")]
 
 
 class RevenueForm(Form):
@@ -79,5 +93,6 @@ class LineForm(CustomerForm):
 
 
 class ImportForm(Form):
-    lines: Annotated[list[LineForm], Field(min_length=1, max_length=TAKEN_MAX)]
+    lines: Annotated[list[SkipValidation[LineForm]], Field(min_length=1, max_length=TAKEN_MAX)]
+    """As they were sent: each is read by itself, so that one that is wrong spoils no other."""
     all_or_none: bool = Field(default=False, description="take nothing where any line has an error")

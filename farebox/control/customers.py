@@ -1,11 +1,12 @@
 """Customers: who pays, on which plan, and how much. Revenue is only ever added to."""
 
 from fastapi import APIRouter, Request
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from farebox.control.access import needs
-from farebox.control.answers import Json, page
-from farebox.control.book_forms import CustomerChange, CustomerForm, ImportForm, RevenueForm
+from farebox.control.answers import Json, first_problem, page
+from farebox.control.book_forms import TENANT_CHARS_MAX, CustomerChange, CustomerForm, ImportForm, LineForm, RevenueForm
 from farebox.control.listing import asked, author, paged, parameters
 from farebox.control.parts import parts_of
 from farebox.core import asking
@@ -44,8 +45,7 @@ def set_customer(request: Request, form: CustomerForm) -> Response:
 def import_customers(request: Request, form: ImportForm) -> Response:
     """Take many customers and their revenue, each line whole or not at all; the same again changes nothing. Answers a
     line each: `created`, `changed`, `booked` entries, or an `error`."""
-    lines = [line.model_dump(exclude_unset=True) for line in form.lines]
-    read = [_read(line) for line in lines]
+    read = [_read(line) for line in form.lines]
     failed = any(isinstance(each, Took) for each in read)
     statements = [each for each in read if isinstance(each, Statement)]
     customers = parts_of(request).directory.customers
@@ -55,11 +55,18 @@ def import_customers(request: Request, form: ImportForm) -> Response:
     return page([_took(each) for each in done])
 
 
-def _read(line: dict[str, object]) -> Statement | Took:
+def _read(line: object) -> Statement | Took:
     try:
-        return read_statement(line, "csv")
+        return read_statement(LineForm.model_validate(line).model_dump(exclude_unset=True), "csv")
+    except ValidationError as error:
+        return Took(_tenant(line), error=InvalidBooks(first_problem(error.errors())))
     except InvalidBooks as error:
-        return Took(str(line["tenant"]), error=error)
+        return Took(_tenant(line), error=error)
+
+
+def _tenant(line: object) -> str:
+    named = line.get("tenant") if isinstance(line, dict) else None
+    return named.strip()[:TENANT_CHARS_MAX] if isinstance(named, str) else ""
 
 
 def _took(took: Took) -> dict[str, object]:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from farebox.control.access import Caller
 from farebox.control.answers import LIST_MAX, page
-from farebox.core.asking import nearest
+from farebox.core.asking import nearest, whole
 from farebox.core.events import iso_us
 from farebox.errors import QueryError
 
@@ -57,10 +57,7 @@ def paged(
 
 def page_size(query: Mapping[str, str]) -> int:
     """The `limit` of a list. Raises QueryError."""
-    text = query.get("limit", str(PAGE))
-    if not text.isdecimal() or not 1 <= int(text) <= LIST_MAX:
-        raise QueryError(f"limit is {text}: give 1 to {LIST_MAX}")
-    return int(text)
+    return whole(query.get("limit", str(PAGE)), "limit", 1, LIST_MAX)
 
 
 def _after(rows: Sequence[Item], cursor: str | None, id_of: Callable[[Item], str]) -> int:

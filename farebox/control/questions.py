@@ -114,10 +114,8 @@ async def event(request: Request, event_id: str) -> Response:
 async def verify(request: Request) -> Response:
     """Whether the ledger's invariants hold, and a sample of events priced again costs what it did."""
     query = asked(request, ("sample",))
-    sample = query.get("sample", str(SAMPLE))
-    if not sample.isdecimal() or int(sample) > SAMPLE_MAX:
-        raise QueryError(f"sample is {sample[:20]!r}: give 0 to {SAMPLE_MAX}")
-    return Json(await parts_of(request).keeper.call("verify", {"sample": int(sample)}, timeout_s=VERIFY_TIMEOUT_S))
+    sample = asking.whole(query.get("sample", str(SAMPLE)), "sample", 0, SAMPLE_MAX)
+    return Json(await parts_of(request).keeper.call("verify", {"sample": sample}, timeout_s=VERIFY_TIMEOUT_S))
 
 
 @router.post("/simulate", dependencies=[needs("analyst")])

@@ -8,9 +8,10 @@ from starlette.responses import Response
 from farebox.alerts.dispatcher import send_message
 from farebox.control.access import needs
 from farebox.control.alerting import target_of
-from farebox.control.answers import Json, page
+from farebox.control.answers import Json
 from farebox.control.forms import SendForm
-from farebox.control.listing import asked as nothing_but
+from farebox.control.listing import asked as asked_of_list
+from farebox.control.listing import paged, parameters
 from farebox.control.parts import parts_of
 from farebox.control.reporting import answered, in_thread
 from farebox.core.asking import FILTERS
@@ -54,11 +55,10 @@ def _parameters() -> list[dict[str, object]]:
 _PARAMETERS: Final = {"parameters": _parameters()}
 
 
-@router.get("", dependencies=[needs("analyst")])
+@router.get("", dependencies=[needs("analyst")], openapi_extra=parameters({}))
 def list_reports(request: Request) -> Response:
     """All reports: the question that each answers, the period that it covers unless told, its own options."""
-    nothing_but(request)
-    return page([described(report) for report in REPORTS])
+    return paged(REPORTS, asked_of_list(request), lambda report: report.name, described)
 
 
 @router.get("/{name}", dependencies=[needs("analyst")], openapi_extra=_PARAMETERS)

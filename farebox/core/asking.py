@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, tzinfo
 from typing import Final, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from farebox.core import windows
 from farebox.core.events import DIMENSIONS, CostSource, State, iso_us
 from farebox.core.queries import COLUMNS, DEFAULT_MEASURES, PERIODS, EventsQuery, UsageQuery, check
-from farebox.errors import QueryError
+from farebox.errors import InvalidLimit, QueryError
 
 FILTERS: Final = (*DIMENSIONS, *COLUMNS)
 """What can be filtered by, beside `tag.NAME`."""
@@ -20,6 +20,8 @@ TIMES: Final = ("since", "until")
 USAGE_WORDS: Final = ("group_by", *TIMES, "measures", "order", "limit", "time_zone", "as_of", "format")
 EVENTS_WORDS: Final = (*TIMES, "limit", "cursor", "time_zone")
 FORMATS: Final = ("json", "csv")
+YEARS: Final = (1970, 2200)
+"""The first and the last that can be asked for."""
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _RELATIVE: Final = re.compile(r"(\d{1,6})([smhdw])")
@@ -42,15 +44,15 @@ def zone(name: str) -> tzinfo:
     if name in ("", "UTC"):
         return UTC
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise QueryError(f"there is no time zone {name!r}: give an IANA name such as Europe/Berlin") from None
+        return windows.zone(name)
+    except InvalidLimit:
+        raise QueryError(f"there is no time zone {name[:80]!r}: give an IANA name such as Europe/Berlin") from None
 
 
 def instant(text: str, now_us: int, time_zone: str = "UTC") -> int:
     """Microseconds since 1970 of '30d' (that long ago; s, m, h, d, w), '2026-11-21' (its first moment in
-    `time_zone`), '2026-11-21T10:00:00Z', or 'now'. Raises QueryError."""
-    text = text.strip()
+    `time_zone`), '2026-11-21T10:00:00Z', or 'now'. Raises QueryError, also for a year that is not among YEARS."""
+    text = _PLUS_LOST.sub(r"\1+\2", text.strip())
     if text == "now":
         return now_us
     if relative := _RELATIVE.fullmatch(text):
@@ -62,18 +64,34 @@ def instant(text: str, now_us: int, time_zone: str = "UTC") -> int:
             moment = datetime.fromisoformat(text)
     except ValueError:
         raise QueryError(
-            f"{text!r} is no time: give how long ago (30d, 24h, 90m), a date (2026-11-21) "
+            f"{text[:80]!r} is no time: give how long ago (30d, 24h, 90m), a date (2026-11-21) "
             "or RFC 3339 (2026-11-21T10:00:00Z)"
         ) from None
+    check_year(moment.year, text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone(time_zone))
     return _since_epoch_us(moment)
+
+
+def check_year(year: int, text: str) -> None:
+    """Raises QueryError where `text` names a year that is not among YEARS."""
+    if not YEARS[0] <= year <= YEARS[1]:
+        raise QueryError(f"{text[:40]!r} is too far away: give a year from {YEARS[0]} to {YEARS[1]}")
+
+
+def whole(text: str, name: str, least: int, most: int) -> int:
+    """The whole number that `text` writes in digits. Raises QueryError where it is none from `least` to `most`."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > 12 or not least <= int(text) <= most:
+        raise QueryError(f"{name} is {text[:20]!r}: give {least} to {most:,}")
+    return int(text)
 
 
 def deadline(text: str, now_us: int) -> int:
     """Microseconds since 1970 of a moment to come: '90d' is in ninety days. Raises QueryError, also for the past."""
     relative = _RELATIVE.fullmatch(text.strip())
     moment = now_us + span_s(text) * 1_000_000 if relative else instant(text, now_us)
+    if moment > _LAST_US:
+        raise QueryError(f"{text[:40]!r} is too far away: give a moment until {YEARS[1]}")
     if moment <= now_us:
         raise QueryError(f"{text!r} is over already: give a moment to come, such as 90d or 2030-01-01")
     return moment
@@ -91,6 +109,9 @@ def _since_epoch_us(moment: datetime) -> int:
     """Exact: `timestamp()` would go through a float and lose microseconds."""
     elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return max(0, (elapsed.days * 86400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds)
+
+
+_LAST_US: Final = _since_epoch_us(datetime(YEARS[1] + 1, 1, 1, tzinfo=UTC))
 
 
 def words(values: Iterable[str]) -> tuple[str, ...]:
@@ -222,7 +243,7 @@ def _last(asked: Mapping[str, tuple[str, ...]], name: str, default: str) -> str:
 
 
 def _time(asked: Mapping[str, tuple[str, ...]], name: str, now_us: int, time_zone: str) -> int | None:
-    text = _PLUS_LOST.sub(r"\1+\2", _last(asked, name, ""))
+    text = _last(asked, name, "")
     return instant(text, now_us, time_zone) if text else None
 
 

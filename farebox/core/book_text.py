@@ -172,7 +172,8 @@ def _email(value: object) -> str:
 def _anchor(value: object) -> int | None:
     if value is None or value == "":
         return None
-    number = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    is_number = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 4
+    number = int(str(value)) if is_number else value
     if not _is_count(number) or not 1 <= int(str(number)) <= 31:
         raise InvalidBooks(f"billing_anchor is a day of the month, 1 to 31, not {str(value)[:80]!r}")
     return int(str(number))

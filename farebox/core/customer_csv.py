@@ -44,7 +44,7 @@ def lines(content: bytes) -> Iterator[Line]:
     try:
         fields = _header(next(reader, []))
     except csv.Error as error:
-        raise InvalidBooks(f"line 1: {error}") from None
+        raise InvalidBooks(f"line 1: {_unreadable(error)}") from None
     booked: dict[tuple[str, str], int] = {}
     for count in range(LINES_MAX + 1):
         number = reader.line_num + 1
@@ -53,14 +53,19 @@ def lines(content: bytes) -> Iterator[Line]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Line(
-                number, error=InvalidBooks(f"a quoted cell is not closed, or goes on behind its quote ({error})")
-            )
+            yield Line(number, error=InvalidBooks(_unreadable(error)))
             continue
         if count == LINES_MAX:
             raise InvalidBooks(f"a file has at most {LINES_MAX:,} lines: import it in parts")
         if any(cell.strip() for cell in cells):
             yield _line(number, fields, cells, booked)
+
+
+def _unreadable(error: csv.Error) -> str:
+    if "field larger" in str(error):
+        most = f"{csv.field_size_limit():,}"
+        return f"a cell has more than {most} characters: shorten it, or close the quote with which it begins"
+    return f"a quoted cell is not closed, or goes on behind its quote ({error})"
 
 
 def _text(content: bytes) -> str:

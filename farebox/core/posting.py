@@ -231,14 +231,22 @@ def _usage(counts: Mapping[str, int | float], where: str) -> Usage:
         meter = BY_NAME.get(name)
         if meter is None:
             raise InvalidEvent(f"{where}: there is no meter {name[:80]!r}{nearest(name, BY_NAME)}")
-        scaled = count * meter.scale
-        if isinstance(scaled, float) and meter.scale > 1:
-            scaled = round(scaled)
-        if not isinstance(scaled, int) or not 0 <= scaled <= COUNT_MAX:
-            raise InvalidEvent(f"{where}: {name} is {count}: give a whole number from 0 to {COUNT_MAX // meter.scale}")
+        most = COUNT_MAX // meter.scale
+        # Bounded before it is scaled: a thousand times 1e308 is no number.
+        scaled = _scaled(count, meter.scale) if 0 <= count <= most else None
+        if scaled is None:
+            what = "a whole number" if meter.scale == 1 else "a number"
+            raise InvalidEvent(f"{where}: {name} is {str(count)[:40]}: give {what} from 0 to {most}")
         if scaled:
             found[name] = scaled
     return found
+
+
+def _scaled(count: int | float, scale: int) -> int | None:
+    """In the meter's unit; None for a fraction of a unit that has none."""
+    if isinstance(count, int):
+        return count * scale
+    return None if scale == 1 else round(count * scale)
 
 
 def _units(units: Mapping[str, int]) -> dict[str, int] | None:

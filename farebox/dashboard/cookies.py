@@ -54,7 +54,10 @@ def form_token(secret: str) -> str:
 
 
 def is_own_form(request: Request, sent: object, secret: str) -> bool:
-    """Whether a form was sent from a page of ours: by its token, and by what the browser says of its origin."""
+    """Whether a form was sent from a page of ours: by its token, and by what the browser says of its origin. Without a
+    secret there is no such page: the token of none is known to all."""
+    if not secret:
+        return False
     site = request.headers.get("sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         return False

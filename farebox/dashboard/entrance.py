@@ -29,6 +29,10 @@ VISITOR_S: Final = 86_400
 WRONG: Final = "The name or the password is wrong."
 
 
+class NotOurForm(HTTPException):
+    """A form without the token of the page that it must come from."""
+
+
 class NotLoggedIn(Exception):
     """The request has no living session."""
 
@@ -81,7 +85,7 @@ class Entrance:
     def check_form(self, request: Request, form: FormData | Mapping[str, Any], secret: str) -> None:
         """Raises 403 for a form that was not sent from a page of ours."""
         if not is_own_form(request, form.get(FORM_FIELD), secret):
-            raise HTTPException(403, "This form was not sent from a page of this server, or is too old: load it again.")
+            raise NotOurForm(403, "This form was not sent from a page of this server, or is too old: load it again.")
 
     def login_path(self, asked: str) -> str:
         return "/login" if asked == "/" else f"/login?{urlencode({'next': asked})}"

@@ -129,8 +129,8 @@ def read_filters(pairs: Sequence[tuple[str, str]], now_us: int, period: str = "3
     where = [(name, "" if value == "(none)" else value) for name, value in where if value]
     if len(where) > VALUES_MAX:
         raise QueryError(f"at most {VALUES_MAX} filters at once")
-    own = times.get("period", "" if "since" in times else period)
-    since_us, until_us = _span(own, times, now_us)
+    own = times.get("period", "" if "since" in times or "until" in times else period)
+    since_us, until_us = _span(own, now_us) if own else _from_to(times, now_us, period)
     known = {*_CARRIED, *asking.FILTERS, "tag"}
     query = {name: value[:300] for name, value in pairs if name not in known and not asking.is_tag(name)}
     shown = [(name, value or "(none)") for name, value in where]
@@ -157,17 +157,20 @@ def _written_tags(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return found
 
 
-def _span(period: str, times: Mapping[str, str], now_us: int) -> tuple[int | None, int]:
+def _from_to(times: Mapping[str, str], now_us: int, period: str) -> tuple[int | None, int]:
+    """From `since`, or from where `period` begins that ends then, to `until` or now."""
+    until_us = _end(times.get("until", ""), now_us)
+    since_us = asking.instant(times["since"], now_us) if "since" in times else _span(period, until_us - 1)[0]
+    if since_us is not None and since_us >= until_us:
+        raise QueryError("the period ends before it begins: change one of its days")
+    return since_us, until_us
+
+
+def _span(period: str, now_us: int) -> tuple[int | None, int]:
     now = datetime.fromtimestamp(now_us / 1_000_000, UTC)
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     month = today.replace(day=1)
     match period:
-        case "":
-            since_us = asking.instant(times["since"], now_us)
-            until_us = _end(times.get("until", ""), now_us)
-            if since_us >= until_us:
-                raise QueryError("the period ends before it begins: change one of its days")
-            return since_us, until_us
         case "24h":
             return now_us - 86_400_000_000, now_us
         case "7d" | "30d" | "90d":

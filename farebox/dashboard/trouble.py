@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from farebox import errors
-from farebox.dashboard.entrance import Entrance, NotLoggedIn
+from farebox.dashboard.entrance import Entrance, NotLoggedIn, NotOurForm
 from farebox.dashboard.paywall import NotPaid
 from farebox.dashboard.rendering import Renderer
 
@@ -39,6 +39,7 @@ TITLES: Final = {
     500: "Farebox failed to answer",
     503: "The ledger is not answering",
 }
+NOT_OUR_FORM: Final = "Send this form again"
 WHAT_TO_DO: Final = {
     404: "Check the address, or begin with one of these pages.",
     500: "Its log says why: look at the output of `farebox serve`. Calls to providers are not affected.",
@@ -78,14 +79,15 @@ class Trouble:
     async def _http(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         plain = error.detail if error.status_code not in (404, 405) else f"There is no page {request.url.path}."
-        return await self._page(request, error.status_code, plain)
+        title = NOT_OUR_FORM if isinstance(error, NotOurForm) else ""
+        return await self._page(request, error.status_code, plain, title)
 
     async def _unexpected(self, request: Request, error: Exception) -> Response:
         """The outermost loop of a page: log it, tell the browser nothing of the inside."""
         log.error("request_failed path=%s", request.url.path, exc_info=error)
         return await self._page(request, 500, "An unexpected error stopped this page.")
 
-    async def _page(self, request: Request, status: int, why: str) -> Response:
+    async def _page(self, request: Request, status: int, why: str, title: str = "") -> Response:
         if _is_file(request):
             body = msgspec.json.encode({"error": {"code": f"http_{status}", "message": why, "details": {}}})
             return Response(body, status, media_type="application/json")
@@ -93,7 +95,7 @@ class Trouble:
             "error.html",
             status=status,
             theme=self._entrance.cookies.theme_of(request),
-            title=TITLES.get(status, "This did not work"),
+            title=title or TITLES.get(status, "This did not work"),
             code=status,
             why=why,
             what_to_do=WHAT_TO_DO.get(status, ""),

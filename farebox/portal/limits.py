@@ -1,6 +1,7 @@
 """Which limits a customer is told of, and how. Pure."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,7 +16,12 @@ from farebox.core.limits import EVERYBODY, NOBODY, PLACES, STOPPING, WITHIN_TENA
 QUESTIONS_MAX: Final = 16
 """Different conditions of limits that are asked for; what only further ones apply to is not told."""
 _NOT_TOLD: Final = ("tenant", "tier", "key", *PLACES)
-_MONEY: Final = re.compile(r"\$|\busd\b|\bdollars?\b|\b(cost|price|rate)s?\b", re.IGNORECASE)
+_LETTER: Final = r"[^\W\d_]"
+_MONEY: Final = re.compile(
+    rf"(?<!{_LETTER})(usd|eur|gbp|chf|jpy|cny|inr|cad|aud|dollars?|euros?|pounds?|yen|rupees?|cents?|cts?|pence"
+    rf"|costs?|prices?|rates?)(?!{_LETTER})",
+    re.IGNORECASE,
+)
 _WINDOWS: Final = {
     "minute": "a minute", "hour": "an hour", "day": "a day", "week": "a week", "month": "a month",
     "billing": "a billing month", "lifetime": "in all",
@@ -107,7 +113,7 @@ def _sentence(shown: Mapping[str, Any]) -> str:
 
 def _message(limit: Limit, shown: Mapping[str, Any]) -> str | None:
     """The operator's own words for whoever is stopped, as a refused call has them; not where they speak of money."""
-    if not limit.message:
+    if not limit.message or (limit.unit == "usd" and _has_number(limit.message)):
         return None
     unit = "%" if shown["unit"] == "percent" else shown["unit"]
     facts = {
@@ -119,7 +125,16 @@ def _message(limit: Limit, shown: Mapping[str, Any]) -> str | None:
     text = limit.message
     for name, value in facts.items():
         text = text.replace(name, value)
-    return None if _MONEY.search(text) else text
+    return None if _speaks_of_money(text) else text
+
+
+def _has_number(message: str) -> bool:
+    """Of a limit in dollars any may be an amount; what is put in for `{amount}` and `{used}` is percent."""
+    return any(char.isnumeric() for char in message)
+
+
+def _speaks_of_money(text: str) -> bool:
+    return any(unicodedata.category(char) == "Sc" for char in text) or _MONEY.search(text) is not None
 
 
 def _iso(moment: str | None, time_zone: str) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple
 
+from farebox.core.asking import whole
 from farebox.core.money import parse_usd, to_decimal
 from farebox.errors import InvalidMoney, QueryError
 from farebox.reports import changes
@@ -63,7 +64,10 @@ class Anomalies:
     )
 
     def answer(self, asked: Asked, facts: Facts) -> Answer:
-        least, factor = _dollars(asked.options.get("least") or "1"), _factor(asked.options.get("factor") or str(FACTOR))
+        least, factor = (
+            _dollars(asked.options.get("least") or "1"),
+            whole(asked.options.get("factor") or str(FACTOR), "factor", 1, 1000),
+        )
         labels = _labels(asked, facts)
         if not labels:
             return Answer(sentence=nothing(asked), columns=_COLUMNS, rows=[])
@@ -196,9 +200,3 @@ def _dollars(text: str) -> int:
     if amount < 1:
         raise QueryError("least is an amount above 0, such as 1 or 0.50")
     return amount
-
-
-def _factor(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text[:4]) <= 1000:
-        raise QueryError(f"factor is {text[:20]!r}: give a whole number, 1 to 1000")
-    return int(text)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from farebox.core.asking import FILTERS, filters, instant, nearest, zone
+from farebox.core.asking import FILTERS, check_year, filters, instant, nearest, whole, zone
 from farebox.core.windows import Window, window_at
 from farebox.errors import QueryError
 from farebox.reports.report import Asked, Report
@@ -60,7 +60,8 @@ def month_span(text: str, now_us: int, time_zone: str) -> Window:
         try:
             first = date.fromisoformat(f"{text}-01")
         except ValueError:
-            raise QueryError(f"month is {text!r}: give one such as 2026-10, this or last") from None
+            raise QueryError(f"month is {text[:40]!r}: give one such as 2026-10, this or last") from None
+        check_year(first.year, text)
         noon = datetime(first.year, first.month, 2, 12, tzinfo=UTC)
         window = _month_at(int(noon.timestamp()) * 1_000_000, time_zone)
     assert window.end_us is not None
@@ -112,8 +113,4 @@ def _month_at(moment_us: int, time_zone: str) -> Window:
 
 
 def _top(text: str) -> int:
-    if not text:
-        return TOP
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= TOP_MAX:
-        raise QueryError(f"top is {text[:20]!r}: give 1 to {TOP_MAX:,}")
-    return int(text)
+    return whole(text, "top", 1, TOP_MAX) if text else TOP

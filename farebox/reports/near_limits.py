@@ -19,6 +19,7 @@ from farebox.reports.words import many, named, some
 SHARE: Final = f"{NEAR_SHARE:g}"
 ELAPSED_MIN: Final = 0.1
 """A window is projected once a tenth of it is over."""
+OF_NOW: Final = "What is near a limit is always of now, whatever period is asked for."
 _COLUMNS: Final = (
     Column("subject", "Who", "text", "The subject as the limit counts it: a user with its customer."),
     Column("per", "Per", "text", "What the limit counts by."),
@@ -65,7 +66,7 @@ class NearLimits:
             columns=_COLUMNS,
             rows=shown,
             charts=_charts(shown),
-            notes=(f"{left:,} more are not shown (top={asked.top}).",) if left else (),
+            notes=(*((f"{left:,} more are not shown (top={asked.top}).",) if left else ()), OF_NOW),
         )
 
 

@@ -26,6 +26,7 @@ OPTIONS: Final = (
     Option("like", f"a customer whose calls of the last {LIKE_DAYS} days stand for the plan's"),
     Option("target", "the margin to keep, in percent of the price", "70"),
 )
+OF_NOW: Final = "It goes by today's prices and calls, whatever period is asked for."
 _CALLS = Column("calls", "Calls a month", "count")
 _COST = Column("ai_cost", "AI cost", "usd", "Calls times the cost of a call.")
 _MARGIN = Column("margin", "Margin", "usd", "Price less AI cost.")
@@ -83,7 +84,7 @@ class PlanCalculator:
             sections=(
                 Section(title="At other numbers of calls", columns=(_CALLS, _COST, _MARGIN, _PERCENT), rows=steps),
             ),
-            notes=(load.told,),
+            notes=(load.told, OF_NOW),
         )
 
     def _stated(self, asked: Asked, facts: Facts) -> Load:

@@ -60,6 +60,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a reader must know: the share that is estimated or unpriced, a month that is still open, rows left off."""
     sections: tuple["Section", ...] = ()
     """Further tables, where one is not enough (`weekly`, `optimize`, `audit`)."""
+    covers: tuple[int, int] | None = None
+    """(since, until) in microseconds since 1970 that it is about, where that is not what was asked for."""
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,12 +24,13 @@ def described(report: Report) -> dict[str, object]:
 
 def shown(report: Report, asked: Asked, answer: Answer) -> dict[str, object]:
     """Money and percent are decimal text, times RFC 3339, what is unknown is null."""
+    since_us, until_us = answer.covers or (asked.since_us, asked.until_us)
     return {
         "name": report.name,
         "title": report.title,
         "question": report.question,
-        "since": iso_us(asked.since_us),
-        "until": iso_us(asked.until_us),
+        "since": iso_us(since_us),
+        "until": iso_us(until_us),
         "time_zone": asked.time_zone,
         "sentence": answer.sentence,
         **_table(answer),

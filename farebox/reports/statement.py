@@ -8,11 +8,12 @@ from farebox.core import asking, figures
 from farebox.core.customers import Books, Customer
 from farebox.core.events import iso_us
 from farebox.core.money import to_decimal
+from farebox.core.months import month_days
 from farebox.core.windows import Window, window_at, zone
 from farebox.errors import QueryError
 from farebox.reports import definitions as of
 from farebox.reports import months, overages, spending, statement_calls
-from farebox.reports.allowances import Allowance, allowances, plan_of
+from farebox.reports.allowances import Allowance, allowances, days_of, plan_of
 from farebox.reports.asking import month_span
 from farebox.reports.cells import day_text, label
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
@@ -67,6 +68,7 @@ class Statement:
         plan = plan_of(books, customer, window, asked.time_zone)
         return Answer(
             sentence=_sentence(customer, asked, window, spend, plan.name if plan else None),
+            covers=(window.start_us, max(window.start_us, min(until_us, asked.now_us))),
             columns=statement_calls.COLUMNS if by_call else COLUMNS,
             rows=statement_calls.calls(facts, asked, window, until_us) if by_call else lines,
             totals=total,
@@ -133,16 +135,31 @@ def _only(asked: Asked, tenant: str) -> Asked:
 def _window(asked: Asked, customer: Customer) -> Window:
     """A calendar month, or the billing month that begins on a day."""
     text = asked.options.get("month", "")
+    if not text:
+        return Window(*months.bounds(months.span(asked).months[-1], asked.time_zone))
     try:
         if len(text) == len("2026-11-15"):
-            moment_us = asking.instant(date.fromisoformat(text).isoformat(), asked.now_us, asked.time_zone)
-            return window_at("billing", moment_us, zone(asked.time_zone), customer.anchor_day)
-        if text in ("this", "last"):
-            text = months.local(month_span(text, asked.now_us, asked.time_zone).start_us, asked.time_zone)[:7]
-        month = text or months.span(asked).months[-1]
-        return Window(*months.bounds(month, asked.time_zone))
+            return _billing_month(date.fromisoformat(text).isoformat(), asked, customer)
+        if text not in ("this", "last"):
+            month_days(text)
     except ValueError:
         raise QueryError(f"{label(text)!r} is no month: give 2026-11, or the first day of a billing month") from None
+    start_us = month_span(text, asked.now_us, asked.time_zone).start_us
+    return Window(*months.bounds(months.month_of(start_us, asked.time_zone), asked.time_zone))
+
+
+def _billing_month(day: str, asked: Asked, customer: Customer) -> Window:
+    """Raises QueryError for a day on which none of this customer's begins."""
+    moment_us = asking.instant(day, asked.now_us, asked.time_zone)
+    window = window_at("billing", moment_us, zone(asked.time_zone), customer.anchor_day)
+    first, last = days_of(window, asked.time_zone)
+    if day != first.isoformat():
+        raise QueryError(
+            f"no billing month of {label(customer.tenant)} begins on {day}: {first} and {last + timedelta(days=1)} do"
+        )
+    if window.start_us >= asked.now_us:
+        raise QueryError(f"the billing month that begins on {day} has not begun: there is nothing to report yet")
+    return window
 
 
 def _order(row: Row) -> tuple[str, str, str, str]:

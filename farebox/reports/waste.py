@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from farebox.core import asking
 from farebox.core.money import to_decimal
-from farebox.errors import QueryError
 from farebox.reports.report import Answer, Asked, Chart, Column, Facts, Option, Section
 from farebox.reports.sums import percent, pico, sure_notes, total, usd
 from farebox.reports.words import dollars, named, nothing, percents, some, span
@@ -59,7 +59,7 @@ class Waste:
     )
 
     def answer(self, asked: Asked, facts: Facts) -> Answer:
-        calls = _whole(asked.options.get("loop_calls") or LOOP_CALLS)
+        calls = asking.whole(asked.options.get("loop_calls") or LOOP_CALLS, "loop_calls", 2, 1_000_000)
         whole = total(asked, facts, ("spend", "attempts"))
         if not whole["attempts"]:
             return Answer(sentence=nothing(asked), columns=_COLUMNS, rows=[])
@@ -156,9 +156,3 @@ def _section(loops: list[Row], calls: int) -> Section:
         columns=_LOOPS,
         rows=rows,
     )
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not 2 <= int(text[:7]) <= 1_000_000:
-        raise QueryError(f"loop_calls is {text[:20]!r}: give a whole number, at least 2")
-    return int(text)

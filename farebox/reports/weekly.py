@@ -32,6 +32,7 @@ _FAILED: Final = (
     Column("errors", "Errors", "count", "Attempts that ended in an error, a time-out or an interruption."),
     Column("error_percent", "Error rate", "percent", "Of attempts."),
 )  # fmt: skip
+OF_NOW: Final = "As it is now, whatever week is asked for."
 _NEAR: Final = (
     Column("limit", "Limit"), Column("subject", "Subject"), Column("used", "Used"), Column("amount", "Of"),
     Column("used_percent", "Used %", "percent"),
@@ -206,7 +207,7 @@ def _near(facts: Facts) -> tuple[Section, ...]:
         if limit in known
     ]
     rows.sort(key=lambda row: (-row["used_percent"], row["limit_id"], row["subject"]))
-    return (Section(title="Near their limit now", columns=_NEAR, rows=rows[:ROWS]),) if rows else ()
+    return (Section(title="Near their limit now", sentence=OF_NOW, columns=_NEAR, rows=rows[:ROWS]),) if rows else ()
 
 
 def _amount(amount: int, unit: str) -> str:

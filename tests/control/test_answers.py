@@ -55,6 +55,19 @@ def test_a_defect_says_nothing_of_the_inside(api):
     assert "secret" not in answer.text
 
 
+@pytest.mark.parametrize("path", ["limits", "customers", "plans"])
+@pytest.mark.parametrize("body", [b'{"name": "\xff"}', b"[" * 100_000, b'{"amount": ' + b"9" * 5000 + b"}"])
+def test_a_body_that_cannot_be_read_is_told_what_to_send(api, path, body):
+    answer = api.ask("POST", f"/api/v1/{path}", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, error(answer)["code"]) == (400, "invalid_request")
+    assert "send JSON in UTF-8" in error(answer)["message"]
+
+
+def test_a_body_that_is_no_json_is_told_where_it_ends_to_be(api):
+    answer = api.ask("POST", "/api/v1/plans", content=b'{"name": x}', headers={"content-type": "application/json"})
+    assert error(answer)["message"] == "the body is no JSON: Expecting value at character 9"
+
+
 def test_a_refused_body_is_not_repeated_in_the_answer(api):
     answer = api.ask("PUT", "/api/v1/providers/openai", json={"credential": ["sk-very-secret"]})
     assert answer.status_code == 422

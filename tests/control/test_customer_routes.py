@@ -131,6 +131,26 @@ def test_many_lines_are_taken_each_whole_or_not_at_all(api: Api, pro: Any) -> No
     assert again == [{"tenant": "acme", "created": False, "changed": False, "booked": 0, "error": None}]
 
 
+def test_a_line_that_cannot_be_read_spoils_no_other(api: Api, pro: Any) -> None:
+    lines: list[Any] = [{"tenant": "x" * 300}, {"tenant": "acme"}, {"tenant": 5}, "acme", {"tenant": "b", "nmae": "B"},
+                        {"tenant": "c", "revenue": [{"month": "2026-11", "amount": 29.5}]}]  # fmt: skip
+    answer = api.ask("POST", "/api/v1/customers/import", json={"lines": lines})
+    assert answer.status_code == 200
+    rows = answer.json()["data"]
+    assert [row["error"] is None for row in rows] == [False, True, False, False, False, False]
+    assert "tenant: String should have at most 256" in rows[0]["error"]
+    assert (rows[1]["tenant"], rows[4]["tenant"], rows[2]["tenant"]) == ("acme", "b", "")
+    assert "nmae" in rows[4]["error"] and '"29.50"' in rows[5]["error"]
+    assert [row["tenant"] for row in api.get("/api/v1/customers").json()["data"]] == ["acme"]
+
+
+@pytest.mark.parametrize("price", [29.5, True, [29]])
+def test_an_amount_that_is_no_text_is_asked_for_as_text(api: Api, price: object) -> None:
+    answer = api.ask("POST", "/api/v1/plans", json={"name": "pro", "price": price})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"] == 'price: give an amount as text, such as "29.50"'
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

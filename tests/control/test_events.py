@@ -54,6 +54,14 @@ def test_each_event_of_a_batch_has_its_verdict_in_its_place(api: Api) -> None:
     assert (found["data"][0]["id"], found["data"][2]["id"]) == ("bad", None)
 
 
+def test_a_count_too_large_for_any_number_spoils_no_other_event(api: Api) -> None:
+    accepting(api)
+    batch = [EVENT, {**EVENT, "id": "huge", "usage": {"seconds": 1e308}}]
+    found = api.ask("POST", "/api/v1/events", "ingest", json=batch)
+    assert found.status_code == 202
+    assert [verdict["verdict"] for verdict in found.json()["data"]] == ["accepted", "invalid"]
+
+
 def test_bodies_that_hold_no_events_are_refused_as_a_whole(api: Api) -> None:
     assert api.ask("POST", "/api/v1/events", "ingest", content=b"{").status_code == 400
     assert api.ask("POST", "/api/v1/events", "ingest", json=[]).status_code == 400

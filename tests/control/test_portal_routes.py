@@ -9,7 +9,9 @@ import pytest
 from control_api import NOW_US, Api, FakeKeeper
 from portal_scene import MONEY, NASTY, Ledger, furnish
 
+from farebox.core.limit_text import read_limit
 from farebox.errors import KeeperUnavailable, QueryError
+from farebox.portal.limits import told
 
 USAGE = "/api/v1/customers/acme/usage"
 LINKS = "/api/v1/customers/acme/portal-tokens"
@@ -92,6 +94,39 @@ def test_the_message_of_a_limit_is_shown_once_it_is_reached_unless_it_speaks_of_
     limits = shop.get(USAGE).json()["limits"]
     assert [one["message"] for one in limits if one["window"] == "day"] == ["100 requests of 100 requests: wait"]
     assert {one["message"] for one in limits if one["unit"] == "percent"} == {None}
+
+
+@pytest.mark.parametrize(
+    ("message", "is_told"),
+    [
+        ("Your 10 € are used up", False),
+        ("You have used ten £", False),
+        ("12 of your budget are gone", False),
+        ("twelve EUR are used up", False),
+        ("your 10usd are used up", False),
+        ("no more cents are left", False),
+        ("{used} of {amount} used until {reset_at}: ask us for more", True),
+        ("the allowance is used up", True),
+    ],
+)
+def test_a_limit_in_dollars_passes_no_amount_on_whatever_its_message_says(message: str, is_told: bool) -> None:
+    limit = read_limit({"per": "tenant", "amount": "10 usd", "window": "month", "message": message})
+    limit = msgspec.structs.replace(limit, id="lim_1")
+    entry = {"limit_id": "lim_1", "subject": "acme", "amount": "10", "used": "12",
+             "window": {"resets_at": "2027-02-01T00:00:00Z"}}  # fmt: skip
+    (found,) = told([entry], {"lim_1": limit}, "acme", None)
+    assert found["reached"] and (found["message"] is not None) == is_told
+    if is_told and "{" in message:
+        assert found["message"].startswith("100 % of 100 % used until 2027-02-01")
+
+
+@pytest.mark.parametrize("message", ["1,000 calls for 10 ₹", "Pay 5 GBP more", "wait 10 minutes"])
+def test_a_limit_that_counts_passes_numbers_on_and_no_money(message: str) -> None:
+    limit = read_limit({"per": "tenant", "amount": "10 requests", "window": "month", "message": message})
+    limit = msgspec.structs.replace(limit, id="lim_1")
+    entry = {"limit_id": "lim_1", "subject": "acme", "amount": "10", "used": "12", "window": {"resets_at": None}}
+    (found,) = told([entry], {"lim_1": limit}, "acme", None)
+    assert found["message"] == (message if "minutes" in message else None)
 
 
 def test_users_are_told_where_the_plan_has_seats(shop: Api) -> None:

@@ -54,6 +54,17 @@ def test_a_question_that_cannot_be_asked_never_reaches_the_keeper(api, query, wo
     assert api.keeper.asked == []
 
 
+@pytest.mark.parametrize(
+    "path", ["keys", "limits", "plans", "customers", "providers", "prices", "routes", "alerts", "channels", "tokens"]
+)
+def test_a_number_of_rows_with_thousands_of_digits_is_only_too_large(api, path):
+    for text in ("9" * 5000, "0", "x"):
+        answer = api.ask("GET", f"/api/v1/{path}?limit={text}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_query")
+        assert len(answer.json()["error"]["message"]) < 100
+    assert api.get(f"/api/v1/verify?sample={'9' * 5000}").status_code == 400
+
+
 def test_events_come_with_the_cursor_of_the_next_page(api):
     api.keeper.answers["events"] = {"data": [{"id": "b"}, {"id": "a"}], "next_cursor": "a"}
     answer = api.get("/api/v1/events?limit=2&cursor=c&streaming=true")

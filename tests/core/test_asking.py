@@ -41,6 +41,33 @@ def test_what_is_no_time_is_refused_with_examples(text):
         asking.instant(text, NOW)
 
 
+@pytest.mark.parametrize("text", ["9999-12-31", "0001-01-01", "1969-12-31", "2201-01-01", "9999-12-31T23:59:59Z"])
+def test_years_that_no_call_was_made_in_are_refused_with_those_that_can_be_asked_for(text):
+    with pytest.raises(QueryError, match="give a year from 1970 to 2200"):
+        asking.instant(text, NOW)
+    assert asking.instant("1970-01-01", NOW, "Asia/Tokyo") == 0
+    assert asking.instant("2200-12-31", NOW) > NOW
+
+
+def test_a_plus_that_arrives_as_a_blank_is_meant_as_a_plus():
+    assert asking.instant("2026-11-21T10:00:00 02:00", NOW) == NOW - 4 * HOUR
+
+
+@pytest.mark.parametrize(
+    "name", ["localtime", "posixrules", "posix/Europe/Berlin", "right/UTC", "Factory", "Mars/Base"]
+)
+def test_a_zone_of_this_machine_alone_is_no_zone(name):
+    with pytest.raises(QueryError, match="no time zone"):
+        asking.zone(name)
+
+
+@pytest.mark.parametrize("text", ["", "0", "1001", "-1", "²", "٣", "1e2", "0000000019999999999", "9" * 5000])
+def test_a_number_is_within_its_bounds_or_told_shortly(text):
+    with pytest.raises(QueryError, match=r"^limit is '.{0,20}': give 1 to 1,000$"):
+        asking.whole(text, "limit", 1, 1000)
+    assert asking.whole("0050", "limit", 1, 1000) == 50
+
+
 @given(st.text(max_size=30))
 def test_any_text_is_a_time_or_a_query_error(text):
     try:
@@ -52,7 +79,7 @@ def test_any_text_is_a_time_or_a_query_error(text):
 def test_a_deadline_lies_ahead():
     assert asking.deadline("1h", NOW) == NOW + HOUR
     assert asking.deadline("2026-11-22", NOW) == NOW + 12 * HOUR
-    for text in ("0s", "2026-11-20", "now", "soon"):
+    for text in ("0s", "2026-11-20", "now", "soon", "999999w", "9999-12-31"):
         with pytest.raises(QueryError):
             asking.deadline(text, NOW)
 

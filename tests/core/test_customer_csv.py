@@ -111,6 +111,14 @@ def test_a_file_that_cannot_be_read_says_why(content: bytes, says: str) -> None:
         list(lines(content))
 
 
+def test_a_cell_that_is_too_long_is_said_to_be_too_long() -> None:
+    found = errors(f"tenant,name\nacme,{'x' * 131_073}\nglobex,Globex\n")
+    assert list(found) == [2]
+    assert "more than 131,072 characters" in found[2]
+    with pytest.raises(InvalidBooks, match="more than 131,072 characters"):
+        list(lines(f"tenant,{'x' * 131_073}\n".encode()))
+
+
 def test_a_formula_is_only_ever_text() -> None:
     [line] = lines(b'tenant,name\nacme,"=HYPERLINK(""http://evil"")"\n')
     assert line.statement is not None

@@ -48,6 +48,13 @@ def test_seconds_are_kept_in_milliseconds() -> None:
     assert found.tail.usage == {"seconds": 12_500}
 
 
+@pytest.mark.parametrize("count", [1e308, -1e308, 1e15, -0.5, float("inf"), float("nan"), 10**400])
+def test_a_count_beyond_all_bounds_is_told_as_any_other_slip(count: float) -> None:
+    for change in ({"usage": {"seconds": count}}, {"parts": [{"model": "m", "usage": {"seconds": count}}]}):
+        with pytest.raises(InvalidEvent, match=r"seconds is .*: give a number from 0 to 1000000000"):
+            read_event({**LEAST, **change}, NOW_US)
+
+
 def test_an_event_that_was_exported_can_be_sent_in_again() -> None:
     first = read_event({**LEAST, "tenant": "acme", "tags": {"region": "eu", "build": 7}, "units": {"pages": 2}}, NOW_US)
     shown = msgspec.json.decode(msgspec.json.encode(public(Event(first.head, first.tail))))

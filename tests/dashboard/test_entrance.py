@@ -6,7 +6,7 @@ import pytest
 from dashboard_site import NOW_US, PASSWORD, Site
 
 from farebox.dashboard.app import roles
-from farebox.dashboard.cookies import FORM_FIELD, own_path
+from farebox.dashboard.cookies import FORM_FIELD, form_token, own_path
 from farebox.settings import Dashboard, Settings
 from farebox.settings.table import Alerts
 
@@ -200,6 +200,14 @@ def test_a_login_form_is_bound_to_the_browser_that_got_it(site):
     victim, attacker = site.visitor(), site.visitor()
     fields = {FORM_FIELD: attacker.token("/login"), "name": "admin", "password": PASSWORD}
     assert victim.client.post("/login", data=fields).status_code == 403
+
+
+def test_a_login_without_a_visitors_cookie_is_refused_whatever_token_it_brings(site):
+    site.user("admin")
+    fields = {FORM_FIELD: form_token(""), "name": "admin", "password": PASSWORD}
+    answer = site.visitor().client.post("/login", data=fields)
+    assert answer.status_code == 403
+    assert "Send this form again" in answer.text and "role" not in answer.text
 
 
 def test_the_first_link_makes_an_admin_once(site):

@@ -56,6 +56,16 @@ def test_all_reports_are_listed_with_what_they_answer(api):
     trend = next(entry for entry in body["data"] if entry["name"] == "trend")
     assert trend["options"][0]["name"] == "by"
     assert api.get("/api/v1/reports?top=1").status_code == 400
+    first = api.get("/api/v1/reports?limit=2").json()
+    rest = api.get(f"/api/v1/reports?cursor={first['next_cursor']}").json()
+    assert first["data"] + rest["data"] == body["data"]
+
+
+def test_a_time_whose_plus_was_not_written_as_a_sign_is_understood(api):
+    asked = "until=2026-11-27&since=2026-11-20T10:00:00"
+    found, wanted = (api.get(f"/api/v1/reports/users?{asked}{zone}").json() for zone in ("+01:00", "%2B01:00"))
+    assert found == wanted
+    assert found["since"] == "2026-11-20T09:00:00.000000Z"
 
 
 @pytest.mark.parametrize("report", USAGE_REPORTS, ids=lambda report: report.name)
@@ -93,10 +103,19 @@ def test_html_is_a_page_that_stands_alone(api):
         ("users?format=png&chart=x", 400, "give a number"),
         ("trend?by=shoe", 400, "give a dimension"),
         ("users?month=2026-10&since=3d", 400, "not both"),
+        ("customers-pnl?month=9999-12", 400, "1970 to 2200"),
+        ("customers-pnl?month=0001-01", 400, "1970 to 2200"),
+        ("trend?until=9999-12-31", 400, "1970 to 2200"),
+        ("weekly?week=9999-12-30", 400, "1970 to 2200"),
+        ("users?time_zone=posixrules", 400, "no time zone"),
+        ("anomalies?factor=10009999", 400, "factor is"),
+        ("waste?loop_calls=20000009999", 400, "loop_calls is"),
+        ("?limit=0", 400, "limit is"),
+        ("?cursor=zz", 400, "this cursor"),
     ],
 )
 def test_what_cannot_be_asked_is_said(api, path, status, words):
-    answer = api.get(f"/api/v1/reports/{path}")
+    answer = api.get(f"/api/v1/reports/{path}".replace("/?", "?"))
     assert answer.status_code == status
     assert words in answer.json()["error"]["message"]
 

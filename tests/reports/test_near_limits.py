@@ -83,6 +83,13 @@ def test_filters_are_refused(made):
         made.answer(NEAR, ("tier", "free"))
 
 
+def test_it_is_of_now_and_says_so(made):
+    _, answer = made.answer(NEAR, ("month", "2026-10"))
+    assert any("always of now" in note for note in answer.notes)
+    _, answer = made.answer(NEAR, ("as_of", "2026-11-01"))
+    assert any("always of now" in note for note in answer.notes)
+
+
 def test_where_no_keeper_runs_the_ledger_alone_knows_what_limits_have_used(made):
     ledger = SimpleNamespace(store=made.store, ingest=lambda: 0)
     found = service.limits_spent(ledger, service.Spent(tuple(made.limits), 0.1, NOW_US))

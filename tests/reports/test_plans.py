@@ -184,6 +184,13 @@ def test_what_is_missing_or_wrong_is_said(options, said):
         calculated(**options)
 
 
+def test_a_plan_is_reckoned_of_today_and_says_so():
+    options = {"price": "20", "calls": "5000", "model": "openai/mini"}
+    assert any("today's prices" in note for note in calculated(**options).notes)
+    earlier = PlanCalculator(rates).answer(asked(options=options, as_of_us=us(NOW)), Ledger([]))
+    assert any("today's prices" in note for note in earlier.notes)
+
+
 def test_no_calls_and_no_price_make_no_error():
     (row,) = calculated(price="0", calls="0", model="openai/mini").rows
     assert (row["margin_percent"], row["per_call"], row["break_even_calls"]) == (None, None, None)

@@ -9,10 +9,12 @@ from bookkeeping import NOW, Event, Ledger, asked, at, books, customer, dollars,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from farebox.core.events import iso_us
 from farebox.core.limits import Limit
 from farebox.errors import QueryError
 from farebox.reports.messages import html_mail, pictures, plain_text
 from farebox.reports.pnl_reports import PNL_REPORTS
+from farebox.reports.showing import shown
 from farebox.reports.statement import Statement
 from farebox.reports.weekly import Weekly
 
@@ -48,6 +50,7 @@ def test_the_week_is_the_last_whole_one_and_is_set_against_the_one_before():
     near = sections["Near their limit now"].rows[0]
     assert (near["subject"], near["used"], near["amount"], near["used_percent"]) == ("acme/u_7", "$4.60", "$5.00", 92)
     assert near["limit"] == "each user: 5 usd a month, then block"
+    assert "As it is now" in sections["Near their limit now"].sentence
     assert {row["day"] for row in answer.charts[0].rows} == {"2026-11-03", "2026-11-10", "2026-11-15"}
 
 
@@ -139,6 +142,35 @@ def test_a_statement_of_a_billing_month_shows_what_the_plan_includes():
     allowance = answer.sections[0]
     assert (allowance.rows[0]["used"], allowance.rows[0]["beyond"], allowance.totals) == (3, 2, {"amount": 4})
     assert allowance.rows[0]["sum"] == "3 used − 1 included = 2; 2 × $2.00 = $4.00"
+
+
+def test_a_statement_says_the_time_that_it_covers():
+    held = books([customer("acme", "pro", anchor_day=13)], plan("pro", "50"))
+    options = {"tenant": "acme", "month": "2026-10-13"}
+    question = asked(since="2026-10-01", until="2026-11-01", options=options)
+    told = shown(Statement(), question, Statement().answer(question, Ledger([], held)))
+    assert (told["since"], told["until"]) == ("2026-10-13T00:00:00.000000Z", "2026-11-13T00:00:00.000000Z")
+    assert told["sentence"].endswith("from 13 Oct 2026 to 12 Nov 2026.")
+    this = asked(options={"tenant": "acme", "month": "2026-11-13"})
+    assert shown(Statement(), this, Statement().answer(this, Ledger([], held)))["until"] == iso_us(this.now_us)
+
+
+@pytest.mark.parametrize(
+    ("month", "words"),
+    [
+        ("2026-10-15", "2026-10-13 and 2026-11-13 do"),
+        ("2026-10-12", "2026-09-13 and 2026-10-13 do"),
+        ("2026-12-13", "has not begun"),
+        ("2026-12", "has not begun"),
+        ("9999-12", "1970 to 2200"),
+        ("9999-12-31", "1970 to 2200"),
+        ("0001-01", "1970 to 2200"),
+    ],
+)
+def test_a_month_that_is_none_of_the_customers_is_refused_with_those_that_are(month, words):
+    held = books([customer("acme", "pro", anchor_day=13)], plan("pro", "50"))
+    with pytest.raises(QueryError, match=words):
+        statement(Ledger([], held), tenant="acme", month=month)
 
 
 def test_a_filter_thins_out_no_statement():

@@ -199,7 +199,7 @@ async def _near(visit: Visit) -> dict[str, list[sums.Row]]:
         if limit_id in limits:
             found.setdefault(limit_id, []).append({
                 "subject": subject or "all together",
-                "used_share": Decimal(used) * 100 / amount,
+                "used_share": sums.percent(Decimal(used), Decimal(amount)),
                 "used": shown_amount(used, limits[limit_id].unit),
                 "resets_at": None if end_us is None else iso_us(end_us),
             })  # fmt: skip
