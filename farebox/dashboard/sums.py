@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +32,11 @@ def total(rows: Sequence[Mapping[str, Any]], name: str) -> Decimal:
     return sum((Decimal(str(row[name])) for row in rows if row.get(name) is not None), Decimal(0))
 
 
+def percent(part: Decimal, whole: Decimal) -> Decimal:
+    """To two places, as reports have it."""
+    return (part * 100 / whole).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN)
+
+
 def with_shares(rows: Sequence[Row]) -> list[Row]:
     """The rows with their share of the spend of all, and what those before and they have together."""
     whole, running, found = total(rows, "spend"), Decimal(0), []
@@ -39,8 +44,8 @@ def with_shares(rows: Sequence[Row]) -> list[Row]:
         spend = usd(row.get("spend"))
         running += spend or 0
         known = whole > 0 and spend is not None
-        share = spend * 100 / whole if known and spend is not None else None
-        found.append({**row, "share": share, "cumulative": running * 100 / whole if known else None})
+        share = percent(spend, whole) if known and spend is not None else None
+        found.append({**row, "share": share, "cumulative": percent(running, whole) if known else None})
     return found
 
 

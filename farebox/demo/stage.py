@@ -40,7 +40,9 @@ LOGIN_LINK_S: Final = 86_400
 LOG: Final = "demo.log"
 CREDENTIAL: Final = "simulated"
 READY_LINE: Final = "farebox ready on "
-READY_TIMEOUT_S: Final = 30.0
+READY_TIMEOUT_S: Final = 120.0
+"""For so long a server that lives may be starting: on a busy machine the first start takes long."""
+LINES_SHOWN: Final = 8
 STOP_TIMEOUT_S: Final = 20.0
 DRAIN_S: Final = 2
 FLUSH_TIMEOUT_S: Final = 60.0
@@ -218,17 +220,35 @@ class Stage:
                 text=True, start_new_session=True,
             )  # fmt: skip
 
-    def _wait_ready(self, process: "subprocess.Popen[str]") -> str:
+    def _wait_ready(self, process: "subprocess.Popen[str]", timeout_s: float = READY_TIMEOUT_S) -> str:
+        """The server's address, as it tells it. Raises FareboxError where it ends, or tells none in time."""
         found: list[str] = []
         stdout = process.stdout
         assert stdout is not None
         reading = threading.Thread(target=lambda: found.append(stdout.readline()), daemon=True)
         reading.start()
-        reading.join(READY_TIMEOUT_S)
+        until_s = time.monotonic() + timeout_s
+        while reading.is_alive() and time.monotonic() < until_s:  # one that ends closes its output
+            reading.join(0.25)
         line = found[0].strip() if found else ""
-        if not line.startswith(READY_LINE):
-            raise FareboxError(f"the demo's server did not start{self._why()}")
-        return line.removeprefix(READY_LINE)
+        if line.startswith(READY_LINE):
+            return line.removeprefix(READY_LINE)
+        if reading.is_alive():
+            raise FareboxError(
+                f"the demo's server did not start within {timeout_s:g} seconds: let the machine have a rest and try "
+                f"again; `--data DIR` keeps the log, {LOG}{self._said()}"
+            )
+        raise FareboxError(
+            f"the demo's server ended before it could answer: mend what it says and try again, with another `--port` "
+            f"or `--data DIR` where it is about those; `farebox doctor` looks for what is missing{self._said(line)}"
+        )
+
+    def _said(self, line: str = "") -> str:
+        """The last lines of what the server said, as the end of an error message."""
+        path = self.data / LOG
+        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+        shown = [*lines, line][-LINES_SHOWN:] if line else lines[-LINES_SHOWN:]
+        return "".join(f"\n  {each}" for each in (shown or ["(it said nothing)"]))
 
     def _why(self) -> str:
         """The last line of the server's log, as the end of an error message."""

@@ -113,10 +113,13 @@ def _sentence(asked: Asked, rows: list[Row]) -> str:
         return f"No call fell back, of {some(calls, 'call')} by {some(len(rows), 'route')}, {span(asked)}."
     spend, extra = sum(pico(row["fallback_spend"]) for row in rows), sum(pico(row["extra"]) for row in rows)
     most = max(rows, key=lambda row: row["fallbacks"])
+    by_route = most["route"] is not None
+    where = f"Most in route {named(most['route'])}" if by_route else "Most by no route: the app itself moved on"
+    kind = "routed call" if all(row["route"] is not None for row in rows) else "call"
     beside = f", {dollars(to_decimal(extra))} more than direct ones" if extra > 0 else ""
     return (
-        f"{some(fell, 'call')} of {some(calls, 'routed call')} fell back ({percents(percent(fell, calls))}), "
-        f"{span(asked)}; the attempts cost {dollars(to_decimal(spend))}{beside}. Most in route {named(most['route'])}."
+        f"{some(fell, 'call')} of {some(calls, kind)} fell back ({percents(percent(fell, calls))}), "
+        f"{span(asked)}; the attempts cost {dollars(to_decimal(spend))}{beside}. {where}."
     )
 
 

@@ -155,6 +155,21 @@ def test_what_cannot_be_asked_is_told_with_what_to_write(browser):
         assert "This cannot be asked" in answer.text
 
 
+@pytest.mark.parametrize("path", ["/", "/customers", "/reports/losses", "/calls"])
+@pytest.mark.parametrize("far", ["since=2026-01-01&until=9999-12-31", "since=0001-01-01", "until=9999-12-31"])
+def test_a_period_without_end_is_told_to_be_too_far(browser, path, far):
+    answer = browser.get(f"{path}?{far}")
+    assert answer.status_code == 400
+    assert "1970 to 2200" in answer.text
+
+
+def test_an_end_alone_ends_a_period_of_the_usual_length(browser):
+    browser.get("/calls?until=2026-11-01")
+    asked = browser.site.keeper.last("events")
+    assert asked.until_us == 1_793_577_600_000_000  # the day is one of it
+    assert asked.until_us - asked.since_us == 7 * 86_400_000_000
+
+
 def test_rows_are_ordered_and_searched_on_the_server(browser):
     by_cost = browser.get("/reports/losses.json?sort=-cost").json()["data"]
     assert [row["tenant"] for row in by_cost] == [NASTY, "acme"]
@@ -163,6 +178,12 @@ def test_rows_are_ordered_and_searched_on_the_server(browser):
     page = browser.get("/reports/losses?sort=-cost&q=ACME").text
     assert [row[0] for row in cells(page)] == ["acme"]
     assert 'aria-sort="descending"' in page
+
+
+def test_shares_in_files_have_two_places_as_those_of_reports(browser):
+    for path in ("/customers", "/users", "/features", "/models"):
+        for row in csv.DictReader(io.StringIO(browser.get(f"{path}.csv").text)):
+            assert re.fullmatch(r"(\d+\.\d\d)?", row["share"]), row
 
 
 def test_money_reads_like_money(browser):

@@ -14,7 +14,31 @@ import httpx
 import pytest
 from harness import children, clean_env, wait_until_gone
 
+from farebox.demo.stage import Stage
+from farebox.errors import FareboxError
+
 READY_WITHIN_S = 30.0
+
+
+def started(stage: Stage, code: str, timeout_s: float = 120) -> str:
+    """What the stage makes of a server that does this."""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            return stage._wait_ready(process, timeout_s)
+        finally:
+            process.kill()
+
+
+def test_a_server_that_does_not_start_is_told_with_its_last_words_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "demo.log").write_text("".join(f"line {number}\n" for number in range(20)))
+    stage = Stage(tmp_path, "127.0.0.1", 0)
+    with pytest.raises(FareboxError, match="ended before it could answer") as ended:
+        started(stage, "print('no space left')")
+    assert str(ended.value).endswith("line 19\n  no space left") and "line 1\n" not in str(ended.value)
+    with pytest.raises(FareboxError, match=r"within 0\.5 seconds") as late:
+        started(stage, "import time; time.sleep(60)", 0.5)
+    assert "try again" in str(late.value) and "line 19" in str(late.value)
+    assert started(stage, "print('farebox ready on http://127.0.0.1:1')") == "http://127.0.0.1:1"
 
 
 class Demo:

@@ -1,7 +1,11 @@
-import pytest
-from reports_ledger import Sums, each, grouped, of, percent, usd, within
+from typing import Any
 
+import pytest
+from reports_ledger import NOW_US, Sums, each, grouped, of, percent, usd, within
+
+from farebox.core.queries import UsageQuery
 from farebox.errors import QueryError
+from farebox.reports.asking import asked
 from farebox.reports.registry import find
 from farebox.reports.waste import KINDS
 
@@ -65,6 +69,30 @@ def test_what_counts_as_a_loop_can_be_said(made):
     assert answer.sections == ()
     with pytest.raises(QueryError, match="loop_calls"):
         made.answer(find("waste"), ("loop_calls", "many"))
+
+
+class Moved:
+    """Facts of calls of which one was moved by the app itself; what a route did beside them in `routed`."""
+
+    def __init__(self, *routed: dict[str, Any]) -> None:
+        one = {"calls": 16, "fallbacks": 1, "attempts": 17, "spend": "0.10", "errors": 0, "calls_unpriced": 0,
+               "spend_byok": "0", "route": None, "fallback_from": None, "state": "done", "provider": "openai",
+               "model": "m", "cost_source": "computed"}  # fmt: skip
+        self.rows = [one, *({**one, **each} for each in routed)]
+
+    def usage(self, query: UsageQuery) -> list[dict[str, Any]]:
+        return self.rows
+
+
+def test_calls_that_went_by_no_route_are_not_called_routed():
+    question = asked(find("fallbacks"), [], NOW_US)
+    alone = find("fallbacks").answer(question, Moved()).sentence
+    assert alone.startswith("1 call of 16 calls fell back (6.2 %)") and "route:" in alone and "routed" not in alone
+    both = find("fallbacks").answer(question, Moved({"route": "fast", "fallbacks": 4})).sentence
+    assert both.startswith("5 calls of 32 calls fell back") and "Most in route fast" in both
+    routed = Moved({"route": "fast", "fallbacks": 4})
+    del routed.rows[0]
+    assert find("fallbacks").answer(question, routed).sentence.startswith("4 calls of 16 routed calls fell back")
 
 
 @pytest.mark.parametrize("pairs", SPANS, ids=str)

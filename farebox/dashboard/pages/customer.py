@@ -96,7 +96,7 @@ async def limits_of(visit: Visit, who: Mapping[str, str]) -> list[dict[str, Any]
 
 def _share(used: Any, amount: Any) -> Decimal:
     whole = Decimal(str(amount))
-    return Decimal(str(used)) * 100 / whole if whole else Decimal(100)
+    return sums.percent(Decimal(str(used)), whole) if whole else Decimal(100)
 
 
 async def _check_known(visit: Visit, tenant: str) -> None:

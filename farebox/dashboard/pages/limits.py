@@ -190,7 +190,7 @@ async def _near(visit: Visit) -> dict[str, list[sums.Row]]:
             unit = limits[limit_id].unit
             found.setdefault(limit_id, []).append({
                 "subject": subject or "all together",
-                "used_share": Decimal(used) * 100 / amount,
+                "used_share": sums.percent(Decimal(used), Decimal(amount)),
                 "used": sums.amount(shown_amount(used, unit), unit),
                 "resets_at": None if end_us is None else iso_us(end_us),
             })  # fmt: skip

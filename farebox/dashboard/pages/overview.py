@@ -171,7 +171,7 @@ def _near_row(row: LimitRow, subject: str, end_us: int | None, amount: int, used
         "tenant": subject.partition("/")[0] if limit.per in ("tenant", "user") and subject else None,
         "limit": of,
         "limit_id": limit.id,
-        "used_share": Decimal(used) * 100 / amount,
+        "used_share": sums.percent(Decimal(used), Decimal(amount)),
         "used": sums.amount(shown_amount(used, limit.unit), limit.unit),
         "resets_at": None if end_us is None else iso_us(end_us),
     }

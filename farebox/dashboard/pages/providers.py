@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from farebox.dashboard import sums
 from farebox.dashboard.forms import Field, Form, as_typed
 from farebox.dashboard.page import Action, Done, Page, View, Visit
 from farebox.directory.rows import ProviderRow
@@ -101,7 +102,7 @@ def _listed(row: Mapping[str, Any], went: Mapping[str, Any]) -> dict[str, Any]:
         "credential": None if source is None else f"{source} {row['credential_hint'] or ''}".strip(),
         "state": state,
         "attempts": attempts,
-        "failed": Decimal(errors) * 100 / attempts if attempts else None,
+        "failed": sums.percent(Decimal(errors), Decimal(attempts)) if attempts else None,
         "last_at": went.get("last_at"),
     }
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from farebox.core.routes import Route, changed_route, read_route, read_target, target_text, written_route
+from farebox.dashboard import sums
 from farebox.dashboard.forms import Field, Form, as_typed
 from farebox.dashboard.page import Action, Done, Page, View, Visit
 from farebox.directory.routes import RouteRow, checked_removal, checked_targets
@@ -118,7 +119,7 @@ def _of_day(went: Mapping[str, Any], fares: Mapping[str, Any]) -> dict[str, Any]
     return {
         "state": state,
         "attempts": attempts,
-        "failed": Decimal(errors) * 100 / attempts if attempts else None,
+        "failed": sums.percent(Decimal(errors), Decimal(attempts)) if attempts else None,
         "p50": went.get("p50_latency_ms"),
         "spend": went.get("spend"),
     }
