@@ -79,7 +79,9 @@ class Audit:
     options: tuple[Option, ...] = ()
 
     def answer(self, asked: Asked, facts: Facts) -> Answer:
-        whole = total(asked, facts, (*_MEASURES, "corrections", "refused"))
+        corrections = _corrections(asked, facts)
+        corrected = corrections.totals or {}
+        whole = {**total(asked, facts, (*_MEASURES, "refused")), "corrections": corrected["corrections"]}
         if not whole["attempts"] and not whole["corrections"]:
             return Answer(sentence=nothing(asked), columns=_COLUMNS, rows=[])
         spend = pico(whole["spend"])
@@ -87,12 +89,12 @@ class Audit:
             _grouped(asked, facts, ("provider", "model"), "By model", _MODELS, spend),
             _grouped(asked, facts, ("cost_source",), "How the cost is known", _SOURCES, spend),
             _unattributed(asked, facts, spend),
-            _corrections(asked, facts),
+            corrections,
             _prices(asked, facts),
         )
         rows = _rows(asked, facts, ("provider",), spend)
         return Answer(
-            sentence=_sentence(asked, whole, pico(sections[3].totals["spend"]) if sections[3].totals else 0),
+            sentence=_sentence(asked, whole, pico(corrected["spend"])),
             columns=_COLUMNS,
             rows=rows,
             totals=_sums(whole, spend),
