@@ -12,7 +12,7 @@ from farebox.ledger.stores.duckdb.kept import Counts, Kept, Shape, Tally
 from farebox.ledger.stores.duckdb.sources import Scan
 from farebox.ledger.stores.duckdb.store import Cursor, Store, one
 from farebox.ledger.stores.duckdb.usage import SPEND, known_by
-from farebox.ledger.stores.duckdb.usage_parts import distinct_sql, facts_sql, group_sql, key_sql, where_sql
+from farebox.ledger.stores.duckdb.usage_parts import distinct_sql, facts_sql, group_sql, key_sql, where_sql, zone_of
 
 INDEX_ROWS_A_ROW: Final = 8
 """Rows of an index that take the room of one of sums."""
@@ -108,7 +108,7 @@ def _made(store: Store, shape: Shape, asked: object) -> Kept:
 def _counted(cursor: Cursor, shape: Shape, part: UsageQuery, scans: list[Scan], table: str, batch: int) -> Kept:
     """Things that are counted once each, and how many there are in each group."""
     before = scans[0].kept
-    parameters: dict[str, object] = {"zone": part.time_zone} if sources.periods_of(part) else {}
+    parameters = zone_of(part)
     keys = [f"{group_sql(name, parameters)} AS g{index}" for index, name in enumerate(shape.dims)]
     where = where_sql(part, parameters)
     was_kept = before is not None and bool(before.shape.once)

@@ -32,6 +32,7 @@ from farebox.ledger.stores.duckdb.usage_parts import (
     sum_facts,
     units_sql,
     where_sql,
+    zone_of,
 )
 from farebox.ledger.stores.duckdb.writing import BUCKET_GROWTH
 
@@ -197,7 +198,7 @@ def build(
     """The whole question as one statement. Groups come back as g0, g1 …, measures under their names. Sums, latencies
     and what is counted once each are asked of the smallest tables that know them, and joined. `is_raw`: all rows in no
     order, amounts as numbers, for a statement around it. `after`: only groups of which a later batch has something."""
-    parameters: dict[str, object] = {"zone": query.time_zone} if sources.periods_of(query) else {}
+    parameters = zone_of(query)
     keys = [f"{group_sql(name, parameters)} AS g{index}" for index, name in enumerate(groups)]
     where = where_sql(query, parameters)
     wanted: dict[str, str] = {}
