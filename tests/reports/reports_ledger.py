@@ -315,6 +315,7 @@ def accounts(events: list[Event], limits: list[Limit]) -> list[tuple[str, str, i
     today = NOW_US - NOW_US % DAY_US
     month = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp()) * 1_000_000
     december = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp()) * 1_000_000
+    called_us = {event.head.id: event.head.started_at_us for event in events if event.kind == "charge"}
     found = []
     for limit in limits:
         start, end = (today, today + DAY_US) if limit.window == "day" else (month, december)
@@ -328,8 +329,11 @@ def accounts(events: list[Event], limits: list[Limit]) -> list[tuple[str, str, i
             fits = all(getattr(event.head, name) == wanted for name, wanted in limit.where.items())
             if limit.subject not in (None, subject) or event.tail.state == "refused":
                 continue
-            if not fits or not start <= event.head.started_at_us < end:
+            started_us = event.head.started_at_us
+            if not fits or not start <= started_us < end:
                 continue
+            if event.corrects is not None and called_us[event.corrects] != started_us:
+                continue  # of a month that is closed
             if limit.unit == "requests":
                 used[subject] = used.get(subject, 0) + (event.kind == "charge" and event.head.attempt == 1)
             elif not event.head.byok:
