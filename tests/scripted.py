@@ -168,6 +168,9 @@ def unbalanced(worker: Running) -> list[str]:
 
 
 def open_slots(worker: Running) -> list[int]:
-    data = (worker.journal_directory / "open.slots").read_bytes()
+    try:
+        data = (worker.journal_directory / "open.slots").read_bytes()
+    except FileNotFoundError:  # a keeper beside it has read all of an ended worker's journal
+        return []
     flags = [struct.unpack_from("@q", data, at + 56)[0] for at in range(0, len(data), SLOT_BYTES)]
     return [index for index, flag in enumerate(flags) if flag & FLAG_OPEN]
