@@ -114,11 +114,15 @@ class Counts:
 
     def used(self, tenant: str, unit: str, window: Window) -> int | None:
         """None where this ledger cannot count it."""
+        found = self.by_tenant(unit, window)
+        return None if found is None else found.get(tenant, 0)
+
+    def by_tenant(self, unit: str, window: Window) -> Mapping[str, int | None] | None:
+        """Of those who used any; None where this ledger cannot count it."""
         key = (unit, window)
         if key not in self._known:
             self._known[key] = self._counted(unit, window) if unit in COUNTED else self._named(unit, window)
-        found = self._known[key]
-        return None if found is None else found.get(tenant, 0)
+        return self._known[key]
 
     def _counted(self, unit: str, window: Window) -> dict[str, int | None]:
         measure = COUNTED[unit]

@@ -72,6 +72,7 @@ class Anomalies:
         if not labels:
             return Answer(sentence=nothing(asked), columns=_COLUMNS, rows=[])
         found = [one for kind in (_EVERYTHING, *NOUNS) for one in _judged(asked, facts, kind, labels, least, factor)]
+        found.sort(key=lambda one: (one.kind, one.subject or ""))
         found.sort(key=lambda one: (one.day, abs(one.change)), reverse=True)
         shown = found[: asked.top]
         rows = [_row(asked, facts, one, explained=place < EXPLAINED_MAX) for place, one in enumerate(shown)]
@@ -99,7 +100,7 @@ def _labels(asked: Asked, facts: Facts) -> list[str]:
 def _judged(asked: Asked, facts: Facts, kind: str, labels: list[str], least: int, factor: int) -> list[_Found]:
     groups = ("day",) if kind == _EVERYTHING else ("day", kind)
     since_us = max(0, day_window(labels[0], asked.time_zone).start_us)
-    rows = facts.usage(question(asked, groups, ("spend",), since_us=since_us, peak_min=least))
+    rows = facts.usage_unordered(question(asked, groups, ("spend",), since_us=since_us, peak_min=least))
     amounts = ((row.get(kind), row["day"], pico(row["spend"])) for row in rows)
     wanted = sum(label >= days(asked)[0] for label in labels)
     open_day = today(asked)

@@ -1,7 +1,9 @@
 """upsell: who has outgrown their plan, and which one fits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import date
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, Literal, NamedTuple
 
 from farebox.core import figures
@@ -30,11 +32,15 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-class Need(NamedTuple):
-    """What a customer takes in a month."""
+class Outgrown(NamedTuple):
+    """A customer beyond its plan. Amounts are pico-dollars; `fits` is the cheapest dearer plan that nothing outgrows,
+    `more` its price less what the customer pays."""
 
+    line: Line
+    plan: Plan
     cost: int | None
-    used: dict[str, int | None]
+    fits: Plan | None
+    more: int | None
 
 
 class Upsell:
@@ -48,81 +54,114 @@ class Upsell:
         """Of the last month of the period."""
         span = months.trailing(months.span(asked), 1)
         books = facts.books(asked.as_of_us)
-        found = earnings.lines(asked, facts, span, books)
-        counts = Counts(asked, facts)
-        units = sorted({unit for versions in books.plans.values() for unit in versions[-1].plan.included})
-        rows = [row for line in found if (row := _row(line, books, span, counts, units)) is not None]
-        rows.sort(key=lambda row: (-(row["more"] or 0), -(row["ai_cost"] or 0), row["tenant"]))
-        more = sum((row["more"] for row in rows if row["more"] is not None), Decimal(0))
-        shown = rows[: asked.top]
+        lines = earnings.lines(asked, facts, span, books)
+        plans = Ladder(books, earnings.last_day(span.months[0], span), span, Counts(asked, facts))
+        found = [one for line in lines if (one := plans.outgrown(line)) is not None]
+        found.sort(key=lambda one: (-(one.more or 0), -(one.cost or 0), one.line.tenant or ""))
+        more = usd(sum(one.more or 0 for one in found)) or Decimal(0)
+        shown = found[: asked.top]
         return Answer(
-            sentence=_sentence(rows, more, span),
+            sentence=_sentence(found, more, span),
             columns=COLUMNS,
-            rows=shown,
+            rows=[plans.row(one) for one in shown],
             totals={"more": more},
-            charts=_charts(rows),
+            charts=_charts(found),
             notes=(
                 *(
                     ()
                     if span.open_month is None
                     else ("AI cost is projected to the month's end; units are as used so far.",)
                 ),
-                *spending.sureness(earnings.sums(found).spend),
-                *spending.left_off(len(shown), len(rows)),
+                *spending.sureness(earnings.sums(lines).spend),
+                *spending.left_off(len(shown), len(found)),
             ),
         )
 
 
-def _charts(rows: Sequence[dict[str, Any]]) -> tuple[Chart, ...]:
-    bars = [{"customer": row["name"] or row["tenant"], "usd": row["more"]} for row in rows if row["more"]][:CHART_ROWS]
+class Ladder:
+    """The plans as they read on a day, and what customers used in the month of what they include."""
+
+    def __init__(self, books: Books, day: date, span: Span, counts: Counts) -> None:
+        self._span = span
+        self._plans = {name: plan for name in books.plans if (plan := books.plan(name, day)) is not None}
+        self._included = {name: sorted(plan.included.items()) for name, plan in self._plans.items()}
+        self._used = {
+            unit: counts.by_tenant(unit, span.window)
+            for unit in sorted({unit for own in self._included.values() for unit, _ in own})
+        }
+        by_price = sorted(self._plans.values(), key=lambda one: (monthly_price(one), one.name))
+        self._dearer = {
+            name: [one for one in by_price if monthly_price(one) > monthly_price(plan)]
+            for name, plan in self._plans.items()
+        }
+
+    def outgrown(self, line: Line) -> Outgrown | None:
+        """None for who has no plan, or fits it."""
+        plan = self._plans.get(line.plan or "")
+        if plan is None or line.tenant is None:
+            return None
+        projected = self._span.projected(line.spend.amount)
+        cost = line.spend.amount if projected is None else projected
+        if next(self._beyond(plan, line.tenant, cost, line.expected), None) is None:
+            return None
+        # A plan that says nothing of AI cost fits while it earns.
+        fits = next(
+            (
+                one
+                for one in self._dearer[plan.name]
+                if next(self._beyond(one, line.tenant, cost, _bearable(one)), None) is None
+            ),
+            None,
+        )
+        more = None if fits is None or line.revenue is None else monthly_price(fits) - line.revenue
+        return Outgrown(line, plan, cost, fits, more)
+
+    def row(self, one: Outgrown) -> dict[str, Any]:
+        line, cost, revenue = one.line, one.cost, one.line.revenue
+        assert line.tenant is not None
+        beyond = self._beyond(one.plan, line.tenant, cost, line.expected)
+        price = None if one.fits is None else monthly_price(one.fits)
+        margin = None if price is None or cost is None else price - cost
+        return {
+            "tenant": line.tenant,
+            "name": _name(line),
+            "plan": one.plan.name,
+            "revenue": usd(revenue),
+            "ai_cost": usd(cost),
+            "expected": usd(line.expected),
+            "outgrown": ", ".join(f"{what}, {_times(used, allowed)}" for what, used, allowed in beyond),
+            "margin_percent": None if revenue is None or cost is None else percent(revenue - cost, revenue),
+            "fits": None if one.fits is None else one.fits.name,
+            "fits_price": usd(price),
+            "fits_margin": usd(margin),
+            "fits_margin_percent": percent(margin, price),
+            "more": usd(one.more),
+        }
+
+    def _beyond(
+        self, plan: Plan, tenant: str, cost: int | None, expected: int | None
+    ) -> Iterator[tuple[str, int, int]]:
+        """(what, used, allowed) of all that is more than the plan expects or includes."""
+        if expected is not None and cost is not None and cost > expected:
+            yield "AI cost", cost, expected
+        for unit, included in self._included[plan.name]:
+            counted = self._used[unit]
+            used = None if counted is None else counted.get(tenant, 0)
+            if used is not None and used > included:
+                yield unit, used, included
+
+
+def _name(line: Line) -> str | None:
+    return line.customer.name or None if line.customer else None
+
+
+def _charts(found: Sequence[Outgrown]) -> tuple[Chart, ...]:
+    bars = [
+        {"customer": _name(one.line) or one.line.tenant, "usd": usd(one.more)}
+        for one in islice((one for one in found if one.more), CHART_ROWS)
+    ]
     title = "What the plans that fit would bring more a month"
     return (Chart(title, "bars", bars, "customer", "usd"),) if bars else ()
-
-
-def _row(line: Line, books: Books, span: Span, counts: Counts, units: Sequence[str]) -> dict[str, Any] | None:
-    """None for who has no plan, or fits it."""
-    if line.plan is None or line.tenant is None:
-        return None
-    day = earnings.last_day(line.month, span)
-    plan = books.plan(line.plan, day)
-    if plan is None:
-        return None
-    projected = span.projected(line.spend.amount)
-    cost = line.spend.amount if projected is None else projected
-    window = span.window
-    need = Need(cost, {unit: counts.used(line.tenant, unit, window) for unit in units})
-    reasons = _beyond(plan, need, line.expected)
-    if not reasons:
-        return None
-    fits = _fitting(plan, [one for name in books.plans if (one := books.plan(name, day)) is not None], need)
-    price = None if fits is None else monthly_price(fits)
-    margin = None if price is None or cost is None else price - cost
-    return {
-        "tenant": line.tenant,
-        "name": line.customer.name or None if line.customer else None,
-        "plan": plan.name,
-        "revenue": usd(line.revenue),
-        "ai_cost": usd(cost),
-        "expected": usd(line.expected),
-        "outgrown": ", ".join(reasons),
-        "margin_percent": None if line.revenue is None or cost is None else percent(line.revenue - cost, line.revenue),
-        "fits": None if fits is None else fits.name,
-        "fits_price": usd(price),
-        "fits_margin": usd(margin),
-        "fits_margin_percent": percent(margin, price),
-        "more": None if price is None or line.revenue is None else usd(price - line.revenue),
-    }
-
-
-def _beyond(plan: Plan, need: Need, expected: int | None) -> list[str]:
-    reasons = []
-    if expected is not None and need.cost is not None and need.cost > expected:
-        reasons.append(f"AI cost, {_times(need.cost, expected)}")
-    for unit, included in sorted(plan.included.items()):
-        used = need.used.get(unit)
-        if used is not None and used > included:
-            reasons.append(f"{unit}, {_times(used, included)}")
-    return reasons
 
 
 def _times(used: int, allowed: int) -> str:
@@ -134,23 +173,16 @@ def _times(used: int, allowed: int) -> str:
     )
 
 
-def _fitting(plan: Plan, plans: Sequence[Plan], need: Need) -> Plan | None:
-    """The cheapest dearer one that nothing outgrows; a plan that says nothing of AI cost fits while it earns."""
-    dearer = [one for one in plans if monthly_price(one) > monthly_price(plan)]
-    fitting = [one for one in dearer if not _beyond(one, need, _bearable(one))]
-    return min(fitting, key=lambda one: (monthly_price(one), one.name), default=None)
-
-
 def _bearable(plan: Plan) -> int:
     return monthly_price(plan) if plan.expected_ai_cost is None else plan.expected_ai_cost
 
 
-def _sentence(rows: Sequence[dict[str, Any]], more: Decimal, span: Span) -> str:
-    if not rows:
+def _sentence(found: Sequence[Outgrown], more: Decimal, span: Span) -> str:
+    if not found:
         return f"Nobody has outgrown their plan {span.words}."
-    fitting = sum(1 for row in rows if row["fits"] is not None)
-    verb = "has outgrown its plan" if len(rows) == 1 else "have outgrown their plans"
-    start = f"{named(len(rows), 'customer')} {verb} {span.words}"
+    fitting = sum(1 for one in found if one.fits is not None)
+    verb = "has outgrown its plan" if len(found) == 1 else "have outgrown their plans"
+    start = f"{named(len(found), 'customer')} {verb} {span.words}"
     if not fitting:
         return f"{start}; no plan is large enough."
     return f"{start}; the plans that fit {fitting} of them bring {figures.money(more)} more a month."

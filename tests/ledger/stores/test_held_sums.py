@@ -4,17 +4,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_making import HOUR_US, START_US, add_events, random_events, store_with
+from ledger_making import HOUR_US, START_US, add_events, head, random_events, store_with, tail
 
+from farebox.core.events import Event
+from farebox.core.money import parse_usd
 from farebox.core.queries import UsageQuery
+from farebox.ledger.correcting import batch_of, correction
 from farebox.ledger.stores.duckdb import Store
 from farebox.ledger.stores.duckdb.kept import Bounds
 from farebox.ledger.stores.duckdb.kept_making import keep_sums
 from farebox.ledger.stores.duckdb.rollups import roll_up
 from farebox.ledger.stores.duckdb.usage import columns
+from farebox.ledger.stores.duckdb.writing import apply
+from farebox.providers.charging import Charged
 from farebox.reports.held import HeldSums
 
 ROWS = 1000
+PEAK = 6 * 10**9
 SUMS = ("spend", "calls", "calls_unpriced", "last_at")
 QUERIES = (
     UsageQuery(("tenant", "month"), START_US, START_US + 1000 * HOUR_US, measures=SUMS, limit=ROWS),
@@ -23,6 +29,8 @@ QUERIES = (
     UsageQuery(("tag.region", "tenant"), measures=SUMS, limit=ROWS),
     UsageQuery(("tenant",), measures=(*SUMS, "users", "p95_latency_ms"), limit=ROWS),
     UsageQuery(("tenant",), measures=SUMS, as_of_us=START_US + 10**15, limit=ROWS),
+    UsageQuery(("day", "tenant"), measures=SUMS, limit=ROWS, peak_min=PEAK),
+    UsageQuery(("user", "week", "tenant"), measures=SUMS, limit=ROWS, peak_min=PEAK, time_zone="Asia/Tokyo"),
 )
 
 
@@ -57,6 +65,32 @@ def test_what_is_held_and_what_has_changed_make_the_whole_answer(tmp_path: Path,
         if number % 100:
             roll_up(store)
             keep_sums(store)
+    store.close()
+
+
+def test_only_those_who_reach_the_least_peak_are_told(tmp_path: Path) -> None:
+    store = store_with(tmp_path, random_events(450, seed=12))
+    peaks: dict[str | None, int] = {}
+    for _, tenant, spend in new(store, UsageQuery(("day", "tenant"), measures=("spend",), limit=ROWS)):
+        peaks[tenant] = max(peaks.get(tenant, 0), parse_usd(spend or 0))
+    order = sorted(peaks, key=lambda tenant: peaks[tenant])
+    query = UsageQuery(("day", "tenant"), measures=("spend",), limit=ROWS, peak_min=peaks[order[-2]])
+    held, ask = HeldSums(), Asking(store)
+
+    def told() -> set[str | None]:
+        found = {row["tenant"] for row in held.rows(query, ask)}
+        assert found == {tenant for _, tenant, _ in new(store, query)}
+        return found
+
+    assert told() == {*order[-2:]}
+    first = head(10_000, tenant=order[0], started_at_us=START_US + 5 * HOUR_US)
+    dear = Event(first, tail(first, cost=query.peak_min))
+    add_events(store, [dear])
+    assert told() == {order[0], *order[-2:]}
+    back = correction(dear, Charged(cost=-query.peak_min, cost_source="computed"), START_US)
+    apply(store, batch_of([back]), START_US)
+    assert told() == {*order[-2:]}
+    assert ask.rows > 0
     store.close()
 
 

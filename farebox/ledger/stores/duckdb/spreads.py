@@ -130,9 +130,10 @@ def costs_sql(
         f"SELECT {listed}, key, sum(cost)::HUGEINT AS cost, sum(attempts)::BIGINT AS attempts FROM "
         f"(SELECT * FROM fresh UNION ALL SELECT * FROM {of_keys(tally.table, 'fresh')}) GROUP BY ALL"
     )
+    # NOT IN, unlike an anti join, leaves those that are kept in the order in which they stand.
     return (
         f"WITH fresh AS MATERIALIZED (SELECT * FROM ({sums}) WHERE {named}) "
-        f"SELECT {lead}cost, attempts FROM {tally.table} AS kept ANTI JOIN fresh ON fresh.key = kept.key "
+        f"SELECT {lead}cost, attempts FROM {tally.table} WHERE key NOT IN (SELECT key FROM fresh) "
         f"UNION ALL SELECT {lead}cost, attempts FROM ({added})",
         parameters,
     )

@@ -91,7 +91,8 @@ def usage(
 def columns(store: Store, query: UsageQuery, limit_max: int, position: Position | None = None) -> dict[str, object]:
     """The same answer by columns, for many rows: {"columns": names, "values": a list for each, "meta"}. With the
     `position` of an answer of before, where meta's `is_whole` is False, only rows of groups of which something is
-    newer: they stand in place of the former ones, the others hold."""
+    newer: they stand in place of the former ones, the others hold. Of a question with a least peak all rows of those
+    groups come, whether they reach it or not."""
     groups = sources.group_names(query)
     names, rows, meta, stands = _asked(store, query, limit_max=limit_max, position=position)
     table: dict[str, Sequence[Any]] = dict(
@@ -154,7 +155,6 @@ def _can_change_apart(query: UsageQuery, groups: tuple[str, ...]) -> bool:
     return (
         bool(own)
         and query.as_of_us is None
-        and not query.peak_min
         and not any(group(name)[1] for name in own)
         and not set(query.measures) & {*DISTINCT, *sources.LATENCY}
     )
@@ -197,7 +197,8 @@ def build(
 ) -> tuple[str, dict[str, object]]:
     """The whole question as one statement. Groups come back as g0, g1 …, measures under their names. Sums, latencies
     and what is counted once each are asked of the smallest tables that know them, and joined. `is_raw`: all rows in no
-    order, amounts as numbers, for a statement around it. `after`: only groups of which a later batch has something."""
+    order, amounts as numbers, for a statement around it. `after`: only groups of which a later batch has something,
+    whatever peaks they reach."""
     parameters = zone_of(query)
     keys = [f"{group_sql(name, parameters)} AS g{index}" for index, name in enumerate(groups)]
     where = where_sql(query, parameters)
@@ -215,7 +216,7 @@ def build(
     parts = sum_facts(query, _with(query, summed), groups, plan, parameters)
     if after is not None:
         parts += changed_facts(groups, after, parameters)
-    if query.peak_min:
+    if query.peak_min and after is None:
         parts += peaks_sql(query, groups, keys, where, f"SELECT {columns} FROM facts", by, parameters)
     else:
         facts = "facts" if after is None else "changed"
