@@ -98,7 +98,7 @@ def measured(
             pages = _timed(subject, browser, rounds)
         for pid in subject.helpers:
             pin(pid, cores.rest)
-        calls = _calls(subject, cores, 2_000 if quick else 10_000)
+        calls = _calls(subject, cores, 2_000 if quick else 100_000)
     most = P95_MS_MAX_LARGE if events >= LARGE else P95_MS_MAX
     slow = {page: figures["p95_ms"] for page, figures in pages.items() if figures["p95_ms"] >= most}
     return {

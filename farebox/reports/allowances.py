@@ -10,10 +10,13 @@ from farebox.core.windows import Window, window_at, zone
 from farebox.errors import QueryError
 from farebox.reports.months import local
 from farebox.reports.report import Asked, Facts
-from farebox.reports.spending import usage
+from farebox.reports.spending import question
 
 COUNTED: Final = {"requests": "calls", "tokens": "tokens", "usd": "spend"}
 """Units that every ledger counts, by the measure that has them. A plan's usd are pico-dollars."""
+ANCHORS_HELD: Final = 3
+"""Customers whose billing months begin on so few days are counted by few long answers, which are held; those of more
+would take the room of others."""
 
 
 class Allowance(NamedTuple):
@@ -37,7 +40,8 @@ def allowances(asked: Asked, facts: Facts, books: Books, since_us: int, until_us
     plan includes or prices units. The plan is the one on the billing month's first day, or on the first day with
     one."""
     wanted = asked.where.get("tenant")
-    counts = Counts(asked, facts)
+    anchors = {customer.anchor_day for customer in books.customers.values()}
+    counts = Counts(asked, facts, is_held=len(anchors) <= ANCHORS_HELD)
     found: list[Allowance] = []
     by_anchor: dict[int, list[tuple[Window, tuple[date, date]]]] = {}  # most customers share a few
     for tenant, customer in sorted(books.customers.items()):
@@ -107,9 +111,10 @@ def _amount(unit: str, beyond: int | None, price: int | None) -> int | None:
 class Counts:
     """What customers used of a unit in a billing month; asked once for all who share one."""
 
-    def __init__(self, asked: Asked, facts: Facts) -> None:
+    def __init__(self, asked: Asked, facts: Facts, *, is_held: bool = True) -> None:
         self._asked = asked
-        self._facts = facts
+        self._usage = facts.usage_unordered if is_held else facts.usage
+        self._ask = facts.ask
         self._known: dict[tuple[str, Window], Mapping[str, int | None] | None] = {}
 
     def used(self, tenant: str, unit: str, window: Window) -> int | None:
@@ -128,7 +133,7 @@ class Counts:
         measure = COUNTED[unit]
         end_us = window.end_us or self._asked.now_us
         more = () if measure in ("calls", "spend") else (measure,)
-        rows = usage(self._facts, self._asked, ("tenant",), window.start_us, end_us, more)
+        rows = self._usage(question(self._asked, ("tenant",), window.start_us, end_us, more))
         if unit != "usd":
             return {row["tenant"]: row[measure] for row in rows}
         return {row["tenant"]: None if row["spend"] is None else parse_usd(row["spend"]) for row in rows}
@@ -142,7 +147,7 @@ class Counts:
             "as_of_us": self._asked.as_of_us,
         }
         try:
-            rows: Iterable[Mapping[str, object]] = self._facts.ask("units", params)
+            rows: Iterable[Mapping[str, object]] = self._ask("units", params)
         except QueryError:
             return None
         return {str(row["tenant"]): int(str(row["used"])) for row in rows if row["tenant"] is not None}
