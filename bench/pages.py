@@ -98,7 +98,7 @@ def measured(
             pages = _timed(subject, browser, rounds)
         for pid in subject.helpers:
             pin(pid, cores.rest)
-        calls = _calls(subject, cores, 2_000 if quick else 100_000)
+        calls = _calls(subject, cores, 2_000 if quick else 200_000)
     most = P95_MS_MAX_LARGE if events >= LARGE else P95_MS_MAX
     slow = {page: figures["p95_ms"] for page, figures in pages.items() if figures["p95_ms"] >= most}
     return {
@@ -191,6 +191,9 @@ def _calls(subject: Contender, cores: Cores, samples: int) -> dict[str, Any]:
     ]
     for browser in browsers:
         browser.start()
+    deadline = time.monotonic() + START_S
+    while min(asked) == 0 and time.monotonic() < deadline:  # the password of each takes its time
+        time.sleep(0.05)
     beside = _p99_us(subject, cores, samples)
     stop.set()
     for browser in browsers:

@@ -52,6 +52,7 @@ class CustomersPnl:
                 *span.notes,
                 *months.widened(asked, span),
                 *earnings.filtered_note(asked),
+                *earnings.unmetered_note(asked, every),
                 *_unknown(total),
                 *spending.sureness(total.spend),
                 *spending.left_off(len(shown), len(standings.places)),

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from functools import lru_cache
 from heapq import nsmallest
-from itertools import chain, compress
+from itertools import chain, compress, takewhile
 from operator import is_not
 from typing import Final, NamedTuple, TypeVar
 
 from farebox.core.customers import Books, Customer
 from farebox.core.months import month_days
+from farebox.reports.cells import day_text
 from farebox.reports.months import Span, local
 from farebox.reports.report import Asked, Facts
 from farebox.reports.spending import NOTHING, Row, Spend, percent, question, ratio, spend_of, usd
@@ -290,6 +291,18 @@ def filtered_note(asked: Asked) -> tuple[str, ...]:
     if not set(asked.where) - {"tenant"}:
         return ()
     return ("The filter picks calls; revenue is the customers' whole revenue, so margins are too good.",)
+
+
+def unmetered_note(asked: Asked, found: Lines) -> tuple[str, ...]:
+    """Of the first months in which customers paid and nothing at all was called: the ledger did not know them."""
+    if asked.where:
+        return ()
+    quiet = list(takewhile(lambda month: not found.sums((month,)).spend.calls, found.by_month))
+    paid = [month for month in quiet if found.by_month[month]]
+    if not paid or len(quiet) == len(found.by_month):
+        return ()
+    words = day_text(paid[0]) if len(paid) == 1 else f"{day_text(paid[0])} to {day_text(paid[-1])}"
+    return (f"No call was metered in {words}: what is left there is all that was paid.",)
 
 
 def _asked_for(asked: Asked, books: Books) -> Iterable[str]:

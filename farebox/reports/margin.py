@@ -40,6 +40,7 @@ class Margin:
                 *span.notes,
                 *months.widened(asked, span),
                 *earnings.filtered_note(asked),
+                *earnings.unmetered_note(asked, found),
                 *spending.sureness(total.spend),
             ),
         )

@@ -81,6 +81,7 @@ class Weekly:
                 *_failing(asked, facts, week),
             ),
             notes=spending.sureness(this),
+            covers=(week.since_us, week.until_us),
         )
 
 

@@ -1,14 +1,16 @@
 """Cost against revenue, recomputed by hand and by plain loops."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 from bookkeeping import Event, Ledger, asked, at, books, customer, dollars, plan, usd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from farebox.core.customers import Subscription
 from farebox.core.money import to_decimal
 from farebox.reports.customers_pnl import CustomersPnl
 from farebox.reports.margin import Margin
@@ -131,6 +133,21 @@ def test_months_are_those_of_the_time_zone():
     berlin = CustomersPnl().answer(asked(time_zone="Europe/Berlin"), company)
     assert rows_of(berlin)["acme"]["ai_cost"] == Decimal(5)
     assert rows_of(CustomersPnl().answer(asked(), company))["acme"]["ai_cost"] == Decimal(0)
+
+
+def test_months_before_the_first_call_are_said_to_be_so():
+    since = Subscription(date(2026, 9, 1), "pro")
+    held = books([msgspec.structs.replace(customer("acme"), subscriptions=(since,))], plan("pro", "50"))
+
+    def told(question, *days):
+        notes = CustomersPnl().answer(question, Ledger([spent("acme", "5", day) for day in days], held)).notes
+        return [note for note in notes if "No call was metered" in note]
+
+    assert told(asked(), "2026-11-02") == [
+        "No call was metered in Sep 2026 to Oct 2026: what is left there is all that was paid."
+    ]
+    assert told(asked(), "2026-10-31", "2026-11-02")[0].startswith("No call was metered in Sep 2026:")
+    assert told(asked(), "2026-09-30") == told(asked()) == told(asked(where={"tenant": ("acme",)}), "2026-11-02") == []
 
 
 def test_nothing_at_all_makes_an_answer():

@@ -55,6 +55,9 @@ def test_the_week_is_the_last_whole_one_and_is_set_against_the_one_before():
 
 
 def test_any_week_can_be_asked_for():
+    question = asked(options={"week": "2026-11-05"})
+    told = shown(Weekly(), question, Weekly().answer(question, company()))
+    assert (told["since"], told["until"]) == ("2026-11-02T00:00:00.000000Z", "2026-11-09T00:00:00.000000Z")
     answer = Weekly().answer(asked(options={"week": "2026-11-05"}), company())
     assert answer.sentence == "AI cost $90.00 from 2 Nov to 8 Nov 2026; $0 the week before."
     with pytest.raises(QueryError, match="is no day"):
