@@ -69,8 +69,7 @@ class Standing(NamedTuple):
 
     @property
     def name(self) -> str | None:
-        customer = self.own[-1].customer
-        return customer.name or None if customer else None
+        return self.own[-1].name
 
     def row(self, span: Span) -> dict[str, Any]:
         """Under COLUMNS."""

@@ -35,6 +35,11 @@ class Line(NamedTuple):
     other_cogs: int
     expected: int | None
 
+    @property
+    def name(self) -> str | None:
+        """What the directory calls the customer."""
+        return self.customer.name or None if self.customer else None
+
 
 class Sums(NamedTuple):
     """Of any lines. Margins count those lines alone whose revenue and cost are both known: unknown revenue is not

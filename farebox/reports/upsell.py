@@ -102,17 +102,11 @@ class Ladder:
             return None
         projected = self._span.projected(line.spend.amount)
         cost = line.spend.amount if projected is None else projected
-        if next(self._beyond(plan, line.tenant, cost, line.expected), None) is None:
+        if self._fits(plan, line.tenant, cost, line.expected):
             return None
         # A plan that says nothing of AI cost fits while it earns.
-        fits = next(
-            (
-                one
-                for one in self._dearer[plan.name]
-                if next(self._beyond(one, line.tenant, cost, _bearable(one)), None) is None
-            ),
-            None,
-        )
+        fitting = (one for one in self._dearer[plan.name] if self._fits(one, line.tenant, cost, _bearable(one)))
+        fits = next(fitting, None)
         more = None if fits is None or line.revenue is None else monthly_price(fits) - line.revenue
         return Outgrown(line, plan, cost, fits, more)
 
@@ -124,7 +118,7 @@ class Ladder:
         margin = None if price is None or cost is None else price - cost
         return {
             "tenant": line.tenant,
-            "name": _name(line),
+            "name": line.name,
             "plan": one.plan.name,
             "revenue": usd(revenue),
             "ai_cost": usd(cost),
@@ -137,6 +131,9 @@ class Ladder:
             "fits_margin_percent": percent(margin, price),
             "more": usd(one.more),
         }
+
+    def _fits(self, plan: Plan, tenant: str, cost: int | None, expected: int | None) -> bool:
+        return next(self._beyond(plan, tenant, cost, expected), None) is None
 
     def _beyond(
         self, plan: Plan, tenant: str, cost: int | None, expected: int | None
@@ -151,13 +148,9 @@ class Ladder:
                 yield unit, used, included
 
 
-def _name(line: Line) -> str | None:
-    return line.customer.name or None if line.customer else None
-
-
 def _charts(found: Sequence[Outgrown]) -> tuple[Chart, ...]:
     bars = [
-        {"customer": _name(one.line) or one.line.tenant, "usd": usd(one.more)}
+        {"customer": one.line.name or one.line.tenant, "usd": usd(one.more)}
         for one in islice((one for one in found if one.more), CHART_ROWS)
     ]
     title = "What the plans that fit would bring more a month"
